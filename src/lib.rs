@@ -1,0 +1,2 @@
+//! Rockpool: a Redis-protocol-compatible cache server.
+pub mod base;
