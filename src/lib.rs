@@ -1,2 +1,3 @@
 //! Rockpool: a Redis-protocol-compatible cache server.
 pub mod base;
+pub mod types;
