@@ -17,7 +17,7 @@ pub(super) struct Flags {
 
 /// Reads the command line, whose first argument is the name of the program.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Flags, LoadError> {
-    let mut matches = command().try_get_matches_from(join_lists(args)).map_err(from_clap)?;
+    let mut matches = command().try_get_matches_from(join_lists(args)?).map_err(from_clap)?;
     let file = matches.remove_one::<PathBuf>("config").or_else(|| matches.remove_one::<PathBuf>("FILE"));
     let entries = PARAMETERS
         .iter()
@@ -71,28 +71,38 @@ fn command() -> Command {
 
 /// Gives each flag of a list one value: all words up to the next flag. clap could not tell the address `-::1` from
 /// a flag.
-fn join_lists(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+fn join_lists(args: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, LoadError> {
     let defaults = Settings::default();
     let is_list = |name: &str| find(name.as_bytes()).is_some_and(|(row, _)| row.value(&defaults).is_list());
     let mut joined: Vec<OsString> = Vec::new();
-    let mut in_list = false;
-    let mut has_value = false;
+    // The list whose words are being read, and how many there were.
+    let mut list: Option<(String, usize)> = None;
     for arg in args {
         let flag = arg.to_str().and_then(|text| text.strip_prefix("--"));
-        match (flag, joined.last_mut()) {
-            (None, Some(list)) if in_list => {
-                list.push(if has_value { " " } else { "=" });
-                list.push(arg);
-                has_value = true;
+        match (flag, &mut list, joined.last_mut()) {
+            (None, Some((_, words)), Some(value)) => {
+                value.push(if *words == 0 { "=" } else { " " });
+                value.push(arg);
+                *words += 1;
             }
             _ => {
-                in_list = flag.is_some_and(is_list);
-                has_value = false;
+                has_words(list)?;
+                list = flag.filter(|name| is_list(name)).map(|name| (name.to_owned(), 0));
                 joined.push(arg);
             }
         }
     }
-    joined
+    has_words(list)?;
+    Ok(joined)
+}
+
+fn has_words(list: Option<(String, usize)>) -> Result<(), LoadError> {
+    match list {
+        Some((name, 0)) => {
+            Err(LoadError::Invalid(format!("flag --{name}: a value is required (\"\" for an empty list)")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The value of a flag. What a list is given several times adds up, unless it is emptied in between.
@@ -115,6 +125,7 @@ fn from_clap(error: clap::Error) -> LoadError {
         ErrorKind::UnknownArgument => {
             let argument = text(ContextKind::InvalidArg).unwrap_or_default();
             LoadError::Invalid(match text(ContextKind::SuggestedArg) {
+                _ if !argument.starts_with('-') => format!("argument {argument:?}: unexpected after the file"),
                 Some(suggestion) => format!("flag {argument}: unknown; did you mean {suggestion}?"),
                 None => format!("flag {argument}: unknown (rockpool --help names all)"),
             })
@@ -124,5 +135,13 @@ fn from_clap(error: clap::Error) -> LoadError {
             let line = rendered.lines().next().unwrap_or_default();
             LoadError::Invalid(line.trim_start_matches("error: ").to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_table_makes_a_sound_command_line() {
+        super::command().debug_assert();
     }
 }
