@@ -20,3 +20,7 @@ pub mod keyspace;
 pub mod command;
 /// Bytes to arguments, replies to bytes.
 pub mod protocol;
+/// Sockets: listeners, workers, connections.
+pub mod net;
+/// Assembly, start and end.
+pub mod node;

@@ -4,5 +4,7 @@ pub mod clock;
 mod float_text;
 pub mod glob;
 pub mod long_double;
+pub mod memory;
 pub mod number;
 pub mod slot;
+pub mod thread;

@@ -1,7 +1,9 @@
 //! The one door to execution, for every protocol.
 
+use std::time::Duration;
+
 use super::context::Context;
-use super::session::{ReplyMode, Session};
+use super::session::{After, ReplyMode, Session};
 use super::spec::Flags;
 use super::state::State;
 use super::table::{Command, Table};
@@ -12,6 +14,18 @@ use crate::reply::{Discard, Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 128;
+
+/// What the connection does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    /// Send what is written, then close.
+    Close,
+    /// Send the reply, and go on, only this much later; `None`: never.
+    Delay(Option<Duration>),
+    /// Nothing was executed, because clients are paused: try the same command again once they are not.
+    Paused,
+}
 
 /// One thread's execution of a few commands at one time. It keeps the gate open for them; never hold two.
 pub struct Turn<'s> {
@@ -27,7 +41,7 @@ impl<'s> Turn<'s> {
 
     /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply
     /// (or none, where CLIENT REPLY says so).
-    pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) {
+    pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
         match session.reply_mode {
             ReplyMode::On => self.answer(session, args, reply),
             ReplyMode::Off => self.answer(session, args, &mut Discard),
@@ -35,6 +49,11 @@ impl<'s> Turn<'s> {
                 session.reply_mode = ReplyMode::On;
                 self.answer(session, args, &mut Discard);
             }
+        }
+        match std::mem::replace(&mut session.after, After::Continue) {
+            After::Continue => Flow::Continue,
+            After::Close => Flow::Close,
+            After::Delay(duration) => Flow::Delay(duration),
         }
     }
 

@@ -38,6 +38,10 @@ impl State {
         self.shutdown.send_replace(true);
     }
 
+    pub fn is_shutting_down(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
     /// Completes once a shutdown was asked for.
     pub async fn shutdown_requested(&self) {
         let mut receiver = self.shutdown.subscribe();

@@ -49,6 +49,15 @@ impl fmt::Display for ProtocolError {
     }
 }
 
+/// Where a complete command ends.
+#[derive(Clone, Copy)]
+struct End {
+    /// Its last argument's index in `ranges`, plus one.
+    ranges: usize,
+    /// Offset of the byte behind it.
+    bytes: usize,
+}
+
 /// Splits a growing input buffer into commands without copying and without reading a byte twice.
 ///
 /// Use: append what was received to the buffer, [`advance`](Self::advance), look at the
@@ -58,8 +67,8 @@ impl fmt::Display for ProtocolError {
 pub struct RequestParser {
     /// Arguments of the complete commands, then of the pending one.
     ranges: Vec<Range>,
-    /// For each complete command, where its arguments end in `ranges`.
-    ends: Vec<usize>,
+    /// The complete commands, in order.
+    complete: Vec<End>,
     /// Offset of the next byte to read.
     position: usize,
     /// Offset of the first byte that belongs to no complete command.
@@ -76,7 +85,7 @@ impl RequestParser {
     /// Reads up to `max_commands` complete commands out of `buffer`; inline commands are unquoted in place.
     /// Commands read before an error stay readable.
     pub fn advance(&mut self, buffer: &mut [u8], limits: &Limits, max_commands: usize) -> Result<(), ProtocolError> {
-        while self.ends.len() < max_commands {
+        while self.complete.len() < max_commands {
             if self.missing == 0 {
                 let Some(&first) = buffer.get(self.position) else { return Ok(()) };
                 let read = if first == b'*' { self.count(buffer, limits)? } else { self.inline(buffer)? };
@@ -89,8 +98,8 @@ impl RequestParser {
                     return Ok(());
                 }
             }
-            if self.ranges.len() > self.ends.last().copied().unwrap_or(0) {
-                self.ends.push(self.ranges.len());
+            if self.ranges.len() > self.complete.last().map_or(0, |end| end.ranges) {
+                self.complete.push(End { ranges: self.ranges.len(), bytes: self.position });
             }
             self.complete_until = self.position;
         }
@@ -100,29 +109,36 @@ impl RequestParser {
     /// How many complete commands are there.
     #[inline]
     pub fn commands(&self) -> usize {
-        self.ends.len()
+        self.complete.len()
     }
 
     /// The arguments of complete command `index`; `buffer` is what was given to `advance`.
     #[inline]
     pub fn command<'a>(&'a self, buffer: &'a [u8], index: usize) -> Args<'a> {
-        let first = if index == 0 { 0 } else { self.ends.get(index - 1).copied().unwrap_or(0) };
-        let end = self.ends.get(index).copied().unwrap_or(first);
-        Args::from_ranges(buffer, self.ranges.get(first..end).unwrap_or_default())
+        let end_of = |index: usize| self.complete.get(index).map_or(0, |end| end.ranges);
+        let first = if index == 0 { 0 } else { end_of(index - 1) };
+        Args::from_ranges(buffer, self.ranges.get(first..end_of(index)).unwrap_or_default())
     }
 
-    /// Forgets the complete commands; the caller drops as many bytes as this returns from the buffer's front.
-    pub fn consume(&mut self) -> usize {
-        let consumed = self.complete_until;
-        let complete_ranges = self.ends.last().copied().unwrap_or(0);
-        self.ranges.drain(..complete_ranges);
+    /// Forgets the first `executed` complete commands; the caller drops as many bytes as this returns from the
+    /// buffer's front. Complete commands behind them stay, so they are not read a second time.
+    pub fn consume(&mut self, executed: usize) -> usize {
+        let all = executed >= self.complete.len();
+        let last = if executed == 0 { None } else { self.complete.get(executed.min(self.complete.len()).wrapping_sub(1)) };
+        let ranges = last.map_or(0, |end| end.ranges);
+        let bytes = if all { self.complete_until } else { last.map_or(0, |end| end.bytes) };
+        self.ranges.drain(..ranges);
         for range in &mut self.ranges {
-            range.start -= consumed as u32;
+            range.start -= bytes as u32;
         }
-        self.ends.clear();
-        self.position -= consumed;
-        self.complete_until = 0;
-        consumed
+        self.complete.drain(..executed.min(self.complete.len()));
+        for end in &mut self.complete {
+            end.ranges -= ranges;
+            end.bytes -= bytes;
+        }
+        self.position -= bytes;
+        self.complete_until -= bytes;
+        bytes
     }
 
     /// Bytes from the buffer's front that the pending command is known to need; 0 when that is not known.
@@ -239,7 +255,7 @@ mod tests {
                     commands.push(parser.command(&buffer, index).iter().map(<[u8]>::to_vec).collect());
                 }
                 let full = parser.commands() == 3;
-                let consumed = parser.consume();
+                let consumed = parser.consume(3);
                 buffer.drain(..consumed);
                 if let Err(error) = result {
                     return (commands, Some(error));
@@ -288,6 +304,24 @@ mod tests {
         parser.advance(&mut b"*2147483647\r\n$536870912\r\nabc".to_vec(), &LIMITS, 10).unwrap();
         assert!(parser.memory_bytes() < 1024);
         assert_eq!(parser.commands(), 0);
+    }
+
+    #[test]
+    fn commands_that_were_not_executed_stay_as_they_were_read() {
+        let mut buffer = b"PING\r\nset k \"a b\"\r\n*1\r\n$4\r\nQU".to_vec();
+        let mut parser = RequestParser::default();
+        parser.advance(&mut buffer, &LIMITS, 10).unwrap();
+        assert_eq!(parser.commands(), 2);
+        let consumed = parser.consume(1);
+        buffer.drain(..consumed);
+        buffer.extend(b"IT\r\n");
+        parser.advance(&mut buffer, &LIMITS, 10).unwrap();
+        let read: Vec<Vec<Vec<u8>>> = (0..parser.commands())
+            .map(|index| parser.command(&buffer, index).iter().map(<[u8]>::to_vec).collect())
+            .collect();
+        assert_eq!(read, words(&[&["set", "k", "a b"], &["QUIT"]]));
+        assert_eq!(parser.consume(0), 0);
+        assert_eq!(parser.consume(2), buffer.len());
     }
 
     #[test]
