@@ -117,3 +117,123 @@ fn lower(byte: i8) -> i16 {
         _ => i16::from((byte as u8).to_ascii_lowercase()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn as_redis_answers() {
+        let cases: &[(&[u8], &[u8], bool)] = &[
+            (b"h?llo", b"hello", true),
+            (b"h?llo", b"hllo", false),
+            (b"h*llo", b"hllo", true),
+            (b"h*llo", b"heeeello", true),
+            (b"h[ae]llo", b"hallo", true),
+            (b"h[^e]llo", b"hello", false),
+            (b"h[a-b]llo", b"hbllo", true),
+            (b"h[b-a]llo", b"hallo", true),
+            (b"a*b*c", b"a-b-b-c", true),
+            (b"a*b*c", b"a-b-b-", false),
+            (b"*a*a*b", b"aaaaaaaa", false),
+            (b"a**", b"a", true),
+            (b"*", b"", false),
+            (b"", b"", true),
+            (b"", b"a", false),
+            (b"a?", b"a", false),
+            (b"A", b"a", false),
+            // Escapes; a last backslash stands for itself.
+            (b"\\*", b"*", true),
+            (b"\\*", b"a", false),
+            (b"a\\", b"a\\", true),
+            (b"\\a", b"a", true),
+            (b"[\\]]", b"]", true),
+            (b"[\\-x]", b"-", true),
+            (b"[a\\-z]", b"b", false),
+            // Brackets left open, empty, or with a range that takes the closing bracket.
+            (b"[", b"[", false),
+            (b"[a", b"a", true),
+            (b"[a-", b"-", true),
+            (b"[a-c", b"b", true),
+            (b"[^", b"x", true),
+            (b"[\\", b"\\", true),
+            (b"[\\]", b"]", true),
+            (b"[]", b"]", false),
+            (b"[]a]", b"aa]", false),
+            (b"[^]", b"x", true),
+            (b"[a-]x", b"_", true),
+            (b"x[^]*", b"xyz", true),
+            // Any byte; ranges are signed, so they run from 0x80 up to 0x7f.
+            (b"\0?\xff", b"\0\n\xff", true),
+            (b"[\x80-\x01]", b"\xff", true),
+            (b"[\x01-\xff]", b"a", false),
+        ];
+        for &(pattern, text, expected) in cases {
+            let shown = (pattern.escape_ascii(), text.escape_ascii());
+            assert_eq!(matches(pattern, text, false), expected, "{} {}", shown.0, shown.1);
+        }
+    }
+
+    #[test]
+    fn without_case() {
+        let cases: &[(&[u8], &[u8], bool)] = &[
+            (b"MaxMemory*", b"maxmemory-policy", true),
+            (b"[A-C]", b"b", true),
+            (b"[a-c]", b"B", true),
+            (b"[ABC]", b"c", true),
+            (b"\\A", b"a", true),
+            (b"[\\A]", b"a", false),
+            (b"[Z-a]", b"z", false),
+            (b"[\x80-a]", b"b", false),
+            (b"[a-\x80]", b"b", false),
+        ];
+        for &(pattern, text, expected) in cases {
+            let shown = (pattern.escape_ascii(), text.escape_ascii());
+            assert_eq!(matches(pattern, text, true), expected, "{} {}", shown.0, shown.1);
+        }
+    }
+
+    #[test]
+    fn stars_are_limited() {
+        let text = vec![b'a'; 2 * MAX_STARS];
+        assert!(matches(&b"*a".repeat(MAX_STARS), &text, false));
+        assert!(matches(&[b"*a".repeat(MAX_STARS), b"*".to_vec()].concat(), &text, false));
+        assert!(!matches(&b"*a".repeat(MAX_STARS + 1), &text, false));
+    }
+
+    #[test]
+    fn hostile_patterns_end() {
+        let text = vec![b'a'; 100_000];
+        assert!(!matches(&[b"*a".repeat(900), b"b".to_vec()].concat(), &text, false));
+        assert!(!matches(&[b'['; 100_000], &text, false));
+        assert!(!matches(&[vec![b'*'; 100_000], b"b".to_vec()].concat(), &text, false));
+    }
+
+    proptest! {
+        #[test]
+        fn escaped_text_matches_itself(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let pattern: Vec<u8> = text.iter().flat_map(|&byte| [b'\\', byte]).collect();
+            prop_assert!(matches(&pattern, &text, false));
+        }
+
+        #[test]
+        fn question_marks_count(pattern in "[?]{0,8}", text in "[a-z]{0,8}") {
+            prop_assert_eq!(matches(pattern.as_bytes(), text.as_bytes(), false), pattern.len() == text.len());
+        }
+
+        #[test]
+        fn stars_find_pieces(before in "[ab]{1,9}", piece in "[ab]{1,4}", after in "[ab]{1,9}") {
+            let text = format!("{before}{piece}{after}");
+            let star = format!("*{piece}*");
+            prop_assert!(matches(star.as_bytes(), text.as_bytes(), false));
+            let anchored = format!("{before}*{after}");
+            prop_assert!(matches(anchored.as_bytes(), text.as_bytes(), false));
+        }
+
+        #[test]
+        fn any_pattern_ends(pattern in "[ab*?\\[\\]^\\\\-]{0,40}", text in "[ab\\]^-]{0,40}", nocase: bool) {
+            matches(pattern.as_bytes(), text.as_bytes(), nocase);
+        }
+    }
+}

@@ -135,3 +135,113 @@ fn format_fixed(mantissa: u64, exponent: i32) -> String {
     let text = format!("{whole}.{fraction:0width$}", width = FRACTION_DIGITS as usize);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sum(first: &str, second: &str) -> String {
+        let parse = |text: &str| LongDouble::parse(text.as_bytes()).unwrap_or_else(|| panic!("{text} is refused"));
+        (parse(first) + parse(second)).format_human()
+    }
+
+    #[test]
+    fn sums_as_redis_prints_them() {
+        assert_eq!(sum("0.1", "0.2"), "0.3");
+        assert_eq!(sum("10.50", "0.1"), "10.6");
+        assert_eq!(sum("5.0e3", "2.0e2"), "5200");
+        assert_eq!(sum("3.0", "1.0"), "4");
+        assert_eq!(sum("0", "0x1p-1"), "0.5");
+        assert_eq!(sum("1e20", "1"), "100000000000000000000");
+        assert_eq!(sum("4e4000", "0").len(), 4001);
+        assert_eq!(sum("1", "-1"), "0");
+        assert_eq!(sum("-0", "-0"), "0");
+        assert_eq!(sum("-1e-30", "0"), "0");
+        assert_eq!(sum("3e-4951", "0"), "0");
+        assert_eq!(sum("1.5", "-3"), "-1.5");
+        assert_eq!(sum("9223372036854775807", "1"), "9223372036854775808");
+        assert_eq!(sum("18446744073709551615", "0.5"), "18446744073709551616");
+        assert_eq!(sum("0.99999999999999999999", "0"), "1");
+        // Halfway between two last digits: the even one.
+        assert_eq!(sum("0x1p-18", "0"), "0.00000381469726562");
+        assert_eq!(sum("0x3p-18", "0"), "0.00001144409179688");
+    }
+
+    #[test]
+    fn infinity_is_read_but_no_sum() {
+        for (first, second, expected) in
+            [("inf", "1", "inf"), ("1", "-Infinity", "-inf"), ("+INF", "-inf", "nan"), ("1e4932", "1e4932", "inf")]
+        {
+            let parse = |text: &str| LongDouble::parse(text.as_bytes());
+            let sum = parse(first).zip(parse(second)).map(|(first, second)| first + second);
+            assert!(
+                sum.is_some_and(|sum| sum.is_nan_or_infinite() && sum.format_human() == expected),
+                "{first} {second}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals() {
+        let refused: [&[u8]; 19] = [
+            b"",
+            b" 1",
+            b"1 ",
+            b"1\0",
+            b"+",
+            b"-",
+            b".",
+            b"1e",
+            b"0x",
+            b"0x.",
+            b"0x1p",
+            b"nan",
+            b"NaN(1)",
+            b"1,5",
+            b"infinit",
+            b"1.18973149535723176508e4932",
+            b"1e99999999999999999999",
+            b"1.8e-4951",
+            b"0x1p16384",
+        ];
+        for text in refused {
+            assert_eq!(LongDouble::parse(text), None, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn length_is_limited() {
+        assert!(LongDouble::parse(&[b'0'; REFUSED_FROM_LENGTH - 1]).is_some());
+        assert!(LongDouble::parse(&[b'0'; REFUSED_FROM_LENGTH]).is_none());
+        let digits = [b"0.".to_vec(), vec![b'9'; 5000]].concat();
+        assert_eq!(LongDouble::parse(&digits).map(|value| value.format_human()).as_deref(), Some("1"));
+    }
+
+    proptest! {
+        #[test]
+        fn integers_are_exact(first: i32, second: i32) {
+            let expected = (i64::from(first) + i64::from(second)).to_string();
+            prop_assert_eq!(sum(&first.to_string(), &second.to_string()), expected);
+        }
+
+        #[test]
+        fn powers_of_two_are_exact(exponent in 0u32..128) {
+            prop_assert_eq!(sum(&format!("0x1p{exponent}"), "0"), (1u128 << exponent).to_string());
+        }
+
+        #[test]
+        fn short_decimals_are_printed_as_typed(whole in 0u32..32, fraction in "[0-9]{0,10}[1-9]") {
+            let text = format!("{whole}.{fraction}");
+            prop_assert_eq!(sum(&text, "0"), text.clone());
+            prop_assert_eq!(sum(&format!("-{text}"), "-0"), format!("-{text}"));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+0-9a-fA-FxXpP. \\x00]{0,40}") {
+            if let Some(value) = LongDouble::parse(text.as_bytes()) {
+                value.format_human();
+            }
+        }
+    }
+}

@@ -169,3 +169,194 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
     };
     count.checked_mul(multiplier)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn integers_are_strict() {
+        assert_eq!(parse_i64(b"9223372036854775807"), Some(i64::MAX));
+        assert_eq!(parse_i64(b"-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(parse_i64(b"0"), Some(0));
+        let refused: [&[u8]; 14] = [
+            b"",
+            b"-",
+            b"-0",
+            b"00",
+            b"01",
+            b"-01",
+            b"+1",
+            b" 1",
+            b"1 ",
+            b"1\0",
+            b"0x1",
+            b"1.0",
+            b"9223372036854775808",
+            b"-9223372036854775809",
+        ];
+        for text in refused {
+            assert_eq!(parse_i64(text), None, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn unsigned_integers_are_lenient() {
+        let cases: [(&[u8], Option<u64>); 12] = [
+            (b"18446744073709551615", Some(u64::MAX)),
+            (b"18446744073709551616", None),
+            (b"007", Some(7)),
+            (b" \t+7", Some(7)),
+            (b"-1", None),
+            (b" -1", Some(u64::MAX)),
+            (b"-0", Some(0)),
+            (b"7\0x", Some(7)),
+            (b"7 ", None),
+            (b"", None),
+            (b"+", None),
+            (b"  ", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_u64(text), expected, "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn doubles_as_strtod() {
+        let cases: [(&[u8], Option<f64>); 40] = [
+            (b"1", Some(1.0)),
+            (b"+1", Some(1.0)),
+            (b"-0", Some(-0.0)),
+            (b"1.", Some(1.0)),
+            (b".5", Some(0.5)),
+            (b"-.5e-3", Some(-0.0005)),
+            (b"1E+2", Some(100.0)),
+            (b"inf", Some(f64::INFINITY)),
+            (b"-Infinity", Some(f64::NEG_INFINITY)),
+            (b"+INF", Some(f64::INFINITY)),
+            (b"0x1p3", Some(8.0)),
+            (b"0X.8", Some(0.5)),
+            (b"-0x1.", Some(-1.0)),
+            (b"0x1p-1074", Some(f64::from_bits(1))),
+            (b"0x1.8p-1075", Some(f64::from_bits(1))),
+            (b"0x1p-1075", None),
+            (b"0x1p1024", None),
+            (b"0x0p99999999999999999999", Some(0.0)),
+            (b"0x1.00000000000008p0", Some(1.0)),
+            (b"0x1.0000000000000800000000000000000000000000000000000001p0", Some(1.0 + f64::EPSILON)),
+            (b"1e308", Some(1e308)),
+            (b"1e309", None),
+            (b"-1e309", None),
+            (b"1e-320", Some(1e-320)),
+            (b"1e-400", None),
+            (b"0e-400", Some(0.0)),
+            (b"nan", None),
+            (b"nan(1)", None),
+            (b"", None),
+            (b"+", None),
+            (b".", None),
+            (b"0x", None),
+            (b"0x.", None),
+            (b"0x1p", None),
+            (b"1e", None),
+            (b"1e+", None),
+            (b" 1", None),
+            (b"1 ", None),
+            (b"1\0", None),
+            (b"infinit", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_f64(text).map(f64::to_bits), expected.map(f64::to_bits), "{}", text.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn doubles_as_printf() {
+        let cases = [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (-3.0, "-3"),
+            (0.1, "0.10000000000000001"),
+            (3.5, "3.5"),
+            (1e16, "10000000000000000"),
+            (99999999999999984.0, "99999999999999984"),
+            (1e17, "1e+17"),
+            (123456789012345678.0, "1.2345678901234568e+17"),
+            (1e100, "1e+100"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+            // Ties between two last digits go to the even one.
+            (1e15 + 0.25, "1000000000000000.2"),
+            (1e15 + 0.75, "1000000000000000.8"),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(format_f64(value), expected);
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        let cases: [(&[u8], Option<u64>); 20] = [
+            (b"1", Some(1)),
+            (b"1b", Some(1)),
+            (b"1k", Some(1000)),
+            (b"1kb", Some(1024)),
+            (b"1M", Some(1_000_000)),
+            (b"1mB", Some(1 << 20)),
+            (b"1g", Some(1_000_000_000)),
+            (b"1Gb", Some(1 << 30)),
+            (b"007kb", Some(7 << 10)),
+            (b"", Some(0)),
+            (b"kb", Some(0)),
+            (b"-1", None),
+            (b"+1", None),
+            (b" 1", None),
+            (b"1 kb", None),
+            (b"1.5g", None),
+            (b"1t", None),
+            (b"1kb\0", None),
+            (b"18446744073709551616", None),
+            (b"18446744073709551615kb", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_memory(text), expected, "{}", text.escape_ascii());
+        }
+        assert_eq!(parse_memory(&[b'0'; MAX_MEMORY_DIGITS]), Some(0));
+        assert_eq!(parse_memory(&[b'0'; MAX_MEMORY_DIGITS + 1]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn integers_come_back(value: i64) {
+            let mut text = Vec::new();
+            write_i64(&mut text, value);
+            prop_assert_eq!(parse_i64(&text), Some(value));
+        }
+
+        #[test]
+        fn what_parses_prints_the_same(text in "-?[0-9]{0,21}") {
+            if let Some(value) = parse_i64(text.as_bytes()) {
+                prop_assert_eq!(value.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn doubles_come_back(value in any::<f64>().prop_filter("a number", |value| !value.is_nan())) {
+            prop_assert_eq!(parse_f64(format_f64(value).as_bytes()).map(f64::to_bits), Some(value.to_bits()));
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "[-+0-9a-fA-FxXpP. \\x00]{0,40}") {
+            if let Some(value) = parse_f64(text.as_bytes()) {
+                prop_assert!(!value.is_nan());
+            }
+        }
+    }
+}

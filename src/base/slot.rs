@@ -37,8 +37,15 @@ fn hashed_part(key: &[u8]) -> &[u8] {
 #[inline]
 fn checksum(bytes: &[u8]) -> u16 {
     let (odd, slices) = bytes.split_at(bytes.len() % STEP);
+    let (rest, half) = odd.split_at(odd.len() % (STEP / 2));
     let mut crc = 0;
-    for (table, &byte) in TABLES[..odd.len()].iter().rev().zip(odd) {
+    if let &[first, second, third, fourth] = half {
+        crc = TABLES[3][usize::from(first)]
+            ^ TABLES[2][usize::from(second)]
+            ^ TABLES[1][usize::from(third)]
+            ^ TABLES[0][usize::from(fourth)];
+    }
+    for (table, &byte) in TABLES[half.len()..odd.len()].iter().rev().zip(rest) {
         crc ^= table[usize::from(byte)];
     }
     for slice in slices.chunks_exact(STEP) {

@@ -248,3 +248,161 @@ fn reserved(capacity: usize) -> Result<Vec<u64>, StringError> {
     vector.try_reserve_exact(capacity).map_err(|_| StringError::LcsAllocation)?;
     Ok(vector)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT_BYTES: u64 = 512 << 20;
+
+    #[test]
+    fn increments() {
+        assert_eq!(increment(i64::MAX - 1, 1), Ok(i64::MAX));
+        assert_eq!(increment(i64::MAX, 1), Err(StringError::IncrementOverflow));
+        assert_eq!(increment(i64::MIN, -1), Err(StringError::IncrementOverflow));
+        assert_eq!(increment_of_decrement(i64::MAX), Ok(-i64::MAX));
+        assert_eq!(increment_of_decrement(i64::MIN), Err(StringError::DecrementOverflow));
+    }
+
+    #[test]
+    fn ranges() {
+        let cases: [(i64, i64, &[u8]); 13] = [
+            (0, -1, b"abc"),
+            (-1, -100, b""),
+            (-100, -1, b"abc"),
+            (5, 9, b""),
+            (1, 0, b""),
+            (-2, 1, b"b"),
+            (1, 1, b"b"),
+            (3, 3, b""),
+            (-5, -4, b"a"),
+            (0, i64::MAX, b"abc"),
+            (i64::MIN, i64::MIN, b"a"),
+            (i64::MIN, 0, b"a"),
+            (i64::MAX, i64::MIN, b""),
+        ];
+        for (start, end, expected) in cases {
+            assert_eq!(range(b"abc", start, end), expected, "{start} {end}");
+            assert_eq!(range(b"", start, end), b"", "{start} {end}");
+        }
+    }
+
+    #[test]
+    fn growth() {
+        assert_eq!(offset(5), Ok(5));
+        assert_eq!(offset(-1), Err(StringError::OffsetOutOfRange));
+        assert_eq!(grown_length(10, 6, 16), Ok(16));
+        assert_eq!(grown_length(10, 7, 16), Err(StringError::TooLong));
+        assert_eq!(grown_length(usize::MAX, 1, u64::MAX), Err(StringError::TooLong));
+    }
+
+    #[test]
+    fn patches() {
+        let patched = |value: &[u8], offset, patch| {
+            let mut value = value.to_vec();
+            set_range(&mut value, offset, patch);
+            value
+        };
+        assert_eq!(patched(b"Hello World", 6, b"Redis"), b"Hello Redis");
+        assert_eq!(patched(b"", 3, b"x"), b"\0\0\0x");
+        assert_eq!(patched(b"ab", 1, b"xyz"), b"axyz");
+        assert_eq!(patched(b"ab", 9, b""), b"ab");
+    }
+
+    #[test]
+    fn lcs_of_two_texts() {
+        let found = lcs(b"ohmytext", b"mynewtext", LIMIT_BYTES).unwrap();
+        assert_eq!(found.sequence, b"mytext");
+        let text = LcsMatch { first: 4..=7, second: 5..=8 };
+        let my = LcsMatch { first: 2..=3, second: 0..=1 };
+        assert_eq!(found.matches(0).collect::<Vec<_>>(), [&text, &my]);
+        assert_eq!(found.matches(-1).count(), 2);
+        assert_eq!(found.matches(4).collect::<Vec<_>>(), [&text]);
+        assert_eq!(found.matches(5).count(), 0);
+        assert_eq!(text.length(), 4);
+    }
+
+    #[test]
+    fn lcs_of_nothing() {
+        assert_eq!(lcs(b"", b"abc", LIMIT_BYTES), Ok(Lcs::default()));
+        assert_eq!(lcs(b"abc", b"", LIMIT_BYTES), Ok(Lcs::default()));
+        assert_eq!(lcs_length(b"", b"", LIMIT_BYTES), Ok(0));
+    }
+
+    #[test]
+    fn lcs_is_limited() {
+        let (first, second) = ([b'a'; 9], [b'b'; 4]);
+        assert_eq!(lcs_length(&first, &second, 10 * 5 * 4), Ok(0));
+        assert_eq!(lcs_length(&first, &second, 10 * 5 * 4 - 1), Err(StringError::LcsOverLimit));
+        assert_eq!(lcs(&first, &second, 10 * 5 * 4 - 1), Err(StringError::LcsOverLimit));
+    }
+
+    /// The table as it is usually told of, and the way back through it: right, then up unless left is as good.
+    fn lcs_by_table(first: &[u8], second: &[u8]) -> (Vec<u8>, Vec<(usize, usize)>) {
+        let mut table = vec![vec![0; second.len() + 1]; first.len() + 1];
+        for row in 1..=first.len() {
+            for column in 1..=second.len() {
+                table[row][column] = if first[row - 1] == second[column - 1] {
+                    table[row - 1][column - 1] + 1
+                } else {
+                    table[row - 1][column].max(table[row][column - 1])
+                };
+            }
+        }
+        let (mut row, mut column) = (first.len(), second.len());
+        let (mut sequence, mut places) = (Vec::new(), Vec::new());
+        while row > 0 && column > 0 {
+            if first[row - 1] == second[column - 1] {
+                (row, column) = (row - 1, column - 1);
+                sequence.insert(0, first[row]);
+                places.push((row, column));
+            } else if table[row - 1][column] > table[row][column - 1] {
+                row -= 1;
+            } else {
+                column -= 1;
+            }
+        }
+        (sequence, places)
+    }
+
+    proptest! {
+        #[test]
+        fn lcs_equals_the_table(first in "[a-d]{0,90}", second in "[a-e]{0,200}") {
+            let (first, second) = (first.as_bytes(), second.as_bytes());
+            let (sequence, places) = lcs_by_table(first, second);
+            let found = lcs(first, second, LIMIT_BYTES).unwrap();
+            prop_assert_eq!(&found.sequence, &sequence);
+            prop_assert_eq!(lcs_length(first, second, LIMIT_BYTES), Ok(sequence.len()));
+            let found_places: Vec<_> =
+                found.matches(0).flat_map(|run| run.first.clone().rev().zip(run.second.clone().rev())).collect();
+            prop_assert_eq!(found_places, places);
+        }
+
+        #[test]
+        fn ranges_are_slices(value in prop::collection::vec(any::<u8>(), 0..20), start in -25i64..25, end in -25i64..25) {
+            let length = value.len() as i64;
+            let absolute = |index: i64| if index < 0 { (index + length).max(0) } else { index };
+            let backwards = start < 0 && end < 0 && start > end;
+            let expected: Vec<u8> = (0..length)
+                .filter(|index| !backwards && (absolute(start)..=absolute(end)).contains(index))
+                .map(|index| value[index as usize])
+                .collect();
+            prop_assert_eq!(range(&value, start, end), expected);
+        }
+
+        #[test]
+        fn patches_are_read_back(
+            value in prop::collection::vec(any::<u8>(), 0..20),
+            offset in 0usize..30,
+            patch in prop::collection::vec(any::<u8>(), 1..10),
+        ) {
+            let mut patched = value.clone();
+            set_range(&mut patched, offset, &patch);
+            prop_assert_eq!(patched.len(), value.len().max(offset + patch.len()));
+            prop_assert_eq!(&patched[offset..offset + patch.len()], patch);
+            let kept = value.len().min(offset);
+            prop_assert_eq!(&patched[..kept], &value[..kept]);
+        }
+    }
+}
