@@ -51,7 +51,8 @@ impl Settings {
 
     /// [`Settings::set`] for any caller, with a step that puts the new values to use (opens a port, resizes a
     /// table). `apply` is given the parameters that changed; if it fails, all of them get their old values back, and
-    /// undoing what it did is up to it. No other thread sets values meanwhile, but others read the new ones.
+    /// undoing what it did is up to it. No other thread sets values meanwhile, but others read the new ones;
+    /// `apply` itself must neither set nor rewrite, or it waits for itself.
     pub fn set_with(
         &self,
         pairs: &[(&[u8], &[u8])],

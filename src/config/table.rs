@@ -433,7 +433,7 @@ parameters! {
         min_replicas_max_lag: Integer = Integer::new(10, 0..=INT),
             ["min-replicas-max-lag" | "min-slaves-max-lag"] without_effect;
         /// Changes kept for a replica that comes back.
-        repl_backlog_size: Bytes = Bytes::new(MB, 1..=SIGNED), ["repl-backlog-size"] without_effect;
+        repl_backlog_size: Bytes = Bytes::new(MB, 1..=SIGNED).kept_from(16 * KB), ["repl-backlog-size"] without_effect;
         /// Seconds after which a replica that is silent is lost.
         repl_timeout: Integer = Integer::new(60, 1..=INT), ["repl-timeout"] without_effect;
         /// Seconds between a primary's signs of life.

@@ -172,11 +172,18 @@ fn outside(low: &impl fmt::Display, high: &impl fmt::Display) -> Refusal {
 pub struct Bytes {
     value: AtomicU64,
     allowed: RangeInclusive<u64>,
+    kept_from: u64,
 }
 
 impl Bytes {
     pub(super) fn new(default: u64, allowed: RangeInclusive<u64>) -> Self {
-        Self { value: AtomicU64::new(default), allowed }
+        Self { value: AtomicU64::new(default), kept_from: *allowed.start(), allowed }
+    }
+
+    /// Accepts less, but keeps at least this much.
+    pub(super) fn kept_from(mut self, least: u64) -> Self {
+        self.kept_from = least;
+        self
     }
 
     /// The present value in bytes.
@@ -190,7 +197,11 @@ impl Kind for Bytes {
 
     fn parse(&self, text: &str) -> Result<u64, Refusal> {
         let value = number::parse_memory(text.as_bytes()).ok_or("argument must be a memory value")?;
-        if self.allowed.contains(&value) { Ok(value) } else { Err(outside(self.allowed.start(), self.allowed.end())) }
+        if self.allowed.contains(&value) {
+            Ok(value.max(self.kept_from))
+        } else {
+            Err(outside(self.allowed.start(), self.allowed.end()))
+        }
     }
 
     fn load(&self) -> u64 {
@@ -206,7 +217,7 @@ impl Kind for Bytes {
     }
 
     fn form(&self) -> String {
-        match *self.allowed.start() {
+        match self.kept_from {
             0 => "bytes".to_owned(),
             low => format!("bytes, from {}", with_unit(low)),
         }

@@ -134,6 +134,7 @@ fn values_print_as_in_redis() {
     let cases = [
         ("hz", "100000", "500"),
         ("hz", "0", "1"),
+        ("repl-backlog-size", "1", "16384"),
         ("maxmemory", "", "0"),
         ("maxmemory", "gb", "0"),
         ("maxmemory", "1K", "1000"),
