@@ -9,7 +9,7 @@ mod client;
 mod process;
 mod value;
 
-pub use client::Client;
+pub use client::{Client, encode};
 pub use process::{Engine, Redis, Server, ServerOptions};
 pub use value::{Value, decode, oracle_disagreement};
 
