@@ -121,6 +121,22 @@ pub const POOLS: &[(&str, &[&[u8]])] = &[
             b"9223372036854775808",
         ],
     ),
+    (
+        "text",
+        &[
+            b"ohmytext",
+            b"mynewtext",
+            b"abcdefghij",
+            b"acegik",
+            b"aaaa",
+            b"aabaab",
+            b"xyz",
+            b"",
+            b"ohmy\0\xfftext",
+            b"the quick brown fox jumps over the lazy dog",
+            b"the lazy dog jumps over the quick brown fox",
+        ],
+    ),
     ("offset", &[b"0", b"1", b"2", b"5", b"11", b"44", b"70", b"-1", b"abc", b"", b"1.5", b"-9223372036854775808"]),
     (
         "offset-too-large",
@@ -474,7 +490,8 @@ pub const TEMPLATES: &[(usize, &str)] = &[
     (4, "SETRANGE {key} {offset} {value}"),
     (1, "!SETRANGE {key} {offset-too-large} \"\""),
     (1, "!SETRANGE {key} (536870912|9223372036854775807|4294967296|9223372036854775808) x"),
-    (4, "LCS {key} {key} [LEN] [IDX] [MINMATCHLEN {index}] [WITHMATCHLEN]"),
+    (2, "MSET a {text} b {text} c {text}"),
+    (4, "LCS (a b|b c|a c|{key} {key}) [LEN] [IDX] [MINMATCHLEN {index}] [WITHMATCHLEN]"),
     (1, "LCS {key} {key} (LEN IDX|MINMATCHLEN|NOSUCH|WITHMATCHLEN LEN|IDX WITHMATCHLEN|IDX IDX|{word})"),
     // Keys.
     (4, "(DEL|UNLINK|EXISTS|TOUCH) {key}+"),

@@ -23,18 +23,36 @@ enum Step {
     Final(&'static [u8]),
 }
 
+impl Step {
+    /// Whether it is a command that begins with these words.
+    fn is_command(&self, words: &[&str]) -> bool {
+        match self {
+            Step::Command(arguments) | Step::Inline(arguments) => {
+                words.len() <= arguments.len()
+                    && words
+                        .iter()
+                        .zip(arguments)
+                        .all(|(word, argument)| word.as_bytes().eq_ignore_ascii_case(argument))
+            }
+            Step::Silent(_) | Step::Final(_) => false,
+        }
+    }
+}
+
 /// A sequence of commands on an empty server.
 #[derive(Clone, Debug)]
 pub struct Sequence {
     protocol: &'static str,
+    password: Option<&'static str>,
     steps: Vec<Step>,
     /// The options of a SCAN that goes through all keys at the end.
     scan: Option<Vec<Vec<u8>>>,
 }
 
 impl Sequence {
-    /// The sequence that belongs to `seed`.
-    pub fn generate(grammar: &Grammar, seed: u64) -> Sequence {
+    /// The sequence that belongs to `seed`. For servers with a password, half of the sequences start without
+    /// having given it.
+    pub fn generate(grammar: &Grammar, seed: u64, password: Option<&'static str>) -> Sequence {
         let mut random = StdRng::seed_from_u64(seed);
         let length = random.random_range(10..=40);
         let mut steps: Vec<Step> = (0..length)
@@ -44,6 +62,14 @@ impl Sequence {
                 _ => Step::Command(grammar.command(&mut random)),
             })
             .collect();
+        if password.is_some() {
+            // Both have another effect before the password was given: CLIENT REPLY is refused, and redis-server closes
+            // where more than 1 KiB waits to be written, which depends on how fast it is read.
+            steps.retain(|step| !step.is_command(&["RESET"]) && !step.is_command(&["CLIENT", "REPLY"]));
+            if random.random() {
+                steps.insert(0, Step::Command(vec![b"RESET".to_vec()]));
+            }
+        }
         if random.random_ratio(1, 20) {
             steps.push(Step::Final(FINAL.choose(&mut random).expect("never empty")));
         }
@@ -58,7 +84,7 @@ impl Sequence {
             }
             options
         });
-        Sequence { protocol: if seed % 2 == 0 { "2" } else { "3" }, steps, scan }
+        Sequence { protocol: if seed % 2 == 0 { "2" } else { "3" }, password, steps, scan }
     }
 
     fn closes(&self) -> bool {
@@ -68,7 +94,10 @@ impl Sequence {
     /// What comes before every sequence, so that it starts from nothing.
     fn prelude(&self) -> Vec<Vec<Vec<u8>>> {
         let words = |text: &str| text.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-        vec![words("RESET"), words("FLUSHALL"), words("SELECT 0"), words(&format!("HELLO {}", self.protocol))]
+        let mut prelude = vec![words("RESET")];
+        prelude.extend(self.password.map(|password| words(&format!("AUTH {password}"))));
+        prelude.extend([words("FLUSHALL"), words("SELECT 0"), words(&format!("HELLO {}", self.protocol))]);
+        prelude
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -81,6 +110,9 @@ impl Sequence {
             }
         }
         if !self.closes() {
+            if let Some(password) = self.password {
+                bytes.extend(encode(&["AUTH", password]));
+            }
             bytes.extend(encode(&["CLIENT", "REPLY", "ON"]));
             bytes.extend(encode(&["ECHO", MARKER]));
         }
@@ -330,12 +362,10 @@ impl Comparison {
                     break;
                 }
                 let name = arguments[0].clone();
-                let removed = arguments.remove(argument);
-                let is_safe = is_safe_when_shortened(&name);
-                if !is_safe || !attempt(candidate, &mut best) {
+                arguments.remove(argument);
+                if !is_safe_when_shortened(&name) || !attempt(candidate, &mut best) {
                     argument += 1;
                 }
-                drop(removed);
             }
         }
         best
@@ -358,7 +388,7 @@ fn first_difference(sequence: &Sequence, expected: &Outcome, actual: &Outcome) -
         let is_equal = matches!((left, right), (Some(left), Some(right)) if compare::equal(command, left, right));
         if !is_equal {
             let show = |reply: Option<&Value>, outcome: &Outcome| match reply {
-                Some(value) => format!("{value:?}"),
+                Some(value) => shortened(format!("{value:?}")),
                 None => format!("nothing ({})", outcome.failure.as_deref().unwrap_or("the sequence ended")),
             };
             return Some(Difference {
@@ -385,6 +415,14 @@ fn first_difference(sequence: &Sequence, expected: &Outcome, actual: &Outcome) -
     None
 }
 
+fn shortened(text: String) -> String {
+    const MOST: usize = 1_500;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}… and {} bytes more", &text[..end], text.len() - end),
+        None => text,
+    }
+}
+
 fn display(arguments: &[Vec<u8>]) -> String {
     let quoted = |argument: &Vec<u8>| {
         let is_plain = !argument.is_empty() && argument.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'"');
@@ -395,7 +433,10 @@ fn display(arguments: &[Vec<u8>]) -> String {
 
 impl fmt::Display for Sequence {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(formatter, "  RESET; FLUSHALL; SELECT 0; HELLO {}", self.protocol)?;
+        for command in self.prelude() {
+            write!(formatter, "  {};", display(&command))?;
+        }
+        writeln!(formatter)?;
         for step in &self.steps {
             match step {
                 Step::Command(arguments) => writeln!(formatter, "  {}", display(arguments))?,
