@@ -2,8 +2,9 @@
 
 mod support;
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
-use support::{Client, Redis, Value, decode, eventually, oracle_disagreement};
+use support::{Client, Engine, Redis, Server, Value, decode, eventually, oracle_disagreement};
 
 #[test]
 fn every_type_of_reply_is_decoded_and_the_oracle_agrees() {
@@ -79,4 +80,37 @@ fn eventually_tells_whether_the_condition_came_to_hold() {
     let start = Instant::now();
     assert!(!eventually(Duration::from_millis(5), || false));
     assert!(start.elapsed() >= Duration::from_millis(5));
+}
+
+/// A shell script in the place of the server.
+fn script(directory: &tempfile::TempDir, text: &str) -> std::path::PathBuf {
+    let path = directory.path().join("server");
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("a script");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("an executable script");
+    path
+}
+
+#[test]
+fn a_server_is_started_when_it_says_that_it_is_ready() {
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let ready =
+        r"printf '\033[32m INFO\033[0m ready \033[3mresp\033[0m=127.0.0.1:1 http=127.0.0.1:2 tcp=127.0.0.1:3\n'";
+    let program = script(&directory, &format!("echo \"$@\" $COLOUR; echo starting >&2; {ready}; exec sleep 60"));
+    let options = Server::options(Engine::Memory).program(program).flag("--maxmemory").flag("1mb");
+    let mut server = options.environment("COLOUR", "red").start();
+    let ports = [server.resp_address(), server.http_address(), server.tcp_address()].map(|address| address.port());
+    assert_eq!(ports, [1, 2, 3]);
+    let log = server.log();
+    assert!(log.contains("--port 0 --http-port 0 --tcp-port 0 --type memory --dir"), "{log}");
+    assert!(log.contains("--maxmemory 1mb red") && log.contains("starting"), "{log}");
+    assert!(server.is_running());
+    assert!(!server.terminate().success(), "sleep ends by the signal");
+}
+
+#[test]
+fn a_server_that_does_not_start_is_told_with_its_log() {
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let program = script(&directory, "echo 'no such setting' >&2; exit 3");
+    let failure = Server::options(Engine::Memory).program(program).try_start().expect_err("it exits with 3");
+    assert!(failure.contains("exit status: 3") && failure.contains("no such setting"), "{failure}");
 }

@@ -45,6 +45,8 @@ pub struct Sequence {
     protocol: &'static str,
     password: Option<&'static str>,
     steps: Vec<Step>,
+    /// Sent in writes of so many bytes, so that commands arrive torn; most sequences go in one.
+    piece_bytes: usize,
     /// The options of a SCAN that goes through all keys at the end.
     scan: Option<Vec<Vec<u8>>>,
 }
@@ -84,7 +86,10 @@ impl Sequence {
             }
             options
         });
-        Sequence { protocol: if seed % 2 == 0 { "2" } else { "3" }, password, steps, scan }
+        // Bytes that arrive after a server has closed reset the connection, and may take its last reply with them.
+        let is_torn = random.random_ratio(1, 20) && !matches!(steps.last(), Some(Step::Final(_)));
+        let piece_bytes = if is_torn { random.random_range(5..200) } else { usize::MAX };
+        Sequence { protocol: if seed.is_multiple_of(2) { "2" } else { "3" }, password, steps, piece_bytes, scan }
     }
 
     fn closes(&self) -> bool {
@@ -229,7 +234,10 @@ impl Side {
             self.client = Some(client);
         }
         let client = self.client.as_mut().expect("it has just been connected");
-        client.try_raw_write(&sequence.bytes()).map_err(|error| format!("cannot write: {error}"))
+        for piece in sequence.bytes().chunks(sequence.piece_bytes) {
+            client.try_raw_write(piece).map_err(|error| format!("cannot write: {error}"))?;
+        }
+        Ok(())
     }
 
     fn finish(&mut self, sequence: &Sequence) -> Outcome {
@@ -335,6 +343,8 @@ impl Comparison {
         };
         let without_scan = Sequence { scan: None, ..best.0.clone() };
         attempt(without_scan, &mut best);
+        let in_one_write = Sequence { piece_bytes: usize::MAX, ..best.0.clone() };
+        attempt(in_one_write, &mut best);
         // Delta debugging: ever smaller runs of commands are left out, for as long as the difference stays.
         loop {
             let mut start = 0;
@@ -443,6 +453,9 @@ impl fmt::Display for Sequence {
                 Step::Inline(arguments) => writeln!(formatter, "  (inline) {}", display(arguments))?,
                 Step::Silent(raw) | Step::Final(raw) => writeln!(formatter, "  (raw) {}", raw.escape_ascii())?,
             }
+        }
+        if self.piece_bytes != usize::MAX {
+            writeln!(formatter, "  in writes of {} bytes", self.piece_bytes)?;
         }
         match &self.scan {
             Some(options) => writeln!(formatter, "  SCAN of all keys, with: {}", display(options)),

@@ -122,12 +122,20 @@ fn without_colours(text: &str) -> String {
 #[derive(Debug)]
 pub struct ServerOptions {
     engine: Engine,
+    program: PathBuf,
     directory: Option<PathBuf>,
     flags: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
 }
 
 impl ServerOptions {
+    /// Another program than the one that was built with the tests, or that `ROCKPOOL_BIN` names.
+    #[must_use]
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
+    }
+
     /// One more argument of the command line: `.flag("--maxmemory").flag("1mb")`.
     #[must_use]
     pub fn flag(mut self, flag: impl Into<OsString>) -> Self {
@@ -159,13 +167,12 @@ impl ServerOptions {
         let temporary = TempDir::new().expect("a temporary directory");
         let directory = self.directory.unwrap_or_else(|| temporary.path().join("data"));
         std::fs::create_dir_all(&directory).expect("a data directory");
-        let program = std::env::var_os("ROCKPOOL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_rockpool").into());
-        let mut command = Command::new(&program);
+        let mut command = Command::new(&self.program);
         command.args(["--port", "0", "--http-port", "0", "--tcp-port", "0", "--type", self.engine.name(), "--dir"]);
         command.arg(&directory).args(&self.flags).envs(self.environment).current_dir(temporary.path());
         let what = format!("rockpool on {:?} {:?}", self.engine, self.flags);
         let mut process = Process::spawn(what, &mut command, temporary.path().join("log"))
-            .map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+            .map_err(|error| format!("{} cannot be started: {error}", self.program.display()))?;
 
         let mut ready = None;
         let _ = eventually(PATIENCE, || {
@@ -217,7 +224,8 @@ pub struct Server {
 
 impl Server {
     pub fn options(engine: Engine) -> ServerOptions {
-        ServerOptions { engine, directory: None, flags: Vec::new(), environment: Vec::new() }
+        let program = std::env::var_os("ROCKPOOL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_rockpool").into());
+        ServerOptions { engine, program: program.into(), directory: None, flags: Vec::new(), environment: Vec::new() }
     }
 
     /// Starts with no flags but those that every test needs.
