@@ -1,2 +1,26 @@
 //! Rockpool: a Redis-protocol-compatible cache server.
+//!
+//! The map of the house. A module imports only from those before it in this order, never from a sibling:
+//! base → config, stats, reply → types → keyspace → command → net, admin → node. `protocol` imports base and reply.
+//! `tests/architecture.rs` holds the same list and reads the imports.
+
+/// The clock, slots, patterns, numbers, memory accounting.
 pub mod base;
+/// One table of parameters: file, environment, flags, CONFIG.
+pub mod config;
+/// Counters that INFO, `/status` and `/metrics` render.
+pub mod stats;
+/// What a command answers.
+pub mod reply;
+/// The data types: structure and operations.
+pub mod types;
+/// The slots: lookup, expiry, eviction, scan.
+pub mod keyspace;
+/// Commands: declaration, dispatch, handlers.
+pub mod command;
+/// Bytes to arguments, replies to bytes.
+pub mod protocol;
+/// Sockets: listeners, workers, connections.
+pub mod net;
+/// Assembly, start and end.
+pub mod node;

@@ -1,1 +1,10 @@
-//! What everything else stands on: the clock, slots, numbers as Redis reads and prints them.
+//! What everything else stands on: the clock, slots, patterns, numbers as Redis reads and prints them.
+
+pub mod clock;
+mod float_text;
+pub mod glob;
+pub mod long_double;
+pub mod memory;
+pub mod number;
+pub mod slot;
+pub mod thread;

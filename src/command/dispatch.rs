@@ -1,0 +1,145 @@
+//! The one door to execution, for every protocol.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::session::{After, ReplyMode, Session};
+use super::spec::Flags;
+use super::state::State;
+use super::table::{Command, Table};
+use crate::base::clock;
+use crate::keyspace::gate::{Exclusive, Shared};
+use crate::protocol::Args;
+use crate::reply::{Discard, Error, Sink};
+
+/// How much of a client's arguments an error message quotes, in bytes.
+const QUOTED_MAX_BYTES: usize = 128;
+
+/// What the connection does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    /// Send what is written, then close.
+    Close,
+    /// Send the reply, and go on, only this much later; `None`: never.
+    Delay(Option<Duration>),
+    /// Nothing was executed, because clients are paused: try the same command again once they are not.
+    Paused,
+}
+
+/// One thread's execution of a few commands at one time. It keeps the gate open for them; never hold two.
+pub struct Turn<'s> {
+    state: &'s State,
+    now_ms: u64,
+    gate: Option<Shared<'s>>,
+}
+
+impl<'s> Turn<'s> {
+    pub fn new(state: &'s State) -> Turn<'s> {
+        Turn { state, now_ms: clock::now_ms(), gate: None }
+    }
+
+    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply
+    /// (or none, where CLIENT REPLY says so).
+    pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
+        match session.reply_mode {
+            ReplyMode::On => self.answer(session, args, reply),
+            ReplyMode::Off => self.answer(session, args, &mut Discard),
+            ReplyMode::SkipNext => {
+                session.reply_mode = ReplyMode::On;
+                self.answer(session, args, &mut Discard);
+            }
+        }
+        match std::mem::replace(&mut session.after, After::Continue) {
+            After::Continue => Flow::Continue,
+            After::Close => Flow::Close,
+            After::Delay(duration) => Flow::Delay(duration),
+        }
+    }
+
+    fn answer(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) {
+        let shard = self.state.stats.shard();
+        let command = match find(&args) {
+            Ok(command) => command,
+            Err(error) => {
+                shard.error_replies.add(1);
+                reply.error(&error);
+                return;
+            }
+        };
+        if let Err(error) = self.admit(command, session, &args) {
+            if let Some(counters) = self.state.stats.command(command.index) {
+                counters.rejected.add(1);
+            }
+            shard.error_replies.add(1);
+            reply.error(&error);
+            return;
+        }
+        let exclusive = self.pass_gate(command.spec.flags);
+        let mut context = Context { state: self.state, session, args, reply, now_ms: self.now_ms };
+        let result = (command.spec.handler)(&mut context);
+        drop(exclusive);
+        shard.commands_processed.add(1);
+        if let Some(counters) = self.state.stats.command(command.index) {
+            counters.calls.add(1);
+            if result.is_err() {
+                counters.failed.add(1);
+            }
+        }
+        if let Err(error) = result {
+            shard.error_replies.add(1);
+            reply.error(&error);
+        }
+    }
+
+    /// The checks before a command runs.
+    fn admit(&self, command: &Command, session: &Session, args: &Args<'_>) -> Result<(), Error> {
+        let flags = command.spec.flags;
+        if !command.spec.accepts(args.len()) {
+            return Err(Error::owned(format!("ERR wrong number of arguments for '{}' command", command.full_name)));
+        }
+        if !session.client.is_authenticated() && !flags.has(Flags::NO_AUTH) {
+            return Err(Error::NO_AUTH);
+        }
+        Ok(())
+    }
+
+    fn pass_gate(&mut self, flags: Flags) -> Option<Exclusive<'s>> {
+        if flags.has(Flags::EXCLUSIVE) {
+            self.gate = None;
+            return Some(self.state.keyspace.gate.exclusive());
+        }
+        self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
+        None
+    }
+}
+
+/// Finds the command, or the subcommand where there are some.
+fn find(args: &Args<'_>) -> Result<&'static Command, Error> {
+    let table = Table::get();
+    let Some(command) = table.find(args.at(0)) else { return Err(unknown_command(args)) };
+    if command.spec.subcommands.is_empty() || args.len() < 2 {
+        return Ok(command);
+    }
+    table.subcommand(command, args.at(1)).ok_or_else(|| {
+        let quoted = &args.at(1)[..args.at(1).len().min(QUOTED_MAX_BYTES)];
+        let parent = command.spec.name.to_uppercase();
+        Error::owned([b"ERR unknown subcommand '", quoted, b"'. Try ", parent.as_bytes(), b" HELP."].concat())
+    })
+}
+
+fn unknown_command(args: &Args<'_>) -> Error {
+    let quote = |bytes: &'_ [u8], max_bytes: usize| bytes[..bytes.len().min(max_bytes)].to_vec();
+    let mut quoted = Vec::new();
+    for argument in args.iter_from(1) {
+        if quoted.len() >= QUOTED_MAX_BYTES {
+            break;
+        }
+        let room = QUOTED_MAX_BYTES - quoted.len();
+        quoted.push(b'\'');
+        quoted.extend(quote(argument, room));
+        quoted.extend_from_slice(b"' ");
+    }
+    let name = quote(args.at(0), QUOTED_MAX_BYTES);
+    Error::owned([b"ERR unknown command '", &name[..], b"', with args beginning with: ", &quoted].concat())
+}

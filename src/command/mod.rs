@@ -1,0 +1,12 @@
+//! The commands: declared in their families' `COMMANDS` slices, found in one table, run by one dispatch.
+
+pub mod clients;
+pub mod context;
+pub mod dispatch;
+pub mod session;
+pub mod spec;
+pub mod state;
+pub mod table;
+
+mod connection;
+mod string;

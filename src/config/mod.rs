@@ -1,0 +1,29 @@
+//! The settings: one table of parameters is the source of the configuration file, the environment, the command
+//! line, `CONFIG GET`, `CONFIG SET`, `CONFIG REWRITE` and the reference page.
+//!
+//! A parameter is added by one entry in `table.rs`: its doc comment, its field, its kind with the default, its name.
+
+mod choice;
+mod file;
+mod flags;
+mod list;
+mod load;
+mod reference;
+mod runtime;
+mod table;
+#[cfg(test)]
+mod tests;
+mod value;
+
+pub use choice::{
+    Choice, Engine, EvictionPolicy, JournalSync, LogFormat, LogLevel, OomScore, Options, Permission, PubsubDefault,
+};
+pub use list::{
+    Addresses, EventClasses, Events, OomScores, OutputClass, OutputLimit, OutputLimits, Percentiles, SavePoint,
+    SavePoints,
+};
+pub use load::{DEFAULT_FILE, LoadError, Loaded};
+pub use reference::reference;
+pub use runtime::{Caller, NotApplied, is_sensitive};
+pub use table::{Group, Mutability, PARAMETERS, Parameter, Settings, find};
+pub use value::{Bytes, Directory, Flag, Integer, Octal, Portion, Share, Text, Value};

@@ -1,0 +1,105 @@
+//! When keys expire: each slot's deadlines, earliest first.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::table::PLACE_BITS;
+
+/// Deadlines past this (the year 2527) are kept as this; such keys still expire when they are looked at.
+const MAX_DEADLINE_MS: u64 = (1 << (64 - PLACE_BITS)) - 1;
+/// A queue this short is never compacted.
+const COMPACT_FROM: usize = 32;
+
+/// A min-heap of 8-byte records, deadline above place: the place leads to the entry in the slot's table.
+///
+/// A record is never searched for. When a key's expiry changes or goes, its old record stays until it is due and then
+/// leads to nothing; when stale records outnumber the live ones, the slot makes its queue anew from its table.
+#[derive(Default)]
+pub struct ExpiryQueue {
+    records: BinaryHeap<Reverse<u64>>,
+    /// Keys of the slot that have an expiry.
+    live: u32,
+}
+
+impl ExpiryQueue {
+    /// A key of that place got an expiry it did not have.
+    pub fn add(&mut self, place: u32, deadline_ms: u64) {
+        self.live += 1;
+        self.change(place, deadline_ms);
+    }
+
+    /// A key that had an expiry got another one.
+    pub fn change(&mut self, place: u32, deadline_ms: u64) {
+        self.records.push(Reverse(deadline_ms.min(MAX_DEADLINE_MS) << PLACE_BITS | u64::from(place)));
+    }
+
+    /// A key lost its expiry, or itself.
+    pub fn forget(&mut self) {
+        self.live -= 1;
+        if self.live == 0 {
+            self.records = BinaryHeap::new();
+        }
+    }
+
+    pub fn live(&self) -> usize {
+        self.live as usize
+    }
+
+    /// The earliest deadline that may be real, in Unix milliseconds; `u64::MAX` if there is none.
+    pub fn next_deadline_ms(&self) -> u64 {
+        self.records.peek().map_or(u64::MAX, |record| record.0 >> PLACE_BITS)
+    }
+
+    /// Takes the earliest record if it is due, and gives its place.
+    pub fn pop_due(&mut self, now_ms: u64) -> Option<u32> {
+        if self.next_deadline_ms() > now_ms {
+            return None;
+        }
+        self.records.pop().map(|record| (record.0 & ((1 << PLACE_BITS) - 1)) as u32)
+    }
+
+    pub fn needs_compaction(&self) -> bool {
+        self.records.len() >= COMPACT_FROM && self.records.len() > 2 * self.live()
+    }
+
+    /// Replaces all records by those of the keys that have an expiry.
+    pub fn compact(&mut self, keys: impl Iterator<Item = (u32, u64)>) {
+        self.records =
+            keys.map(|(place, ms)| Reverse(ms.min(MAX_DEADLINE_MS) << PLACE_BITS | u64::from(place))).collect();
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn due_records_come_in_order_and_no_sooner() {
+        let mut queue = ExpiryQueue::default();
+        for (place, deadline_ms) in [(3, 300), (1, 100), (2, 200), (4, u64::MAX)] {
+            queue.add(place, deadline_ms);
+        }
+        assert_eq!((queue.next_deadline_ms(), queue.live()), (100, 4));
+        assert_eq!((queue.pop_due(99), queue.pop_due(250), queue.pop_due(250)), (None, Some(1), Some(2)));
+        assert_eq!(queue.pop_due(250), None);
+        assert_eq!(queue.next_deadline_ms(), 300);
+    }
+
+    #[test]
+    fn changes_do_not_pile_up() {
+        let mut queue = ExpiryQueue::default();
+        queue.add(5, 1);
+        for deadline_ms in 0..10_000 {
+            queue.change(5, deadline_ms);
+            if queue.needs_compaction() {
+                queue.compact([(5, deadline_ms)].into_iter());
+            }
+        }
+        assert!(queue.memory_bytes() < 1024);
+        assert_eq!(queue.next_deadline_ms() >= 9_968, true);
+    }
+}

@@ -1,0 +1,245 @@
+//! The keys: 16 databases of 16,384 slots, each slot a small table under its own lock.
+//!
+//! Handlers reach a key by one door: [`Keyspace::lock`] gives a [`SlotGuard`], whose methods look up, expire, count,
+//! and change. Locks are taken in the order of (database, slot) and never held across an await.
+
+pub mod entry;
+mod expiry;
+pub mod gate;
+pub mod recency;
+mod scan;
+mod slot;
+mod table;
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::base::slot::SLOTS;
+use crate::config::Settings;
+use crate::stats::Stats;
+
+pub use entry::Owned;
+pub use scan::Cursor;
+pub use slot::{NewExpiry, SlotGuard};
+use slot::Slot;
+
+/// How many databases SELECT knows; fixed, since the record format gives a byte to it.
+pub const DATABASES: usize = 16;
+
+/// A key with what its lookup needs, computed once.
+#[derive(Clone, Copy)]
+pub struct Key<'a> {
+    bytes: &'a [u8],
+    hash: u64,
+    slot: u16,
+}
+
+impl<'a> Key<'a> {
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub fn slot(&self) -> u16 {
+        self.slot
+    }
+}
+
+/// What the caller's lookups go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The time at which the command runs, in Unix milliseconds.
+    pub now_ms: u64,
+    /// Whether looking at a key counts as a use of it (CLIENT NO-TOUCH turns it off).
+    pub touches: bool,
+}
+
+/// One of the 16 key spaces. Its tables come into being with the first key.
+#[derive(Default)]
+struct Database {
+    slots: OnceLock<Slots>,
+    keys: Count,
+    /// Keys that have an expiry.
+    expiring: Count,
+}
+
+struct Slots {
+    slots: Box<[CachePadded<Mutex<Slot>>]>,
+    /// For each slot a lower bound of its next deadline in Unix milliseconds, written under the slot's lock: the
+    /// active cycle reads these instead of visiting every slot.
+    deadlines_ms: Box<[AtomicU64]>,
+}
+
+impl Slots {
+    fn new() -> Slots {
+        let all = || 0..SLOTS;
+        Slots {
+            slots: all().map(|_| CachePadded::new(Mutex::new(Slot::default()))).collect(),
+            deadlines_ms: all().map(|_| AtomicU64::new(u64::MAX)).collect(),
+        }
+    }
+}
+
+/// A count that many threads change, spread by slot.
+#[derive(Default)]
+struct Count([CachePadded<AtomicI64>; 16]);
+
+impl Count {
+    #[inline]
+    fn add(&self, slot: u16, amount: i64) {
+        self.0[usize::from(slot) % 16].fetch_add(amount, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.iter().map(|part| part.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+    }
+}
+
+pub struct Keyspace {
+    databases: Box<[Database]>,
+    /// Which of `databases` a database number means; SWAPDB exchanges two.
+    order: [AtomicU8; DATABASES],
+    /// Of the hash that places keys; part of the on-disk order.
+    seed: u64,
+    pub gate: gate::Gate,
+    pub settings: Arc<Settings>,
+    pub stats: Arc<Stats>,
+}
+
+/// Several slots, locked together.
+pub struct SlotGuards<'k>(SmallVec<[SlotGuard<'k>; 4]>);
+
+impl<'k> SlotGuards<'k> {
+    /// The guard of a key that was named when the slots were locked.
+    ///
+    /// # Panics
+    /// For another key: a handler's mistake, not reachable by a client's choice of arguments.
+    pub fn of(&mut self, database: usize, key: &Key) -> &mut SlotGuard<'k> {
+        let Some(first) = self.0.first() else { unreachable!("no slot is locked") };
+        let wanted = (first.keyspace().physical(database), key.slot);
+        match self.0.binary_search_by_key(&wanted, SlotGuard::position) {
+            Ok(index) => &mut self.0[index],
+            Err(_) => unreachable!("the slot was not locked"),
+        }
+    }
+}
+
+impl Keyspace {
+    pub fn new(seed: u64, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
+        Keyspace {
+            databases: std::iter::repeat_with(Database::default).take(DATABASES).collect(),
+            order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
+            seed,
+            gate: gate::Gate::default(),
+            settings,
+            stats,
+        }
+    }
+
+    #[inline]
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        Key { bytes, hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
+    }
+
+    /// The index in `databases` of database `number`, which must be below [`DATABASES`].
+    #[inline]
+    fn physical(&self, number: usize) -> u8 {
+        self.order[number].load(Ordering::Acquire)
+    }
+
+    fn database(&self, number: usize) -> &Database {
+        &self.databases[usize::from(self.physical(number))]
+    }
+
+    /// Locks the slot of one key.
+    #[inline]
+    pub fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
+        self.lock_slot(caller, self.physical(database), key.slot)
+    }
+
+    /// Locks the slots of several keys, each slot once, in the one order that excludes deadlock.
+    pub fn lock_all<'a>(&self, caller: Caller, keys: impl Iterator<Item = (usize, Key<'a>)>) -> SlotGuards<'_> {
+        let mut positions: SmallVec<[(u8, u16); 16]> =
+            keys.map(|(database, key)| (self.physical(database), key.slot)).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        SlotGuards(positions.into_iter().map(|(physical, slot)| self.lock_slot(caller, physical, slot)).collect())
+    }
+
+    #[inline]
+    fn lock_slot(&self, caller: Caller, physical: u8, slot: u16) -> SlotGuard<'_> {
+        let database = &self.databases[usize::from(physical)];
+        let slots = database.slots.get_or_init(Slots::new);
+        SlotGuard::lock(self, database, slots, physical, slot, caller)
+    }
+
+    /// Keys in a database, those included whose expiry has passed but was not noticed yet.
+    pub fn len(&self, database: usize) -> u64 {
+        self.database(database).keys.get()
+    }
+
+    pub fn is_empty(&self, database: usize) -> bool {
+        self.len(database) == 0
+    }
+
+    /// Keys in a database that have an expiry.
+    pub fn expiring(&self, database: usize) -> u64 {
+        self.database(database).expiring.get()
+    }
+
+    /// Exchanges two databases. The caller holds the gate exclusively.
+    pub fn swap(&self, one: usize, other: usize) {
+        let physical = self.physical(one);
+        self.order[one].store(self.physical(other), Ordering::Release);
+        self.order[other].store(physical, Ordering::Release);
+    }
+
+    /// Empties a database and returns what was in it, for the caller to drop where it disturbs nobody. The caller
+    /// holds the gate exclusively.
+    pub fn flush(&self, database: usize) -> Flushed {
+        let database = self.database(database);
+        let Some(slots) = database.slots.get() else { return Flushed(Vec::new()) };
+        let mut flushed = Vec::new();
+        for (number, slot) in slots.slots.iter().enumerate() {
+            let mut slot = slot.lock();
+            let number = number as u16;
+            database.keys.add(number, -(slot.len() as i64));
+            database.expiring.add(number, -(slot.expiring() as i64));
+            slots.deadlines_ms[usize::from(number)].store(u64::MAX, Ordering::Relaxed);
+            if slot.len() > 0 {
+                flushed.push(std::mem::take(&mut *slot));
+            }
+        }
+        Flushed(flushed)
+    }
+
+    /// Deletes keys whose expiry has passed, until `deadline` at the latest. Returns whether it got through.
+    pub fn expire_due(&self, now_ms: u64, deadline: std::time::Instant) -> bool {
+        let caller = Caller { now_ms, touches: false };
+        for (physical, database) in self.databases.iter().enumerate() {
+            let Some(slots) = database.slots.get() else { continue };
+            for (number, next_ms) in slots.deadlines_ms.iter().enumerate() {
+                while next_ms.load(Ordering::Relaxed) <= now_ms {
+                    if self.lock_slot(caller, physical as u8, number as u16).expire_due() == 0 {
+                        break;
+                    }
+                    if std::time::Instant::now() >= deadline {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+}
+
+/// The content of a database that was flushed.
+pub struct Flushed(#[allow(dead_code, reason = "it is there to be dropped")] Vec<Slot>);
+
+#[cfg(test)]
+mod tests;

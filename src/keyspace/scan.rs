@@ -1,0 +1,112 @@
+//! Walks over all keys of a database: SCAN, KEYS, RANDOMKEY.
+
+use super::entry::Entry;
+use super::table::PLACE_BITS;
+use super::{Caller, Keyspace};
+use crate::base::slot::SLOTS;
+
+/// Slots that one SCAN call passes at most, so that a sparse database costs a bounded time a call.
+const SLOTS_PER_CALL: u16 = 2048;
+/// Slots that RANDOMKEY draws before it walks to the next one with a key.
+const RANDOM_DRAWS: usize = 100;
+
+/// Where a walk goes on: a slot, and a place in the order of its keys' hashes. 0 is the start, and the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(pub u64);
+
+impl Cursor {
+    pub const START: Cursor = Cursor(0);
+
+    fn new(slot: u16, place: u32) -> Cursor {
+        Cursor(u64::from(slot) << PLACE_BITS | u64::from(place))
+    }
+
+    /// `None` for numbers that no call gave out: they end a walk.
+    fn parts(self) -> Option<(u16, u32)> {
+        let slot = self.0 >> PLACE_BITS;
+        (slot < u64::from(SLOTS)).then_some((slot as u16, (self.0 & ((1 << PLACE_BITS) - 1)) as u32))
+    }
+}
+
+impl Keyspace {
+    /// Visits about `count` keys from `cursor` on and returns where to go on. A key that exists throughout a walk is
+    /// visited exactly once (<https://redis.io/docs/latest/commands/scan/>).
+    pub fn scan(
+        &self,
+        caller: Caller,
+        database: usize,
+        cursor: Cursor,
+        count: usize,
+        mut visit: impl FnMut(&Entry),
+    ) -> Cursor {
+        let Some((first_slot, mut place)) = cursor.parts() else { return Cursor::START };
+        let physical = self.physical(database);
+        if self.databases[usize::from(physical)].slots.get().is_none() {
+            return Cursor::START;
+        }
+        let mut visited = 0;
+        for slot in first_slot..SLOTS {
+            if slot - first_slot >= SLOTS_PER_CALL && visited > 0 || visited >= count {
+                return Cursor::new(slot, 0);
+            }
+            let guard = self.lock_slot(caller, physical, slot);
+            let next = guard.table().scan(place, count - visited, |entry| {
+                visited += 1;
+                if !has_expired(entry, caller) {
+                    visit(entry);
+                }
+            });
+            place = 0;
+            if let Some(next) = next {
+                return Cursor::new(slot, next);
+            }
+        }
+        Cursor::START
+    }
+
+    /// Visits every key of a database, slot by slot.
+    pub fn for_each(&self, caller: Caller, database: usize, mut visit: impl FnMut(&Entry)) {
+        let mut cursor = Cursor::START;
+        loop {
+            cursor = self.scan(caller, database, cursor, usize::MAX, &mut visit);
+            if cursor == Cursor::START {
+                return;
+            }
+        }
+    }
+
+    /// Visits a key drawn by chance, and returns what `visit` made of it; `None` if there is no key.
+    pub fn random<R>(
+        &self,
+        caller: Caller,
+        database: usize,
+        mut random: impl FnMut() -> u64,
+        visit: impl FnOnce(&Entry) -> R,
+    ) -> Option<R> {
+        let physical = self.physical(database);
+        if self.is_empty(database) || self.databases[usize::from(physical)].slots.get().is_none() {
+            return None;
+        }
+        let mut slot = 0;
+        for _ in 0..RANDOM_DRAWS {
+            slot = (random() % u64::from(SLOTS)) as u16;
+            if self.lock_slot(caller, physical, slot).table().len() > 0 {
+                break;
+            }
+        }
+        let from_there = (slot..SLOTS).chain(0..slot).map(|slot| self.lock_slot(caller, physical, slot));
+        for guard in from_there {
+            let candidate = guard.random(&mut random).filter(|entry| !has_expired(entry, caller)).or_else(|| {
+                guard.table().iter().find(|entry| !has_expired(entry, caller))
+            });
+            if let Some(entry) = candidate {
+                return Some(visit(&entry));
+            }
+        }
+        None
+    }
+}
+
+fn has_expired(entry: &Entry, caller: Caller) -> bool {
+    entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= caller.now_ms)
+}

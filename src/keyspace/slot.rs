@@ -1,0 +1,284 @@
+//! A locked slot: the one door to a key, and all that happens on the way through it.
+
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use super::entry::{Content, Entry, Owned};
+use super::expiry::ExpiryQueue;
+use super::recency;
+use super::table::{Index, Ref, Table, place};
+use super::{Caller, Database, Key, Keyspace, Slots};
+use crate::types::Value;
+
+/// How many due keys one visit of the active cycle deletes before it lets go of the lock.
+const EXPIRE_STEP: usize = 64;
+
+#[derive(Default)]
+pub struct Slot {
+    pub(super) table: Table,
+    expiries: ExpiryQueue,
+}
+
+impl Slot {
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub(super) fn expiring(&self) -> usize {
+        self.expiries.live()
+    }
+}
+
+/// What becomes of a key's expiry when its value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewExpiry {
+    /// It goes (or becomes `default-ttl`, if that is set).
+    Clear,
+    /// It stays as it is (KEEPTTL).
+    Keep,
+    /// Unix milliseconds.
+    At(u64),
+}
+
+pub struct SlotGuard<'k> {
+    keyspace: &'k Keyspace,
+    database: &'k Database,
+    slots: &'k Slots,
+    physical: u8,
+    number: u16,
+    slot: MutexGuard<'k, Slot>,
+    caller: Caller,
+}
+
+impl<'k> SlotGuard<'k> {
+    #[inline]
+    pub(super) fn lock(
+        keyspace: &'k Keyspace,
+        database: &'k Database,
+        slots: &'k Slots,
+        physical: u8,
+        number: u16,
+        caller: Caller,
+    ) -> Self {
+        let slot = slots.slots[usize::from(number)].lock();
+        SlotGuard { keyspace, database, slots, physical, number, slot, caller }
+    }
+
+    pub(super) fn position(&self) -> (u8, u16) {
+        (self.physical, self.number)
+    }
+
+    pub(super) fn keyspace(&self) -> &'k Keyspace {
+        self.keyspace
+    }
+
+    pub(super) fn table(&self) -> &Table {
+        &self.slot.table
+    }
+
+    /// Finds a key that exists now; one whose expiry has passed is deleted instead.
+    #[inline]
+    fn find(&mut self, key: &Key) -> Option<Index> {
+        let index = self.slot.table.find(place(key.hash), |entry| entry.key() == key.bytes)?;
+        let expiry_ms = self.slot.table.get(index).expiry_ms();
+        if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
+            self.expire(index);
+            return None;
+        }
+        Some(index)
+    }
+
+    #[inline]
+    fn touch(&mut self, index: Index) {
+        if self.caller.touches {
+            let mut entry = self.slot.table.get_mut(index);
+            let recency = recency::touched(entry.recency(), self.caller.now_ms);
+            entry.set_recency(recency);
+        }
+    }
+
+    /// Looks a key up for a read: counts a hit or a miss, and the use of the key.
+    #[inline]
+    pub fn read(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let found = self.find(key);
+        let shard = self.keyspace.stats.shard();
+        match found {
+            Some(index) => {
+                shard.keyspace_hits.add(1);
+                self.touch(index);
+                Some(self.slot.table.get(index))
+            }
+            None => {
+                shard.keyspace_misses.add(1);
+                None
+            }
+        }
+    }
+
+    /// Looks a key up on the way to a change of it: counts its use, but neither hit nor miss.
+    #[inline]
+    pub fn read_for_write(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let index = self.find(key)?;
+        self.touch(index);
+        Some(self.slot.table.get(index))
+    }
+
+    /// Looks at a key without a trace (TTL, TYPE, OBJECT, …).
+    pub fn peek(&mut self, key: &Key) -> Option<Ref<'_>> {
+        self.find(key).map(|index| self.slot.table.get(index))
+    }
+
+    /// Makes the key the string `bytes`, whatever it was.
+    #[inline]
+    pub fn set_string(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry) {
+        match self.find(key) {
+            Some(index) => {
+                let old_ms = self.slot.table.get(index).expiry_ms();
+                let new_ms = self.resolve(expiry, old_ms);
+                let mut entry = self.slot.table.get_mut(index);
+                let recency = recency::touched(entry.recency(), self.caller.now_ms);
+                entry.set_inline(bytes, new_ms);
+                entry.set_recency(recency);
+                drop(entry);
+                self.expiry_changed(place(key.hash), old_ms, new_ms);
+            }
+            None => self.insert(key, Content::Inline(bytes), self.resolve(expiry, None)),
+        }
+        self.changed();
+    }
+
+    /// Makes the key hold `value`, whatever it was.
+    pub fn put(&mut self, key: &Key, value: Owned, expiry: NewExpiry) {
+        match value {
+            Owned::Inline(bytes) => self.set_string(key, &bytes, expiry),
+            Owned::Boxed(value) => {
+                let old_ms = self.find(key).and_then(|index| self.delete(index).expiry_ms());
+                self.insert(key, Content::Boxed(value), self.resolve(expiry, old_ms));
+                self.changed();
+            }
+        }
+    }
+
+    /// Changes the value of an existing key in place.
+    pub fn modify<R>(&mut self, key: &Key, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
+        let index = self.find(key)?;
+        self.touch(index);
+        let result = change(self.slot.table.get_mut(index).make_boxed());
+        self.changed();
+        Some(result)
+    }
+
+    /// Gives an existing key another expiry, or none. Returns whether the key exists.
+    pub fn set_expiry(&mut self, key: &Key, expiry_ms: Option<u64>) -> bool {
+        let Some(index) = self.find(key) else { return false };
+        let old_ms = self.slot.table.get(index).expiry_ms();
+        self.slot.table.get_mut(index).set_expiry(expiry_ms);
+        self.expiry_changed(place(key.hash), old_ms, expiry_ms);
+        self.changed();
+        true
+    }
+
+    /// Deletes a key. Returns whether it existed.
+    pub fn remove(&mut self, key: &Key) -> bool {
+        self.take(key).is_some()
+    }
+
+    /// Deletes a key and returns its value and expiry.
+    pub fn take(&mut self, key: &Key) -> Option<(Owned, Option<u64>)> {
+        let index = self.find(key)?;
+        let mut entry = self.delete(index);
+        self.changed();
+        Some((entry.take_content(), entry.expiry_ms()))
+    }
+
+    /// Deletes up to [`EXPIRE_STEP`] keys whose expiry has passed. Returns how many records it went through.
+    pub(super) fn expire_due(&mut self) -> usize {
+        let now_ms = self.caller.now_ms;
+        let mut records = 0;
+        while records < EXPIRE_STEP {
+            let Some(place) = self.slot.expiries.pop_due(now_ms) else { break };
+            records += 1;
+            let is_due = |entry: &Entry| entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= now_ms);
+            if let Some(index) = self.slot.table.find(place, is_due) {
+                self.expire(index);
+            }
+        }
+        self.publish_deadline();
+        records
+    }
+
+    fn resolve(&self, expiry: NewExpiry, old_ms: Option<u64>) -> Option<u64> {
+        match expiry {
+            NewExpiry::At(expiry_ms) => Some(expiry_ms),
+            NewExpiry::Keep if old_ms.is_some() => old_ms,
+            NewExpiry::Clear | NewExpiry::Keep => {
+                let default_ttl_s = self.keyspace.settings.default_ttl.get();
+                (default_ttl_s > 0).then(|| self.caller.now_ms.saturating_add(default_ttl_s as u64 * 1000))
+            }
+        }
+    }
+
+    /// Adds a key that does not exist.
+    fn insert(&mut self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) {
+        let entry = Entry::new(key.bytes, content, expiry_ms, recency::fresh(self.caller.now_ms));
+        self.slot.table.insert(place(key.hash), entry);
+        self.database.keys.add(self.number, 1);
+        self.expiry_changed(place(key.hash), None, expiry_ms);
+    }
+
+    fn delete(&mut self, index: Index) -> Entry {
+        let place = self.slot.table.place_of(index);
+        let entry = self.slot.table.remove(index);
+        self.database.keys.add(self.number, -1);
+        self.expiry_changed(place, entry.expiry_ms(), None);
+        entry
+    }
+
+    fn expire(&mut self, index: Index) {
+        drop(self.delete(index));
+        self.keyspace.stats.shard().expired_keys.add(1);
+    }
+
+    #[inline]
+    fn expiry_changed(&mut self, place: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
+        if old_ms == new_ms {
+            return;
+        }
+        match (old_ms, new_ms) {
+            (None, Some(new_ms)) => {
+                self.slot.expiries.add(place, new_ms);
+                self.database.expiring.add(self.number, 1);
+            }
+            (Some(_), Some(new_ms)) => self.slot.expiries.change(place, new_ms),
+            (Some(_), None) => {
+                self.slot.expiries.forget();
+                self.database.expiring.add(self.number, -1);
+            }
+            (None, None) => {}
+        }
+        if self.slot.expiries.needs_compaction() {
+            let Slot { table, expiries } = &mut *self.slot;
+            expiries.compact(table.indexes().filter_map(|index| {
+                table.get(index).expiry_ms().map(|expiry_ms| (table.place_of(index), expiry_ms))
+            }));
+        }
+        self.publish_deadline();
+    }
+
+    fn publish_deadline(&self) {
+        let next_ms = self.slot.expiries.next_deadline_ms();
+        self.slots.deadlines_ms[usize::from(self.number)].store(next_ms, Ordering::Relaxed);
+    }
+
+    /// Every change to a key comes by here.
+    #[inline]
+    fn changed(&mut self) {
+        self.keyspace.stats.shard().changes.add(1);
+    }
+
+    pub(super) fn random(&self, random: impl FnMut() -> u64) -> Option<Ref<'_>> {
+        self.slot.table.random(random).map(|index| self.slot.table.get(index))
+    }
+}
+

@@ -1,0 +1,9 @@
+//! Sockets: listeners, worker threads, connections.
+
+mod connection;
+mod conversation;
+mod listener;
+mod workers;
+
+pub use listener::{BoundListener, Kind};
+pub use workers::Workers;

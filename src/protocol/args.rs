@@ -1,0 +1,72 @@
+/// Where an argument lies in the input buffer, in bytes. Buffers stay below 4 GiB (`client-query-buffer-limit`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub start: u32,
+    pub len: u32,
+}
+
+/// A command's arguments, its name first, borrowed from where they were received.
+#[derive(Clone, Copy)]
+pub struct Args<'a>(Source<'a>);
+
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Ranges { buffer: &'a [u8], ranges: &'a [Range] },
+    Slices(&'a [&'a [u8]]),
+}
+
+impl<'a> Args<'a> {
+    /// Every range must lie within `buffer`; one that does not reads as empty.
+    pub fn from_ranges(buffer: &'a [u8], ranges: &'a [Range]) -> Self {
+        Args(Source::Ranges { buffer, ranges })
+    }
+
+    pub fn from_slices(slices: &'a [&'a [u8]]) -> Self {
+        Args(Source::Slices(slices))
+    }
+
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.0 {
+            Source::Ranges { ranges, .. } => ranges.len(),
+            Source::Slices(slices) => slices.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&'a [u8]> {
+        match self.0 {
+            Source::Ranges { buffer, ranges } => {
+                let range = ranges.get(index)?;
+                let start = range.start as usize;
+                buffer.get(start..start + range.len as usize)
+            }
+            Source::Slices(slices) => slices.get(index).copied(),
+        }
+    }
+
+    /// The argument at `index`; empty where there is none, so that a handler relying on its arity cannot panic.
+    #[inline]
+    pub fn at(&self, index: usize) -> &'a [u8] {
+        self.get(index).unwrap_or_default()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        self.iter_from(0)
+    }
+
+    /// The arguments from `first` on.
+    pub fn iter_from(&self, first: usize) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let args = *self;
+        (first..args.len()).map(move |index| args.at(index))
+    }
+
+    /// The sum of all arguments' lengths in bytes.
+    pub fn total_bytes(&self) -> usize {
+        self.iter().map(<[u8]>::len).sum()
+    }
+}

@@ -1,0 +1,6 @@
+//! Bytes to arguments and replies to bytes. Nothing here knows a command.
+
+pub mod resp;
+
+mod args;
+pub use args::{Args, Range};

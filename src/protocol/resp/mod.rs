@@ -1,0 +1,8 @@
+//! RESP2 and RESP3 (<https://redis.io/docs/latest/develop/reference/protocol-spec/>): requests in, replies out.
+
+mod inline;
+mod parser;
+mod writer;
+
+pub use parser::{Limits, ProtocolError, RequestParser};
+pub use writer::{ReplyWriter, Version};

@@ -1,0 +1,365 @@
+use std::fmt;
+
+use super::inline;
+use crate::protocol::{Args, Range};
+
+/// Longest inline command, and longest `*N` or `$N` line, in bytes.
+const LINE_MAX_BYTES: usize = 64 * 1024;
+/// What a client that has not authenticated may send in one command.
+const UNAUTHENTICATED_MAX_ARGUMENTS: i64 = 10;
+const UNAUTHENTICATED_MAX_BULK_BYTES: i64 = 16 * 1024;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// `proto-max-bulk-len`
+    pub bulk_bytes: u64,
+    /// Before AUTH, commands must be short.
+    pub authenticated: bool,
+}
+
+/// Why a request cannot be read; the connection ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    InlineTooLong,
+    UnbalancedQuotes,
+    CountLineTooLong,
+    InvalidCount,
+    UnauthenticatedCount,
+    BulkLineTooLong,
+    ExpectedBulk(u8),
+    InvalidBulkLength,
+    UnauthenticatedBulkLength,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            ProtocolError::InlineTooLong => "too big inline request",
+            ProtocolError::UnbalancedQuotes => "unbalanced quotes in request",
+            ProtocolError::CountLineTooLong => "too big mbulk count string",
+            ProtocolError::InvalidCount => "invalid multibulk length",
+            ProtocolError::UnauthenticatedCount => "unauthenticated multibulk length",
+            ProtocolError::BulkLineTooLong => "too big bulk count string",
+            ProtocolError::ExpectedBulk(byte) => {
+                return write!(formatter, "expected '$', got '{}'", char::from(*byte));
+            }
+            ProtocolError::InvalidBulkLength => "invalid bulk length",
+            ProtocolError::UnauthenticatedBulkLength => "unauthenticated bulk length",
+        })
+    }
+}
+
+/// Where a complete command ends.
+#[derive(Clone, Copy)]
+struct End {
+    /// Its last argument's index in `ranges`, plus one.
+    ranges: usize,
+    /// Offset of the byte behind it.
+    bytes: usize,
+}
+
+/// Splits a growing input buffer into commands without copying and without reading a byte twice.
+///
+/// Use: append what was received to the buffer, [`advance`](Self::advance), look at the
+/// [`command`](Self::command)s, then [`consume`](Self::consume) and drop that many bytes from the buffer's front.
+/// Nothing is allocated for what was only announced: memory follows the bytes that have arrived.
+#[derive(Default)]
+pub struct RequestParser {
+    /// Arguments of the complete commands, then of the pending one.
+    ranges: Vec<Range>,
+    /// The complete commands, in order.
+    complete: Vec<End>,
+    /// Offset of the next byte to read.
+    position: usize,
+    /// Offset of the first byte that belongs to no complete command.
+    complete_until: usize,
+    /// Arguments of the pending command that are still to come; 0: none is pending.
+    missing: usize,
+    /// Length of the pending argument, once its header was read.
+    bulk_bytes: Option<usize>,
+    /// Bytes after `position` that hold no line end, so that they are not searched again.
+    searched: usize,
+}
+
+impl RequestParser {
+    /// Reads up to `max_commands` complete commands out of `buffer`; inline commands are unquoted in place.
+    /// Commands read before an error stay readable.
+    pub fn advance(&mut self, buffer: &mut [u8], limits: &Limits, max_commands: usize) -> Result<(), ProtocolError> {
+        while self.complete.len() < max_commands {
+            if self.missing == 0 {
+                let Some(&first) = buffer.get(self.position) else { return Ok(()) };
+                let read = if first == b'*' { self.count(buffer, limits)? } else { self.inline(buffer)? };
+                if !read {
+                    return Ok(());
+                }
+            }
+            while self.missing > 0 {
+                if !self.argument(buffer, limits)? {
+                    return Ok(());
+                }
+            }
+            if self.ranges.len() > self.complete.last().map_or(0, |end| end.ranges) {
+                self.complete.push(End { ranges: self.ranges.len(), bytes: self.position });
+            }
+            self.complete_until = self.position;
+        }
+        Ok(())
+    }
+
+    /// How many complete commands are there.
+    #[inline]
+    pub fn commands(&self) -> usize {
+        self.complete.len()
+    }
+
+    /// The arguments of complete command `index`; `buffer` is what was given to `advance`.
+    #[inline]
+    pub fn command<'a>(&'a self, buffer: &'a [u8], index: usize) -> Args<'a> {
+        let end_of = |index: usize| self.complete.get(index).map_or(0, |end| end.ranges);
+        let first = if index == 0 { 0 } else { end_of(index - 1) };
+        Args::from_ranges(buffer, self.ranges.get(first..end_of(index)).unwrap_or_default())
+    }
+
+    /// Forgets the first `executed` complete commands; the caller drops as many bytes as this returns from the
+    /// buffer's front. Complete commands behind them stay, so they are not read a second time.
+    pub fn consume(&mut self, executed: usize) -> usize {
+        let all = executed >= self.complete.len();
+        let last = if executed == 0 { None } else { self.complete.get(executed.min(self.complete.len()).wrapping_sub(1)) };
+        let ranges = last.map_or(0, |end| end.ranges);
+        let bytes = if all { self.complete_until } else { last.map_or(0, |end| end.bytes) };
+        self.ranges.drain(..ranges);
+        for range in &mut self.ranges {
+            range.start -= bytes as u32;
+        }
+        self.complete.drain(..executed.min(self.complete.len()));
+        for end in &mut self.complete {
+            end.ranges -= ranges;
+            end.bytes -= bytes;
+        }
+        self.position -= bytes;
+        self.complete_until -= bytes;
+        bytes
+    }
+
+    /// Bytes from the buffer's front that the pending command is known to need; 0 when that is not known.
+    pub fn wanted_bytes(&self) -> usize {
+        self.bulk_bytes.map_or(0, |bulk_bytes| self.position + bulk_bytes + 2)
+    }
+
+    /// Memory held for the pending command's arguments, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.ranges.capacity() * size_of::<Range>()
+    }
+
+    /// Reads `*N\r\n`. False: it is incomplete.
+    fn count(&mut self, buffer: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
+        let Some(line_bytes) = self.line(buffer, b'\r', ProtocolError::CountLineTooLong)? else { return Ok(false) };
+        let count = parse_length(&buffer[self.position + 1..self.position + line_bytes])
+            .filter(|count| *count <= i64::from(i32::MAX))
+            .ok_or(ProtocolError::InvalidCount)?;
+        if count > UNAUTHENTICATED_MAX_ARGUMENTS && !limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedCount);
+        }
+        self.position += line_bytes + 2;
+        self.missing = count.max(0) as usize;
+        Ok(true)
+    }
+
+    /// Reads one `$N\r\n…\r\n`. False: it is incomplete.
+    fn argument(&mut self, buffer: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
+        let bulk_bytes = match self.bulk_bytes {
+            Some(bulk_bytes) => bulk_bytes,
+            None => {
+                let Some(line_bytes) = self.line(buffer, b'\r', ProtocolError::BulkLineTooLong)? else {
+                    return Ok(false);
+                };
+                let first = buffer[self.position];
+                if first != b'$' {
+                    return Err(ProtocolError::ExpectedBulk(first));
+                }
+                let bulk_bytes = parse_length(&buffer[self.position + 1..self.position + line_bytes])
+                    .filter(|bulk_bytes| *bulk_bytes >= 0 && *bulk_bytes as u64 <= limits.bulk_bytes)
+                    .ok_or(ProtocolError::InvalidBulkLength)?;
+                if bulk_bytes > UNAUTHENTICATED_MAX_BULK_BYTES && !limits.authenticated {
+                    return Err(ProtocolError::UnauthenticatedBulkLength);
+                }
+                self.position += line_bytes + 2;
+                self.bulk_bytes = Some(bulk_bytes as usize);
+                bulk_bytes as usize
+            }
+        };
+        if buffer.len() - self.position < bulk_bytes + 2 {
+            return Ok(false);
+        }
+        self.ranges.push(Range { start: self.position as u32, len: bulk_bytes as u32 });
+        self.position += bulk_bytes + 2;
+        self.bulk_bytes = None;
+        self.missing -= 1;
+        Ok(true)
+    }
+
+    /// Reads a line of words. False: it is incomplete.
+    fn inline(&mut self, buffer: &mut [u8]) -> Result<bool, ProtocolError> {
+        let Some(line_bytes) = self.line(buffer, b'\n', ProtocolError::InlineTooLong)? else { return Ok(false) };
+        let line = &mut buffer[self.position..self.position + line_bytes];
+        inline::split(line, self.position, &mut self.ranges).map_err(|_| ProtocolError::UnbalancedQuotes)?;
+        self.position += line_bytes + 1;
+        Ok(true)
+    }
+
+    /// Length of the line at `position` up to its `end` byte. `\r` counts only once the byte after it has come.
+    fn line(&mut self, buffer: &[u8], end: u8, too_long: ProtocolError) -> Result<Option<usize>, ProtocolError> {
+        let unread = &buffer[self.position..];
+        let found = memchr::memchr(end, &unread[self.searched..]).map(|offset| self.searched + offset);
+        match found {
+            Some(length) if end == b'\n' || length + 1 < unread.len() => {
+                self.searched = 0;
+                Ok(Some(length))
+            }
+            Some(length) => {
+                self.searched = length;
+                Ok(None)
+            }
+            None if unread.len() > LINE_MAX_BYTES => Err(too_long),
+            None => {
+                self.searched = unread.len();
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// A decimal length as Redis reads it: no sign but `-`, no leading zeros, no blanks.
+#[inline]
+fn parse_length(digits: &[u8]) -> Option<i64> {
+    if let [digit @ b'0'..=b'9'] = digits {
+        return Some(i64::from(digit - b'0'));
+    }
+    crate::base::number::parse_i64(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: Limits = Limits { bulk_bytes: 512 << 20, authenticated: true };
+
+    fn parse_all(pieces: &[&[u8]], limits: &Limits) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
+        let (mut parser, mut buffer, mut commands) = (RequestParser::default(), Vec::new(), Vec::new());
+        for piece in pieces {
+            buffer.extend_from_slice(piece);
+            loop {
+                let result = parser.advance(&mut buffer, limits, 3);
+                for index in 0..parser.commands() {
+                    commands.push(parser.command(&buffer, index).iter().map(<[u8]>::to_vec).collect());
+                }
+                let full = parser.commands() == 3;
+                let consumed = parser.consume(3);
+                buffer.drain(..consumed);
+                if let Err(error) = result {
+                    return (commands, Some(error));
+                }
+                if !full {
+                    break;
+                }
+            }
+        }
+        (commands, None)
+    }
+
+    fn words(commands: &[&[&str]]) -> Vec<Vec<Vec<u8>>> {
+        commands.iter().map(|command| command.iter().map(|word| word.as_bytes().to_vec()).collect()).collect()
+    }
+
+    fn error(input: &[u8]) -> Option<String> {
+        parse_all(&[input], &LIMITS).1.map(|error| error.to_string())
+    }
+
+    #[test]
+    fn commands_inline_and_empty_requests_in_one_buffer() {
+        let input = b"*1\r\n$4\r\nPING\r\n*0\r\n\r\nset k  'a b'\r\n*-1\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n\n";
+        assert_eq!(parse_all(&[input], &LIMITS), (words(&[&["PING"], &["set", "k", "a b"], &["GET", ""]]), None));
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        assert_eq!(error(b"*x\r\n").unwrap(), "invalid multibulk length");
+        assert_eq!(error(b"*2147483648\r\n").unwrap(), "invalid multibulk length");
+        assert_eq!(error(b"*1\r\n:1\r\n").unwrap(), "expected '$', got ':'");
+        assert_eq!(error(b"*1\r\n$-1\r\n").unwrap(), "invalid bulk length");
+        assert_eq!(error(b"*1\r\n$536870913\r\n").unwrap(), "invalid bulk length");
+        assert_eq!(error(b"get \"a\r\n").unwrap(), "unbalanced quotes in request");
+        assert_eq!(error(&[b'a'; 70_000]).unwrap(), "too big inline request");
+        assert_eq!(error(&[b'*'; 70_000]).unwrap(), "too big mbulk count string");
+        assert_eq!(error(&[b"*1\r\n".as_slice(), &[b'$'; 70_000]].concat()).unwrap(), "too big bulk count string");
+        let strangers = Limits { authenticated: false, ..LIMITS };
+        assert_eq!(parse_all(&[b"*11\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedCount));
+        assert_eq!(parse_all(&[b"*1\r\n$16385\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedBulkLength));
+    }
+
+    #[test]
+    fn announced_lengths_allocate_nothing() {
+        let mut parser = RequestParser::default();
+        parser.advance(&mut b"*2147483647\r\n$536870912\r\nabc".to_vec(), &LIMITS, 10).unwrap();
+        assert!(parser.memory_bytes() < 1024);
+        assert_eq!(parser.commands(), 0);
+    }
+
+    #[test]
+    fn commands_that_were_not_executed_stay_as_they_were_read() {
+        let mut buffer = b"PING\r\nset k \"a b\"\r\n*1\r\n$4\r\nQU".to_vec();
+        let mut parser = RequestParser::default();
+        parser.advance(&mut buffer, &LIMITS, 10).unwrap();
+        assert_eq!(parser.commands(), 2);
+        let consumed = parser.consume(1);
+        buffer.drain(..consumed);
+        buffer.extend(b"IT\r\n");
+        parser.advance(&mut buffer, &LIMITS, 10).unwrap();
+        let read: Vec<Vec<Vec<u8>>> = (0..parser.commands())
+            .map(|index| parser.command(&buffer, index).iter().map(<[u8]>::to_vec).collect())
+            .collect();
+        assert_eq!(read, words(&[&["set", "k", "a b"], &["QUIT"]]));
+        assert_eq!(parser.consume(0), 0);
+        assert_eq!(parser.consume(2), buffer.len());
+    }
+
+    #[test]
+    fn commands_before_an_error_are_kept() {
+        let (commands, error) = parse_all(&[b"PING\r\n*1\r\n!"], &LIMITS);
+        assert_eq!((commands, error), (words(&[&["PING"]]), None));
+        let (commands, error) = parse_all(&[b"PING\r\n*1\r\n!\r\n"], &LIMITS);
+        assert_eq!((commands, error), (words(&[&["PING"]]), Some(ProtocolError::ExpectedBulk(b'!'))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_reads_the_same(
+            commands in prop::collection::vec(
+                prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 1..6), 0..8),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+        ) {
+            let mut wire = Vec::new();
+            for command in &commands {
+                wire.extend(format!("*{}\r\n", command.len()).bytes());
+                for argument in command {
+                    wire.extend(format!("${}\r\n", argument.len()).bytes());
+                    wire.extend(argument);
+                    wire.extend(b"\r\n");
+                }
+            }
+            let mut offsets: Vec<usize> = cuts.iter().map(|cut| cut.index(wire.len() + 1)).collect();
+            offsets.extend([0, wire.len()]);
+            offsets.sort();
+            let pieces: Vec<&[u8]> = offsets.windows(2).map(|pair| &wire[pair[0]..pair[1]]).collect();
+            prop_assert_eq!(parse_all(&pieces, &LIMITS), (commands, None));
+        }
+
+        #[test]
+        fn no_input_panics(pieces in prop::collection::vec(prop::collection::vec(
+            prop::sample::select(b"*$\r\n0123-abc\"'\\x ".to_vec()), 0..30), 0..6)) {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            parse_all(&pieces, &LIMITS);
+        }
+    }
+}

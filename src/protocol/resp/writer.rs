@@ -1,0 +1,148 @@
+use crate::base::number;
+use crate::reply::{Error, Sink};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    Resp2,
+    Resp3,
+}
+
+/// Appends replies in RESP to a buffer.
+pub struct ReplyWriter<'a> {
+    output: &'a mut Vec<u8>,
+    version: Version,
+}
+
+impl<'a> ReplyWriter<'a> {
+    pub fn new(output: &'a mut Vec<u8>, version: Version) -> Self {
+        ReplyWriter { output, version }
+    }
+
+    #[inline]
+    fn header(&mut self, kind: u8, number: i64) {
+        self.output.push(kind);
+        number::write_i64(self.output, number);
+        self.output.extend_from_slice(b"\r\n");
+    }
+
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        self.output.push(kind);
+        self.output.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+        self.output.extend_from_slice(b"\r\n");
+    }
+
+    fn is_resp3(&self) -> bool {
+        self.version == Version::Resp3
+    }
+}
+
+impl Sink for ReplyWriter<'_> {
+    #[inline]
+    fn ok(&mut self) {
+        self.output.extend_from_slice(b"+OK\r\n");
+    }
+
+    fn simple(&mut self, text: &str) {
+        self.line(b'+', text.as_bytes());
+    }
+
+    #[inline]
+    fn bulk(&mut self, bytes: &[u8]) {
+        self.output.reserve(bytes.len() + 24);
+        self.header(b'$', bytes.len() as i64);
+        self.output.extend_from_slice(bytes);
+        self.output.extend_from_slice(b"\r\n");
+    }
+
+    fn null(&mut self) {
+        self.output.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
+    }
+
+    fn null_array(&mut self) {
+        self.output.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
+    }
+
+    #[inline]
+    fn integer(&mut self, value: i64) {
+        self.header(b':', value);
+    }
+
+    fn double(&mut self, value: f64) {
+        let digits = number::format_f64(value);
+        if self.is_resp3() { self.line(b',', digits.as_bytes()) } else { self.bulk(digits.as_bytes()) }
+    }
+
+    fn boolean(&mut self, value: bool) {
+        match (self.is_resp3(), value) {
+            (true, true) => self.output.extend_from_slice(b"#t\r\n"),
+            (true, false) => self.output.extend_from_slice(b"#f\r\n"),
+            (false, value) => self.integer(i64::from(value)),
+        }
+    }
+
+    fn verbatim(&mut self, format: &str, text: &[u8]) {
+        if self.is_resp3() {
+            self.header(b'=', (text.len() + format.len() + 1) as i64);
+            self.output.extend_from_slice(format.as_bytes());
+            self.output.push(b':');
+            self.output.extend_from_slice(text);
+            self.output.extend_from_slice(b"\r\n");
+        } else {
+            self.bulk(text);
+        }
+    }
+
+    fn array(&mut self, len: usize) {
+        self.header(b'*', len as i64);
+    }
+
+    fn map(&mut self, len: usize) {
+        if self.is_resp3() { self.header(b'%', len as i64) } else { self.header(b'*', 2 * len as i64) }
+    }
+
+    fn set(&mut self, len: usize) {
+        self.header(if self.is_resp3() { b'~' } else { b'*' }, len as i64);
+    }
+
+    fn push(&mut self, len: usize) {
+        self.header(if self.is_resp3() { b'>' } else { b'*' }, len as i64);
+    }
+
+    fn error(&mut self, error: &Error) {
+        self.line(b'-', error.line());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(version: Version, describe: impl Fn(&mut dyn Sink)) -> String {
+        let mut output = Vec::new();
+        describe(&mut ReplyWriter::new(&mut output, version));
+        String::from_utf8(output).unwrap()
+    }
+
+    #[test]
+    fn shapes_of_both_versions() {
+        let everything = |sink: &mut dyn Sink| {
+            sink.map(1);
+            sink.bulk(b"k");
+            sink.double(1.5);
+            sink.set(1);
+            sink.boolean(true);
+            sink.null();
+            sink.null_array();
+            sink.verbatim("txt", b"hi");
+            sink.error(&Error::owned("ERR a\r\nb"));
+        };
+        assert_eq!(
+            wire(Version::Resp2, everything),
+            "*2\r\n$1\r\nk\r\n$3\r\n1.5\r\n*1\r\n:1\r\n$-1\r\n*-1\r\n$2\r\nhi\r\n-ERR a  b\r\n"
+        );
+        assert_eq!(
+            wire(Version::Resp3, everything),
+            "%1\r\n$1\r\nk\r\n,1.5\r\n~1\r\n#t\r\n_\r\n_\r\n=6\r\ntxt:hi\r\n-ERR a  b\r\n"
+        );
+    }
+}

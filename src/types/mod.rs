@@ -1,0 +1,27 @@
+//! The data types: one home each for a structure and its operations. Nothing here knows keys, slots or replies.
+
+pub mod string;
+
+/// A value that grows in place. A string as it was SET is not one: it lies inside its entry.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A string that APPEND, SETRANGE and the like have touched.
+    String(Vec<u8>),
+}
+
+impl Value {
+    /// The name that TYPE gives.
+    pub fn type_name(&self) -> &'static str {
+        match self {
+            Value::String(_) => "string",
+        }
+    }
+
+    /// Bytes allocated, the value itself included.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Value>()
+            + match self {
+                Value::String(bytes) => bytes.capacity(),
+            }
+    }
+}
