@@ -6,21 +6,21 @@
 
 /// The clock, slots, patterns, numbers, memory accounting.
 pub mod base;
-/// One table of parameters: file, environment, flags, CONFIG.
-pub mod config;
-/// Counters that INFO, `/status` and `/metrics` render.
-pub mod stats;
-/// What a command answers.
-pub mod reply;
-/// The data types: structure and operations.
-pub mod types;
-/// The slots: lookup, expiry, eviction, scan.
-pub mod keyspace;
 /// Commands: declaration, dispatch, handlers.
 pub mod command;
-/// Bytes to arguments, replies to bytes.
-pub mod protocol;
+/// One table of parameters: file, environment, flags, CONFIG.
+pub mod config;
+/// The slots: lookup, expiry, eviction, scan.
+pub mod keyspace;
 /// Sockets: listeners, workers, connections.
 pub mod net;
 /// Assembly, start and end.
 pub mod node;
+/// Bytes to arguments, replies to bytes.
+pub mod protocol;
+/// What a command answers.
+pub mod reply;
+/// Counters that INFO, `/status` and `/metrics` render.
+pub mod stats;
+/// The data types: structure and operations.
+pub mod types;

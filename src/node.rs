@@ -23,7 +23,8 @@ pub async fn run(settings: Settings) -> io::Result<()> {
     let resp = listeners.iter().find_map(BoundListener::address);
     let workers = Workers::start(&state, listeners, worker_count(&settings))?;
     let expiry = start_expiry(&state)?;
-    let describe = |address: Option<std::net::SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
+    let describe =
+        |address: Option<std::net::SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
     tracing::info!("ready resp={} http=- tcp=-", describe(resp));
 
     wait_for_end(&state).await?;

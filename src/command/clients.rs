@@ -108,11 +108,7 @@ pub struct Clients {
 
 impl Clients {
     /// Admits a client, unless there are `max` already.
-    pub fn connect(
-        &self,
-        max: usize,
-        create: impl FnOnce(u64) -> Client,
-    ) -> Option<Arc<Client>> {
+    pub fn connect(&self, max: usize, create: impl FnOnce(u64) -> Client) -> Option<Arc<Client>> {
         let mut connected = self.connected.lock();
         if connected.len() >= max {
             return None;

@@ -1,5 +1,6 @@
 //! The one door to execution, for every protocol.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
@@ -58,37 +59,42 @@ impl<'s> Turn<'s> {
     }
 
     fn answer(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) {
-        let shard = self.state.stats.shard();
         let command = match find(&args) {
             Ok(command) => command,
-            Err(error) => {
-                shard.error_replies.add(1);
-                reply.error(&error);
-                return;
-            }
+            Err(error) => return self.reject(None, &error, reply),
         };
         if let Err(error) = self.admit(command, session, &args) {
-            if let Some(counters) = self.state.stats.command(command.index) {
-                counters.rejected.add(1);
-            }
-            shard.error_replies.add(1);
-            reply.error(&error);
-            return;
+            return self.reject(Some(command), &error, reply);
         }
+        session.client.last_command.store(command.index, Ordering::Relaxed);
         let exclusive = self.pass_gate(command.spec.flags);
         let mut context = Context { state: self.state, session, args, reply, now_ms: self.now_ms };
         let result = (command.spec.handler)(&mut context);
         drop(exclusive);
-        shard.commands_processed.add(1);
-        if let Some(counters) = self.state.stats.command(command.index) {
-            counters.calls.add(1);
-            if result.is_err() {
-                counters.failed.add(1);
-            }
-        }
+        self.record(command, &result);
         if let Err(error) = result {
-            shard.error_replies.add(1);
             reply.error(&error);
+        }
+    }
+
+    /// Answers a command that does not run.
+    fn reject(&self, command: Option<&Command>, error: &Error, reply: &mut dyn Sink) {
+        if let Some(counters) = command.and_then(|command| self.state.stats.command(command.index)) {
+            counters.rejected.add(1);
+        }
+        self.state.stats.shard().error_replies.add(1);
+        reply.error(error);
+    }
+
+    /// Counts a command that has run.
+    fn record(&self, command: &Command, result: &Result<(), Error>) {
+        let shard = self.state.stats.shard();
+        shard.commands_processed.add(1);
+        let Some(counters) = self.state.stats.command(command.index) else { return };
+        counters.calls.add(1);
+        if result.is_err() {
+            counters.failed.add(1);
+            shard.error_replies.add(1);
         }
     }
 

@@ -8,5 +8,9 @@ pub mod spec;
 pub mod state;
 pub mod table;
 
+mod client;
 mod connection;
+mod info;
+mod key;
+mod server;
 mod string;

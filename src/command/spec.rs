@@ -112,7 +112,11 @@ impl std::ops::BitOr for Categories {
 pub enum Keys {
     None,
     /// Every `step`-th argument from `first` to `last`; a negative `last` counts from the end (-1: the last one).
-    Range { first: usize, last: i32, step: usize },
+    Range {
+        first: usize,
+        last: i32,
+        step: usize,
+    },
     /// Found by looking at the arguments; gives their indices.
     Found(fn(&Args<'_>) -> Vec<usize>),
 }
@@ -124,7 +128,10 @@ impl Keys {
             Keys::None => Vec::new(),
             Keys::Range { first, last, step } => {
                 let last = if last < 0 { args.len() as i64 + i64::from(last) } else { i64::from(last) };
-                (first as i64..=last.min(args.len() as i64 - 1)).step_by(step.max(1)).map(|index| index as usize).collect()
+                (first as i64..=last.min(args.len() as i64 - 1))
+                    .step_by(step.max(1))
+                    .map(|index| index as usize)
+                    .collect()
             }
             Keys::Found(find) => find(args),
         }

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::spec::Spec;
-use super::{connection, string};
+use super::{client, connection, info, key, server, string};
 
 /// Every family's commands.
-const FAMILIES: &[&[Spec]] = &[connection::COMMANDS, string::COMMANDS];
+const FAMILIES: &[&[Spec]] =
+    &[connection::COMMANDS, client::COMMANDS, string::COMMANDS, key::COMMANDS, server::COMMANDS, info::COMMANDS];
 
 /// No command has a longer name, in bytes.
 const NAME_MAX_BYTES: usize = 32;
@@ -70,7 +71,9 @@ impl Table {
 
     /// A command's subcommand by its name in any case.
     pub fn subcommand(&self, command: &Command, name: &[u8]) -> Option<&Command> {
-        with_lower_case(name, |name| command.subcommands.get(name)).flatten().and_then(|index| self.commands.get(*index))
+        with_lower_case(name, |name| command.subcommands.get(name))
+            .flatten()
+            .and_then(|index| self.commands.get(*index))
     }
 
     /// The subcommands of a command, in the order of its slice.

@@ -236,9 +236,7 @@ impl Entry {
         let recency = self.recency();
         *self = match self.take_boxed() {
             Some(value) => Entry::new(self.key(), Content::Boxed(value), expiry_ms, recency),
-            None => {
-                Entry::new(self.key(), Content::Inline(self.string().unwrap_or_default()), expiry_ms, recency)
-            }
+            None => Entry::new(self.key(), Content::Inline(self.string().unwrap_or_default()), expiry_ms, recency),
         };
     }
 

@@ -26,8 +26,8 @@ use crate::stats::Stats;
 
 pub use entry::Owned;
 pub use scan::Cursor;
-pub use slot::{NewExpiry, SlotGuard};
 use slot::Slot;
+pub use slot::{NewExpiry, SlotGuard};
 
 /// How many databases SELECT knows; fixed, since the record format gives a byte to it.
 pub const DATABASES: usize = 16;

@@ -96,9 +96,10 @@ impl Keyspace {
         }
         let from_there = (slot..SLOTS).chain(0..slot).map(|slot| self.lock_slot(caller, physical, slot));
         for guard in from_there {
-            let candidate = guard.random(&mut random).filter(|entry| !has_expired(entry, caller)).or_else(|| {
-                guard.table().iter().find(|entry| !has_expired(entry, caller))
-            });
+            let candidate = guard
+                .random(&mut random)
+                .filter(|entry| !has_expired(entry, caller))
+                .or_else(|| guard.table().iter().find(|entry| !has_expired(entry, caller)));
             if let Some(entry) = candidate {
                 return Some(visit(&entry));
             }

@@ -259,9 +259,11 @@ impl<'k> SlotGuard<'k> {
         }
         if self.slot.expiries.needs_compaction() {
             let Slot { table, expiries } = &mut *self.slot;
-            expiries.compact(table.indexes().filter_map(|index| {
-                table.get(index).expiry_ms().map(|expiry_ms| (table.place_of(index), expiry_ms))
-            }));
+            expiries.compact(
+                table.indexes().filter_map(|index| {
+                    table.get(index).expiry_ms().map(|expiry_ms| (table.place_of(index), expiry_ms))
+                }),
+            );
         }
         self.publish_deadline();
     }
@@ -281,4 +283,3 @@ impl<'k> SlotGuard<'k> {
         self.slot.table.random(random).map(|index| self.slot.table.get(index))
     }
 }
-

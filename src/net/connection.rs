@@ -143,7 +143,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let limit_bytes = self.state.settings.client_query_buffer_limit.get() as usize;
         if old_bytes + self.conversation.memory_bytes() > limit_bytes {
             self.state.stats.shard().clients_cut_for_input.add(1);
-            tracing::warn!(client = self.session.client.id, bytes = old_bytes, "query buffer limit reached, client cut");
+            tracing::warn!(
+                client = self.session.client.id,
+                bytes = old_bytes,
+                "query buffer limit reached, client cut"
+            );
             return Poll::Ready(Ok(0));
         }
         let missing = self.conversation.wanted_bytes().saturating_sub(old_bytes);
@@ -177,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut output = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.output));
         output.clear();
         let unsent_bytes = self.output.len() - self.sent;
-        let limit_bytes = self.state.settings.client_output_buffer_limit.normal().hard_bytes();
+        let limit_bytes = self.state.settings.client_output_buffer_limit.normal.get().hard_bytes;
         let limit_bytes = if limit_bytes == 0 { usize::MAX } else { limit_bytes as usize };
         let mut consumed = 0;
         loop {
@@ -272,7 +276,6 @@ pub fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<
 pub fn refuse(mut stream: std::net::TcpStream, kind: Kind, error: &Error) -> io::Result<()> {
     let line = match kind {
         Kind::Resp => [b"-", error.line(), b"\r\n"].concat(),
-        Kind::Book => [format!("-{} ", error.line().len()).as_bytes(), error.line()].concat(),
     };
     io::Write::write_all(&mut stream, &line)
 }

@@ -13,7 +13,6 @@ use tokio::net::{TcpListener, UnixListener};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Resp,
-    Book,
 }
 
 /// A bound socket. A Unix socket's file goes when this is dropped.
@@ -52,8 +51,11 @@ impl BoundListener {
 
     /// Binds a Unix socket. A socket file that nobody serves any more is replaced.
     pub fn bind_unix(path: &Path, permissions: Option<u32>) -> io::Result<BoundListener> {
-        let describe = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()));
-        if std::os::unix::net::UnixStream::connect(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+        let describe =
+            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()));
+        if std::os::unix::net::UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+        {
             std::fs::remove_file(path).map_err(describe)?;
         }
         let listener = std::os::unix::net::UnixListener::bind(path).map_err(describe)?;
@@ -83,7 +85,9 @@ impl BoundListener {
     pub(super) fn into_async(self) -> io::Result<AsyncListener> {
         Ok(match self {
             BoundListener::Tcp(listener, _) => AsyncListener::Tcp(TcpListener::from_std(listener)?),
-            BoundListener::Unix(listener, path) => AsyncListener::Unix(UnixListener::from_std(listener)?, SocketFile(path)),
+            BoundListener::Unix(listener, path) => {
+                AsyncListener::Unix(UnixListener::from_std(listener)?, SocketFile(path))
+            }
         })
     }
 }

@@ -114,11 +114,7 @@ async fn accept_one(listener: &AsyncListener, kind: Kind) -> io::Result<Accepted
     }
 }
 
-async fn work(
-    state: Arc<State>,
-    mut accepted: mpsc::UnboundedReceiver<Accepted>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn work(state: Arc<State>, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut stopped: watch::Receiver<bool>) {
     loop {
         let next = tokio::select! {
             next = accepted.recv() => next,

@@ -124,7 +124,8 @@ impl RequestParser {
     /// buffer's front. Complete commands behind them stay, so they are not read a second time.
     pub fn consume(&mut self, executed: usize) -> usize {
         let all = executed >= self.complete.len();
-        let last = if executed == 0 { None } else { self.complete.get(executed.min(self.complete.len()).wrapping_sub(1)) };
+        let last =
+            if executed == 0 { None } else { self.complete.get(executed.min(self.complete.len()).wrapping_sub(1)) };
         let ranges = last.map_or(0, |end| end.ranges);
         let bytes = if all { self.complete_until } else { last.map_or(0, |end| end.bytes) };
         self.ranges.drain(..ranges);
