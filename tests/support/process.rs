@@ -169,6 +169,10 @@ impl ServerOptions {
         std::fs::create_dir_all(&directory).expect("a data directory");
         let mut command = Command::new(&self.program);
         command.args(["--port", "0", "--http-port", "0", "--tcp-port", "0", "--type", self.engine.name(), "--dir"]);
+        // Those of the tests themselves are no settings, and those of whoever runs them must not reach the server.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ROCKPOOL_")) {
+            command.env_remove(name);
+        }
         command.arg(&directory).args(&self.flags).envs(self.environment).current_dir(temporary.path());
         let what = format!("rockpool on {:?} {:?}", self.engine, self.flags);
         let mut process = Process::spawn(what, &mut command, temporary.path().join("log"))
