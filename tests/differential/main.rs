@@ -1,8 +1,8 @@
 //! The same random commands on redis-server and on the server under test: the replies must be equal.
 //!
 //! `ROCKPOOL_DIFFERENTIAL_SEQUENCES` is how many sequences of 10 to 40 commands are run, `ROCKPOOL_DIFFERENTIAL_SEED`
-//! the seed of the first, chosen by chance
-//! and printed where it is not given; each next one has the next seed, so that any of them can be run again alone.
+//! the seed of the first, chosen by chance and printed where it is not given; each next one has the next seed, so that
+//! any of them can be run again alone.
 //! `ROCKPOOL_DIFFERENTIAL_ONLY=SET,GET` limits the run to some commands.
 
 mod commands;
