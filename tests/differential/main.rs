@@ -53,8 +53,10 @@ fn differences(
             "ROCKPOOL_DIFFERENTIAL_SEED={seed} ROCKPOOL_DIFFERENTIAL_SEQUENCES=1, made as short as it gets:\n\
              {sequence}{difference}\n"
         );
-        eprintln!("{report}");
-        found.entry(difference.signature()).or_insert(report);
+        found.entry(difference.signature()).or_insert_with(|| {
+            eprintln!("{report}");
+            report
+        });
         if found.len() == MOST_DIFFERENCES {
             break;
         }
