@@ -410,10 +410,10 @@ proc start_server {options {code undefined}} {
     if {[dict exists $saved requirepass]} {catch {::bench::renew $client}}
     # Inside a test an error is the test's; between tests it is noted, and the block goes on.
     if {$::bench::depth} {
-        set failure [catch {uplevel 1 $code} err]
+        set failure [catch {uplevel 1 $code} problem]
     } else {
-        set failure [catch {::bench::run_block $code} err]
-        if {$failure == 1} {::bench::emit note $err}
+        set failure [catch {::bench::run_block $code} problem]
+        if {$failure == 1} {::bench::emit note $problem}
     }
     dict for {param value} $saved {
         set c [expr {$keeper ne "" ? $keeper : "r"}]
@@ -428,7 +428,7 @@ proc start_server {options {code undefined}} {
     catch {[dict get $srv client] close}
     if {![llength $::servers]} ::bench::reset_server
     set ::tags $outer_tags
-    if {$::bench::depth && $failure == 1} {error $err}
+    if {$::bench::depth && $failure == 1} {error $problem}
     return
 }
 
