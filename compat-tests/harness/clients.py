@@ -42,7 +42,7 @@ def run(name, env, cargo_profile):
         elif name in NODE_TESTS:
             folder = install.node(name)
             argv = ["node", "--test", "--test-reporter=junit", f"--test-reporter-destination={report}",
-                    "--test-concurrency=1", "client.test.js"]
+                    "--test-concurrency=1", "--test-timeout=60000", "client.test.js"]
         else:
             folder = places.REPOSITORY
             argv = ["cargo", "test", "--quiet", "--profile", cargo_profile, "--test", "client_redis_rs", "--",

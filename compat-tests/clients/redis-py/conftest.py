@@ -27,7 +27,7 @@ def connect(protocol):
 
     def make(**options):
         client = redis.Redis(**{"host": HOST, "port": PORT, "protocol": protocol, "decode_responses": True,
-                                "socket_timeout": 30, "retry": Retry(NoBackoff(), 1), **options})
+                                "socket_timeout": 10, "retry": Retry(NoBackoff(), 1), **options})
         made.append(client)
         return client
 
