@@ -4,7 +4,7 @@ import re
 import tomllib
 
 KINDS = ("for-good", "issue")
-FIELDS = {"unit", "test", "kind", "needs", "reason", "run"}
+FIELDS = {"unit", "test", "kind", "needs", "reason", "run", "absent"}
 
 
 class SkipError(Exception):
@@ -26,6 +26,7 @@ class Skip:
             raise SkipError(f"{where}: 'issue' names the capability in `needs`, 'for-good' has none")
         self.unit, self.test, self.kind = entry["unit"], entry["test"], entry["kind"]
         self.needs, self.reason, self.run = entry.get("needs"), entry["reason"], entry.get("run", True)
+        self.absent = entry.get("absent", False)
         # only `*` is special: test names hold brackets and question marks
         self.pattern = re.compile(".*".join(re.escape(p) for p in self.test.split("*")), re.DOTALL)
         self.used = False
@@ -65,4 +66,8 @@ class Skips:
 
     def stale(self, units):
         """Entries for the units that ran in full, that matched no test."""
-        return [e for e in self.entries if e.unit in units and not e.used]
+        return [e for e in self.entries if e.unit in units and not e.used and not e.absent]
+
+    def absent(self, unit):
+        """How many tests of this unit the suite itself left out in the run just judged."""
+        return sum(e.unit == unit and e.absent and not e.used for e in self.entries)
