@@ -4,10 +4,6 @@ import socket
 import time
 
 
-class RespError(Exception):
-    """An error reply."""
-
-
 class Conn:
     """A blocking RESP2/RESP3 connection with a deadline on every operation.
 
@@ -92,12 +88,6 @@ class Conn:
         self.send(args)
         return self.read()
 
-    def cmd(self, *args):
-        reply = self.raw(*args)
-        if isinstance(reply, ErrorReply):
-            raise RespError(reply.decode(errors="replace"))
-        return reply
-
 
 def untyped(reply):
     kind, value = reply
@@ -140,15 +130,3 @@ def wait_alive(host, port, seconds):
             return True
         time.sleep(0.2)
     return False
-
-
-def info(host, port):
-    """INFO as a dict; {} where the server has none."""
-    try:
-        c = Conn(host, port)
-        text = c.cmd("INFO")
-        c.close()
-        return dict(line.split(":", 1) for line in text.decode(errors="replace").split("\r\n")
-                    if ":" in line)
-    except (OSError, RespError, AttributeError):
-        return {}
