@@ -71,6 +71,11 @@ def _limited(argv, folder, env):
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
         end = f"the limit of {seconds} s"
+    finally:
+        # also when this process is told to stop
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     return end, output.decode(errors="replace")
 
 

@@ -133,26 +133,29 @@ def run_unit(tree, server, unit, mode, not_run):
                                stderr=subprocess.STDOUT, start_new_session=True)
     result = {"passed": [], "failed": [], "by_tag": [], "left_out": [], "notes": [], "end": "aborted"}
     current, rest, tail = None, b"", collections.deque(maxlen=5)
-    while True:
-        left = start + UNIT_SECONDS - time.monotonic()
-        if not select.select([process.stdout], [], [], max(left, 0))[0]:
-            result["end"] = "timeout"
-            break
-        chunk = os.read(process.stdout.fileno(), 65536)
-        if not chunk:
-            break
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line.startswith(b"\x01"):
-                current = _record(result, line[1:], current)
-            else:
-                tail.append(line.decode(errors="replace"))
     try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-    process.stdout.close()
-    process.wait()
+        while True:
+            left = start + UNIT_SECONDS - time.monotonic()
+            if not select.select([process.stdout], [], [], max(left, 0))[0]:
+                result["end"] = "timeout"
+                break
+            chunk = os.read(process.stdout.fileno(), 65536)
+            if not chunk:
+                break
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                if line.startswith(b"\x01"):
+                    current = _record(result, line[1:], current)
+                else:
+                    tail.append(line.decode(errors="replace"))
+    finally:
+        # also when this process is told to stop
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.stdout.close()
+        process.wait()
     if result["end"] != "done":
         if current is not None:
             result["failed"].append((current, f"the unit ended here ({result['end']})"))
