@@ -1,6 +1,6 @@
 use super::session::Session;
 use super::state::State;
-use crate::keyspace::{Caller, Key, Keyspace, SlotGuard, SlotGuards};
+use crate::keyspace::{Caller, Flushed, Key, Keyspace, SlotGuard, SlotGuards};
 use crate::protocol::Args;
 use crate::reply::Sink;
 
@@ -13,6 +13,8 @@ pub struct Context<'a> {
     pub reply: &'a mut dyn Sink,
     /// The time at which the command runs, in Unix milliseconds.
     pub now_ms: u64,
+    /// What a handler took out of the keyspace; it is freed once the gate is let go.
+    pub leftovers: &'a mut Vec<Flushed>,
 }
 
 impl<'a> Context<'a> {

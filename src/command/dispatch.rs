@@ -68,9 +68,12 @@ impl<'s> Turn<'s> {
         }
         session.client.last_command.store(command.index, Ordering::Relaxed);
         let exclusive = self.pass_gate(command.spec.flags);
-        let mut context = Context { state: self.state, session, args, reply, now_ms: self.now_ms };
+        let mut leftovers = Vec::new();
+        let mut context =
+            Context { state: self.state, session, args, reply, now_ms: self.now_ms, leftovers: &mut leftovers };
         let result = (command.spec.handler)(&mut context);
         drop(exclusive);
+        drop(leftovers);
         self.record(command, &result);
         if let Err(error) = result {
             reply.error(&error);

@@ -212,6 +212,7 @@ impl Keyspace {
             database.expiring.add(number, -(slot.expiring() as i64));
             slots.deadlines_ms[usize::from(number)].store(u64::MAX, Ordering::Relaxed);
             if slot.len() > 0 {
+                self.stats.shard().changes.add(slot.len() as u64);
                 flushed.push(std::mem::take(&mut *slot));
             }
         }

@@ -49,7 +49,8 @@ impl Keyspace {
             if slot - first_slot >= SLOTS_PER_CALL && visited > 0 || visited >= count {
                 return Cursor::new(slot, 0);
             }
-            let guard = self.lock_slot(caller, physical, slot);
+            let mut guard = self.lock_slot(caller, physical, slot);
+            guard.expire_due();
             let next = guard.table().scan(place, count - visited, |entry| {
                 visited += 1;
                 if !has_expired(entry, caller) {

@@ -39,6 +39,8 @@ pub enum NewExpiry {
     Keep,
     /// Unix milliseconds.
     At(u64),
+    /// It goes, whatever `default-ttl` says.
+    Never,
 }
 
 pub struct SlotGuard<'k> {
@@ -124,7 +126,15 @@ impl<'k> SlotGuard<'k> {
         Some(self.slot.table.get(index))
     }
 
-    /// Looks at a key without a trace (TTL, TYPE, OBJECT, …).
+    /// Looks at a key for a client that asks about it (TTL, TYPE, OBJECT, …): counts a hit or a miss, but no use.
+    pub fn inspect(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let found = self.find(key);
+        let shard = self.keyspace.stats.shard();
+        if found.is_some() { &shard.keyspace_hits } else { &shard.keyspace_misses }.add(1);
+        found.map(|index| self.slot.table.get(index))
+    }
+
+    /// Looks at a key without a trace.
     pub fn peek(&mut self, key: &Key) -> Option<Ref<'_>> {
         self.find(key).map(|index| self.slot.table.get(index))
     }
@@ -215,6 +225,7 @@ impl<'k> SlotGuard<'k> {
     fn resolve(&self, expiry: NewExpiry, old: Option<Option<u64>>) -> Option<u64> {
         match (expiry, old) {
             (NewExpiry::At(expiry_ms), _) => Some(expiry_ms),
+            (NewExpiry::Never, _) => None,
             (NewExpiry::Keep, Some(old_ms)) => old_ms,
             (NewExpiry::Clear, _) | (NewExpiry::Keep, None) => {
                 let default_ttl_s = self.keyspace.settings.default_ttl.get();

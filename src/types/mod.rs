@@ -13,7 +13,14 @@ impl Value {
     /// The name that TYPE gives.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Value::String(_) => "string",
+            Value::String(_) => string::TYPE_NAME,
+        }
+    }
+
+    /// The name that OBJECT ENCODING gives.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Value::String(_) => string::RAW,
         }
     }
 
