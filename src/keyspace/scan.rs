@@ -5,8 +5,9 @@ use super::table::PLACE_BITS;
 use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
 
-/// Slots that one SCAN call passes at most, so that a sparse database costs a bounded time a call.
-const SLOTS_PER_CALL: u16 = 2048;
+/// Slots that one SCAN call that has found something passes at most, or as many as it was to find keys: a sparse
+/// database costs a bounded time a call.
+const SLOTS_PER_CALL: usize = 2048;
 /// Slots that RANDOMKEY draws before it walks to the next one with a key.
 const RANDOM_DRAWS: usize = 100;
 
@@ -44,9 +45,9 @@ impl Keyspace {
         if self.databases[usize::from(physical)].slots.get().is_none() {
             return Cursor::START;
         }
-        let mut visited = 0;
+        let (mut visited, most_slots) = (0, count.max(SLOTS_PER_CALL));
         for slot in first_slot..SLOTS {
-            if slot - first_slot >= SLOTS_PER_CALL && visited > 0 || visited >= count {
+            if usize::from(slot - first_slot) >= most_slots && visited > 0 || visited >= count {
                 return Cursor::new(slot, 0);
             }
             let mut guard = self.lock_slot(caller, physical, slot);
