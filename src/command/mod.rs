@@ -10,6 +10,7 @@ pub mod table;
 
 mod client;
 mod connection;
+mod expire_time;
 mod info;
 mod key;
 mod server;

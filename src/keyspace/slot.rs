@@ -35,7 +35,7 @@ impl Slot {
 pub enum NewExpiry {
     /// It goes (or becomes `default-ttl`, if that is set).
     Clear,
-    /// It stays as it is (KEEPTTL).
+    /// It stays as it is (KEEPTTL); a key that did not exist is treated as by `Clear`.
     Keep,
     /// Unix milliseconds.
     At(u64),
@@ -145,7 +145,7 @@ impl<'k> SlotGuard<'k> {
         match self.find(key) {
             Some(index) => {
                 let old_ms = self.slot.table.get(index).expiry_ms();
-                let new_ms = self.resolve(expiry, old_ms);
+                let new_ms = self.resolve(expiry, Some(old_ms));
                 let mut entry = self.slot.table.get_mut(index);
                 let recency = recency::touched(entry.recency(), self.caller.now_ms);
                 entry.set_inline(bytes, new_ms);
@@ -163,8 +163,8 @@ impl<'k> SlotGuard<'k> {
         match value {
             Owned::Inline(bytes) => self.set_string(key, &bytes, expiry),
             Owned::Boxed(value) => {
-                let old_ms = self.find(key).and_then(|index| self.delete(index).expiry_ms());
-                self.insert(key, Content::Boxed(value), self.resolve(expiry, old_ms));
+                let old = self.find(key).map(|index| self.delete(index).expiry_ms());
+                self.insert(key, Content::Boxed(value), self.resolve(expiry, old));
                 self.changed();
             }
         }
@@ -191,7 +191,10 @@ impl<'k> SlotGuard<'k> {
 
     /// Deletes a key. Returns whether it existed.
     pub fn remove(&mut self, key: &Key) -> bool {
-        self.take(key).is_some()
+        let Some(index) = self.find(key) else { return false };
+        drop(self.delete(index));
+        self.changed();
+        true
     }
 
     /// Deletes a key and returns its value and expiry.
@@ -218,12 +221,13 @@ impl<'k> SlotGuard<'k> {
         records
     }
 
-    fn resolve(&self, expiry: NewExpiry, old_ms: Option<u64>) -> Option<u64> {
-        match expiry {
-            NewExpiry::At(expiry_ms) => Some(expiry_ms),
-            NewExpiry::Never => None,
-            NewExpiry::Keep if old_ms.is_some() => old_ms,
-            NewExpiry::Clear | NewExpiry::Keep => {
+    /// The expiry that a key gets; `old` is the one it has, if the key exists.
+    fn resolve(&self, expiry: NewExpiry, old: Option<Option<u64>>) -> Option<u64> {
+        match (expiry, old) {
+            (NewExpiry::At(expiry_ms), _) => Some(expiry_ms),
+            (NewExpiry::Never, _) => None,
+            (NewExpiry::Keep, Some(old_ms)) => old_ms,
+            (NewExpiry::Clear, _) | (NewExpiry::Keep, None) => {
                 let default_ttl_s = self.keyspace.settings.default_ttl.get();
                 (default_ttl_s > 0).then(|| self.caller.now_ms.saturating_add(default_ttl_s as u64 * 1000))
             }

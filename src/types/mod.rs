@@ -24,6 +24,13 @@ impl Value {
         }
     }
 
+    /// The bytes of a string; `None` for any other type.
+    pub fn as_string_mut(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Value::String(bytes) => Some(bytes),
+        }
+    }
+
     /// Bytes allocated, the value itself included.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Value>()
