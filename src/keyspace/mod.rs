@@ -85,18 +85,26 @@ impl Slots {
     }
 }
 
+/// Slots whose numbers are equal modulo this share a part of a count.
+const COUNT_GROUPS: usize = 16;
+
 /// A count that many threads change, spread by slot.
 #[derive(Default)]
-struct Count([CachePadded<AtomicI64>; 16]);
+struct Count([CachePadded<AtomicI64>; COUNT_GROUPS]);
 
 impl Count {
     #[inline]
     fn add(&self, slot: u16, amount: i64) {
-        self.0[usize::from(slot) % 16].fetch_add(amount, Ordering::Relaxed);
+        self.0[usize::from(slot) % COUNT_GROUPS].fetch_add(amount, Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
         self.0.iter().map(|part| part.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+    }
+
+    /// The count of each group of slots.
+    fn by_group(&self) -> [usize; COUNT_GROUPS] {
+        std::array::from_fn(|group| self.0[group].load(Ordering::Relaxed).max(0) as usize)
     }
 }
 
