@@ -6,6 +6,5 @@ pub mod glob;
 pub mod long_double;
 pub mod memory;
 pub mod number;
-pub mod random;
 pub mod slot;
 pub mod thread;

@@ -1,8 +1,9 @@
 use super::session::Session;
 use super::state::State;
-use crate::keyspace::{Caller, Flushed, Key, Keyspace, SlotGuard, SlotGuards};
+use crate::base::number;
+use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, SlotGuard, SlotGuards};
 use crate::protocol::Args;
-use crate::reply::Sink;
+use crate::reply::{Error, Sink};
 
 /// What a handler works with. It describes its answer to `reply`, unless it returns an error: then it must not have
 /// begun to.
@@ -32,6 +33,15 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn database(&self) -> usize {
         self.session.client.database()
+    }
+
+    /// The argument at `index` as the number of a database, for SELECT, MOVE, COPY.
+    pub fn database_number(&self, index: usize) -> Result<usize, Error> {
+        let number = number::parse_i64(self.args.at(index)).ok_or(Error::NOT_AN_INTEGER)?;
+        if i32::try_from(number).is_err() {
+            return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
+        }
+        usize::try_from(number).ok().filter(|number| *number < DATABASES).ok_or(Error::DB_INDEX_OUT_OF_RANGE)
     }
 
     #[inline]

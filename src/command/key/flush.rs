@@ -1,6 +1,5 @@
 //! FLUSHDB, FLUSHALL, SWAPDB: commands on whole databases, which run while no other command does.
 
-use super::database_number;
 use crate::base::number;
 use crate::command::context::Context;
 use crate::keyspace::{DATABASES, Flushed};
@@ -47,7 +46,7 @@ pub fn swap_databases(context: &mut Context<'_>) -> Result<(), Error> {
     };
     check(1, "ERR invalid first DB index")?;
     check(2, "ERR invalid second DB index")?;
-    let (one, other) = (database_number(context, 1)?, database_number(context, 2)?);
+    let (one, other) = (context.database_number(1)?, context.database_number(2)?);
     context.keyspace().swap(one, other);
     context.reply.ok();
     Ok(())

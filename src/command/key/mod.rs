@@ -7,11 +7,7 @@ mod object;
 mod rename;
 mod scan;
 
-use super::context::Context;
 use super::spec::{Categories, Flags, Handler, KeyUse, Spec};
-use crate::base::number;
-use crate::keyspace::DATABASES;
-use crate::reply::Error;
 
 const READ_FAST: Flags = Flags::READONLY.or(Flags::FAST);
 const WRITE_FAST: Flags = Flags::WRITE.or(Flags::FAST);
@@ -185,15 +181,6 @@ const fn on_two_keys(name: &'static str, arity: i32, handler: Handler, flags: Fl
 
 const fn on_all_keys(name: &'static str, handler: Handler, flags: Flags, key_use: KeyUse) -> Spec {
     Spec::new(name, -2, handler).flags(flags).keys(1, -1, 1, key_use).categories(KEYSPACE)
-}
-
-/// The argument at `index` as the number of a database.
-fn database_number(context: &Context<'_>, index: usize) -> Result<usize, Error> {
-    let number = number::parse_i64(context.args.at(index)).ok_or(Error::NOT_AN_INTEGER)?;
-    if i32::try_from(number).is_err() {
-        return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
-    }
-    usize::try_from(number).ok().filter(|number| *number < DATABASES).ok_or(Error::DB_INDEX_OUT_OF_RANGE)
 }
 
 /// An option or name as Redis compares it: as a C string, which ends at its first NUL.

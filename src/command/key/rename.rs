@@ -1,6 +1,5 @@
 //! RENAME, RENAMENX, COPY, MOVE: a value comes to another key.
 
-use super::database_number;
 use crate::command::context::Context;
 use crate::keyspace::{NewExpiry, Owned};
 use crate::reply::Error;
@@ -49,7 +48,7 @@ pub fn copy(context: &mut Context<'_>) -> Result<(), Error> {
             replace = true;
         } else if option.eq_ignore_ascii_case(b"db") && index + 1 < context.args.len() {
             index += 1;
-            target_database = database_number(context, index)?;
+            target_database = context.database_number(index)?;
         } else {
             return Err(Error::SYNTAX);
         }
@@ -74,7 +73,7 @@ pub fn copy(context: &mut Context<'_>) -> Result<(), Error> {
 
 pub fn move_key(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let (source, target) = (context.database(), database_number(context, 2)?);
+    let (source, target) = (context.database(), context.database_number(2)?);
     if source == target {
         return Err(SAME_OBJECT);
     }
