@@ -8,6 +8,7 @@ use super::entry::{Content, Entry, Owned};
 use super::expiry::ExpiryQueue;
 use super::recency;
 use super::table::{Index, Ref, Table, place};
+use super::tally::Change;
 use super::{Caller, Database, Key, Keyspace, Slots};
 use crate::types::Value;
 
@@ -23,10 +24,6 @@ pub struct Slot {
 impl Slot {
     pub(super) fn len(&self) -> usize {
         self.table.len()
-    }
-
-    pub(super) fn expiring(&self) -> usize {
-        self.expiries.live()
     }
 }
 
@@ -138,9 +135,11 @@ impl<'k> SlotGuard<'k> {
                 let new_ms = self.resolve(expiry, old_ms);
                 let mut entry = self.slot.table.get_mut(index);
                 let recency = recency::touched(entry.recency(), self.caller.now_ms);
+                let old_bytes = entry.data_bytes();
                 entry.set_inline(bytes, new_ms);
                 entry.set_recency(recency);
                 drop(entry);
+                self.resized(old_bytes, bytes.len());
                 self.expiry_changed(place(key.hash), old_ms, new_ms);
             }
             None => self.insert(key, Content::Inline(bytes), self.resolve(expiry, None)),
@@ -164,7 +163,12 @@ impl<'k> SlotGuard<'k> {
     pub fn modify<R>(&mut self, key: &Key, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let index = self.find(key)?;
         self.touch(index);
-        let result = change(self.slot.table.get_mut(index).make_boxed());
+        let mut entry = self.slot.table.get_mut(index);
+        let old_bytes = entry.data_bytes();
+        let result = change(entry.make_boxed());
+        let new_bytes = entry.data_bytes();
+        drop(entry);
+        self.resized(old_bytes, new_bytes);
         self.changed();
         Some(result)
     }
@@ -222,17 +226,32 @@ impl<'k> SlotGuard<'k> {
     /// Adds a key that does not exist.
     fn insert(&mut self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) {
         let entry = Entry::new(key.bytes, content, expiry_ms, recency::fresh(self.caller.now_ms));
+        self.count(&entry, 1);
         self.slot.table.insert(place(key.hash), entry);
-        self.database.keys.add(self.number, 1);
         self.expiry_changed(place(key.hash), None, expiry_ms);
     }
 
     fn delete(&mut self, index: Index) -> Entry {
         let place = self.slot.table.place_of(index);
         let entry = self.slot.table.remove(index);
-        self.database.keys.add(self.number, -1);
+        self.count(&entry, -1);
         self.expiry_changed(place, entry.expiry_ms(), None);
         entry
+    }
+
+    /// Counts an entry in (1) or out (-1).
+    #[inline]
+    fn count(&self, entry: &Entry, sign: i64) {
+        let (key_bytes, value_bytes) = (entry.key().len() as i64, entry.data_bytes() as i64);
+        let change = Change { keys: sign, key_bytes: sign * key_bytes, value_bytes: sign * value_bytes };
+        self.database.tally.add(self.number, change);
+    }
+
+    /// Counts that a value's data changed its size.
+    #[inline]
+    fn resized(&self, old_bytes: usize, new_bytes: usize) {
+        let value_bytes = new_bytes as i64 - old_bytes as i64;
+        self.database.tally.add(self.number, Change { value_bytes, ..Change::default() });
     }
 
     fn expire(&mut self, index: Index) {
@@ -248,12 +267,12 @@ impl<'k> SlotGuard<'k> {
         match (old_ms, new_ms) {
             (None, Some(new_ms)) => {
                 self.slot.expiries.add(place, new_ms);
-                self.database.expiring.add(self.number, 1);
+                self.database.tally.add_expiring(self.number, 1);
             }
             (Some(_), Some(new_ms)) => self.slot.expiries.change(place, new_ms),
             (Some(_), None) => {
                 self.slot.expiries.forget();
-                self.database.expiring.add(self.number, -1);
+                self.database.tally.add_expiring(self.number, -1);
             }
             (None, None) => {}
         }
