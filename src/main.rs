@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use rockpool::base::memory::Counting;
 use rockpool::config::{LoadError, Settings};
-
-mod logging;
+use rockpool::node;
 
 #[global_allocator]
 static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
@@ -22,9 +21,9 @@ fn main() -> ExitCode {
         }
     };
     let has_log_file = !settings.logfile.get().is_empty();
-    let served = logging::start(&settings).and_then(|()| {
+    let served = node::logging::start(&settings).and_then(|()| {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        runtime.block_on(rockpool::node::run(settings))
+        runtime.block_on(node::run(settings))
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,

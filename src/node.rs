@@ -2,6 +2,7 @@
 
 mod descriptors;
 mod expiry;
+pub mod logging;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

@@ -21,6 +21,8 @@ use crate::reply::Tree;
 
 pub const PREFIX: &str = "/cache/";
 
+/// PUT's parameters, and the options of SET that they stand for.
+const LIFETIMES: [(&str, &[u8]); 2] = [("ttl", b"EX"), ("ttl_ms", b"PX")];
 /// How long a client may take to send a body: so much at first, and more for each so many bytes that came.
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES_A_SECOND: f64 = 16.0 * 1024.0;
@@ -112,17 +114,15 @@ fn expiry(uri: &Uri) -> Result<Option<(&'static [u8], Vec<u8>)>, Failure> {
     let mut expiry = None;
     for parameter in uri.query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, amount) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let unit: &[u8] = match name {
-            "ttl" => b"EX",
-            "ttl_ms" => b"PX",
-            _ => return Err(Failure::bad_request("unknown parameter; known are ttl (seconds) and ttl_ms")),
+        let Some((_, unit)) = LIFETIMES.iter().find(|(known, _)| *known == name) else {
+            return Err(Failure::bad_request("unknown parameter; known are ttl (seconds) and ttl_ms"));
         };
         if expiry.is_some() {
             return Err(Failure::bad_request("more than one of ttl and ttl_ms"));
         }
         let is_number = amount.bytes().all(|byte| byte.is_ascii_digit());
         match amount.parse::<i64>() {
-            Ok(number) if is_number && number > 0 => expiry = Some((unit, number.to_string().into_bytes())),
+            Ok(number) if is_number && number > 0 => expiry = Some((*unit, number.to_string().into_bytes())),
             _ => return Err(Failure::bad_request(format!("{name} must be a whole number above 0"))),
         }
     }

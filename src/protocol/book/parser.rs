@@ -264,7 +264,7 @@ mod tests {
         buffer.extend(b"0 ");
         parser.advance(&buffer, LIMIT_BYTES, 10).unwrap();
         assert_eq!(parser.wanted_bytes(), buffer.len() + 10);
-        assert_eq!(parser.consume(9), 13);
+        assert_eq!(parser.consume(9), 12);
     }
 
     #[test]

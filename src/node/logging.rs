@@ -6,7 +6,7 @@ use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rockpool::config::{LogFormat, LogLevel, Settings};
+use crate::config::{LogFormat, LogLevel, Settings};
 use tracing::Metadata;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::Layer;
