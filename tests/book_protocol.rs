@@ -20,11 +20,20 @@ fn delete(key: &[u8]) -> Vec<u8> {
     [format!("D{} ", key.len()).as_bytes(), key].concat()
 }
 
+/// Shows the surroundings of the first difference alone.
+fn assert_same(received: &[u8], expected: &[u8]) {
+    if let Some(place) = received.iter().zip(expected).position(|(one, other)| one != other) {
+        let around =
+            |bytes: &[u8]| bytes[place.saturating_sub(20)..bytes.len().min(place + 40)].escape_ascii().to_string();
+        panic!("byte {place}: received {:?}, expected {:?}", around(received), around(expected));
+    }
+    assert_eq!(received.len(), expected.len());
+}
+
 /// Sends `request` and expects exactly `response`.
 fn expect(client: &mut Client, request: &[u8], response: &[u8]) {
     client.raw_write(request);
-    let received = client.read_bytes(response.len());
-    assert_eq!(received.escape_ascii().to_string(), response.escape_ascii().to_string());
+    assert_same(&client.read_bytes(response.len()), response);
 }
 
 on_every_engine!(the_bytes_of_each_answer, |server| {
@@ -123,8 +132,7 @@ on_every_engine!(
         match refused {
             Value::Error(line) => {
                 let expected = [format!("-{} ", line.len()).as_bytes(), line.as_ref(), b"0 "].concat();
-                let received = client.read_bytes(expected.len());
-                assert_eq!(received.escape_ascii().to_string(), expected.escape_ascii().to_string());
+                assert_same(&client.read_bytes(expected.len()), &expected);
             }
             other => panic!("maxmemory 1 lets SET pass: {other:?}"),
         }
