@@ -4,8 +4,10 @@
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
 
 pub mod entry;
+mod eviction;
 mod expiry;
 pub mod gate;
+mod ghosts;
 pub mod recency;
 mod scan;
 mod slot;
@@ -92,6 +94,10 @@ pub struct Keyspace {
     order: [AtomicU8; DATABASES],
     /// Of the hash that places keys; part of the on-disk order.
     seed: u64,
+    /// Keys that were evicted not long ago.
+    ghosts: ghosts::Ghosts,
+    /// Where eviction looks next; counts up through the slots of all databases.
+    hand: AtomicU64,
     pub gate: gate::Gate,
     pub settings: Arc<Settings>,
     pub stats: Arc<Stats>,
@@ -121,6 +127,8 @@ impl Keyspace {
             databases: std::iter::repeat_with(Database::default).take(DATABASES).collect(),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
             seed,
+            ghosts: ghosts::Ghosts::default(),
+            hand: AtomicU64::new(0),
             gate: gate::Gate::default(),
             settings,
             stats,
@@ -130,6 +138,15 @@ impl Keyspace {
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key { bytes, hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
+    }
+
+    #[inline]
+    fn rules(&self) -> recency::Rules {
+        recency::Rules {
+            policy: self.settings.maxmemory_policy.get(),
+            log_factor: self.settings.lfu_log_factor.get().max(0) as u32,
+            decay_minutes: self.settings.lfu_decay_time.get().max(0) as u32,
+        }
     }
 
     /// The index in `databases` of database `number`, which must be below [`DATABASES`].

@@ -29,10 +29,13 @@ struct Template {
 pub struct Grammar {
     templates: Vec<Template>,
     by_weight: Vec<usize>,
+    /// Where it is not empty, the only commands to make, in capitals.
+    only: Vec<Vec<u8>>,
 }
 
 impl Grammar {
-    pub fn new() -> Grammar {
+    /// `only` limits it to some commands, for whoever works on one family; empty, it has them all.
+    pub fn new(only: &[String]) -> Grammar {
         let mut templates = Vec::new();
         let mut by_weight = Vec::new();
         for &(weight, text) in TEMPLATES {
@@ -46,11 +49,21 @@ impl Grammar {
             by_weight.extend(std::iter::repeat_n(templates.len(), weight));
             templates.push(Template { nodes, fixed });
         }
-        Grammar { templates, by_weight }
+        Grammar { templates, by_weight, only: only.iter().map(|name| name.to_ascii_uppercase().into_bytes()).collect() }
     }
 
     /// A random command, valid or not.
     pub fn command(&self, random: &mut StdRng) -> Vec<Vec<u8>> {
+        for _ in 0..100_000 {
+            let command = self.any_command(random);
+            if self.only.is_empty() || self.only.contains(&command[0].to_ascii_uppercase()) {
+                return command;
+            }
+        }
+        panic!("no template makes any of the commands that were asked for");
+    }
+
+    fn any_command(&self, random: &mut StdRng) -> Vec<Vec<u8>> {
         let index = *self.by_weight.choose(random).expect("there are templates");
         let template = &self.templates[index];
         let mut arguments = Vec::new();

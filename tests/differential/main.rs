@@ -1,7 +1,9 @@
 //! The same random commands on redis-server and on the server under test: the replies must be equal.
 //!
 //! `ROCKPOOL_DIFFERENTIAL_SEQUENCES` is how many sequences of 10 to 40 commands are run, `ROCKPOOL_DIFFERENTIAL_SEED`
-//! the seed of the first, chosen by chance and printed where it is not given; each next one has the next seed, so that any of them can be run again alone.
+//! the seed of the first, chosen by chance and printed where it is not given; each next one has the next seed, so that
+//! any of them can be run again alone.
+//! `ROCKPOOL_DIFFERENTIAL_ONLY=SET,GET` limits the run to some commands.
 
 mod commands;
 mod compare;
@@ -35,7 +37,9 @@ fn differences(
     seed: u64,
     count: u64,
 ) -> BTreeMap<String, String> {
-    let grammar = Grammar::new();
+    let only = std::env::var("ROCKPOOL_DIFFERENTIAL_ONLY").unwrap_or_default();
+    let only: Vec<String> = only.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let grammar = Grammar::new(&only);
     let mut comparison = Comparison::new(reference, subject);
     let mut found: BTreeMap<String, String> = BTreeMap::new();
     for seed in (0..count).map(|index| seed.wrapping_add(index)) {
@@ -49,8 +53,10 @@ fn differences(
             "ROCKPOOL_DIFFERENTIAL_SEED={seed} ROCKPOOL_DIFFERENTIAL_SEQUENCES=1, made as short as it gets:\n\
              {sequence}{difference}\n"
         );
-        eprintln!("{report}");
-        found.entry(difference.signature()).or_insert(report);
+        found.entry(difference.signature()).or_insert_with(|| {
+            eprintln!("{report}");
+            report
+        });
         if found.len() == MOST_DIFFERENCES {
             break;
         }

@@ -206,8 +206,11 @@ impl Difference {
     /// Alike for differences that most likely have one cause.
     pub fn signature(&self) -> String {
         let name = self.command.split(' ').next().unwrap_or_default().to_ascii_uppercase();
-        let beginning =
-            |text: &str| text.chars().filter(|letter| !letter.is_ascii_digit()).take(24).collect::<String>();
+        // Of an error its words count, of anything else its type.
+        let beginning = |text: &str| {
+            let letters = if text.starts_with('-') { 32 } else { 1 };
+            text.chars().filter(|letter| !letter.is_ascii_digit()).take(letters).collect::<String>()
+        };
         format!("{name} | {} | {}", beginning(&self.expected), beginning(&self.actual))
     }
 }

@@ -169,6 +169,10 @@ impl ServerOptions {
         std::fs::create_dir_all(&directory).expect("a data directory");
         let mut command = Command::new(&self.program);
         command.args(["--port", "0", "--http-port", "0", "--tcp-port", "0", "--type", self.engine.name(), "--dir"]);
+        // Those of the tests themselves are no settings, and those of whoever runs them must not reach the server.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ROCKPOOL_")) {
+            command.env_remove(name);
+        }
         command.arg(&directory).args(&self.flags).envs(self.environment).current_dir(temporary.path());
         let what = format!("rockpool on {:?} {:?}", self.engine, self.flags);
         let mut process = Process::spawn(what, &mut command, temporary.path().join("log"))
@@ -194,19 +198,23 @@ impl ServerOptions {
     }
 }
 
+/// Where the server listens; none for a protocol that it does not serve, which it writes as `-`.
 #[derive(Debug)]
 struct Addresses {
-    resp: SocketAddr,
-    http: SocketAddr,
-    tcp: SocketAddr,
+    resp: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    tcp: Option<SocketAddr>,
 }
 
 impl Addresses {
     fn from_ready_line(line: &str) -> Option<Addresses> {
         line.split_whitespace().find(|word| word.trim_end_matches([':', ',']) == "ready")?;
-        let address = |name: &str| -> Option<SocketAddr> {
+        let address = |name: &str| -> Option<Option<SocketAddr>> {
             let token = line.split_whitespace().find_map(|token| token.strip_prefix(name)?.strip_prefix('='))?;
-            token.trim_matches(['"', ',']).to_socket_addrs().ok()?.next()
+            match token.trim_matches(['"', ',']) {
+                "-" => Some(None),
+                address => Some(Some(address.to_socket_addrs().ok()?.next()?)),
+            }
         };
         Some(Addresses { resp: address("resp")?, http: address("http")?, tcp: address("tcp")? })
     }
@@ -234,16 +242,16 @@ impl Server {
     }
 
     pub fn resp_address(&self) -> SocketAddr {
-        self.addresses.resp
+        self.addresses.resp.expect("the server listens for resp")
     }
 
     pub fn http_address(&self) -> SocketAddr {
-        self.addresses.http
+        self.addresses.http.expect("the server listens for http")
     }
 
     /// The port of the length-prefixed `S`/`G`/`D` protocol.
     pub fn tcp_address(&self) -> SocketAddr {
-        self.addresses.tcp
+        self.addresses.tcp.expect("the server listens for tcp")
     }
 
     pub fn client(&self) -> Client {
