@@ -1,5 +1,6 @@
 //! The commands: declared in their families' `COMMANDS` slices, found in one table, run by one dispatch.
 
+pub mod alarm;
 pub mod clients;
 pub mod context;
 pub mod dispatch;

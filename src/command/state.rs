@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ pub struct State {
     pub clients: Clients,
     pub started: Instant,
     shutdown: watch::Sender<bool>,
+    failed: AtomicBool,
 }
 
 impl State {
@@ -30,12 +32,23 @@ impl State {
             clients: Clients::default(),
             started: Instant::now(),
             shutdown: watch::Sender::new(false),
+            failed: AtomicBool::new(false),
         }
     }
 
     /// Asks the node to end in good order.
     pub fn request_shutdown(&self) {
         self.shutdown.send_replace(true);
+    }
+
+    /// Ends the node because a part of it has failed; see [`super::alarm::Alarm`].
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+        self.request_shutdown();
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     pub fn is_shutting_down(&self) -> bool {
