@@ -54,9 +54,10 @@ fn start_expiry(state: &Arc<State>) -> io::Result<std::thread::JoinHandle<()>> {
     let state = state.clone();
     std::thread::Builder::new().name("expiry".to_owned()).spawn(move || {
         while !state.is_shutting_down() {
-            if !state.keyspace.expire_due(clock::now_ms(), Instant::now() + EXPIRE_BUDGET) {
-                state.stats.shard().expire_cycles_capped.add(1);
-            }
+            let began = Instant::now();
+            let finished = state.keyspace.expire_due(clock::now_ms(), began + EXPIRE_BUDGET);
+            state.note_expire_cycle(began.elapsed(), finished);
+            state.sample();
             std::thread::sleep(EXPIRE_INTERVAL);
         }
     })

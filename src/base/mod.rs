@@ -8,3 +8,4 @@ pub mod memory;
 pub mod number;
 pub mod slot;
 pub mod thread;
+pub mod ticks;
