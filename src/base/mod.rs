@@ -9,3 +9,4 @@ pub mod number;
 pub mod prefetch;
 pub mod slot;
 pub mod thread;
+pub mod ticks;

@@ -5,6 +5,7 @@ pub mod clients;
 pub mod context;
 pub mod dispatch;
 pub mod session;
+mod slow;
 pub mod spec;
 pub mod state;
 pub mod table;

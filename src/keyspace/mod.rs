@@ -7,6 +7,7 @@ pub mod entry;
 mod eviction;
 mod expiry;
 pub mod gate;
+mod memory;
 mod ghosts;
 mod prefetch;
 pub mod recency;

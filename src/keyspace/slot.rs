@@ -29,6 +29,11 @@ impl Slot {
     pub(super) fn expiring(&self) -> usize {
         self.expiries.live()
     }
+
+    /// Bytes of the table's cells, and of the deadlines.
+    pub(super) fn overhead_bytes(&self) -> (usize, usize) {
+        (self.table.memory_bytes(), self.expiries.memory_bytes())
+    }
 }
 
 /// What becomes of a key's expiry when its value is set.
