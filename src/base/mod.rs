@@ -3,6 +3,7 @@
 pub mod clock;
 mod float_text;
 pub mod glob;
+pub mod log;
 pub mod long_double;
 pub mod memory;
 pub mod number;

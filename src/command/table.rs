@@ -76,6 +76,14 @@ impl Table {
             .and_then(|index| self.commands.get(*index))
     }
 
+    /// A command or subcommand by its full name (`config|get`) in any case.
+    pub fn find_full(&self, name: &[u8]) -> Option<&Command> {
+        match memchr::memchr(b'|', name) {
+            Some(end) => self.subcommand(self.find(&name[..end])?, &name[end + 1..]),
+            None => self.find(name),
+        }
+    }
+
     /// The subcommands of a command, in the order of its slice.
     pub fn subcommands<'a>(&'a self, command: &'a Command) -> &'a [Command] {
         let first = command.index + 1;

@@ -13,7 +13,7 @@ mod table;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -107,6 +107,8 @@ pub struct Keyspace {
     /// Of the hash that places keys; part of the on-disk order.
     seed: u64,
     pub gate: gate::Gate,
+    /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
+    pub expires_actively: AtomicBool,
     pub settings: Arc<Settings>,
     pub stats: Arc<Stats>,
 }
@@ -136,6 +138,7 @@ impl Keyspace {
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
             seed,
             gate: gate::Gate::default(),
+            expires_actively: AtomicBool::new(true),
             settings,
             stats,
         }
@@ -221,6 +224,9 @@ impl Keyspace {
 
     /// Deletes keys whose expiry has passed, until `deadline` at the latest. Returns whether it got through.
     pub fn expire_due(&self, now_ms: u64, deadline: std::time::Instant) -> bool {
+        if !self.expires_actively.load(Ordering::Relaxed) {
+            return true;
+        }
         let caller = Caller { now_ms, touches: false };
         for (physical, database) in self.databases.iter().enumerate() {
             let Some(slots) = database.slots.get() else { continue };
