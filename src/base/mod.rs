@@ -7,6 +7,5 @@ pub mod log;
 pub mod long_double;
 pub mod memory;
 pub mod number;
-pub mod random;
 pub mod slot;
 pub mod thread;

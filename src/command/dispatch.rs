@@ -9,6 +9,7 @@ use super::spec::Flags;
 use super::state::State;
 use super::table::{Command, Table};
 use crate::base::clock;
+use crate::keyspace::Caller;
 use crate::keyspace::gate::{Exclusive, Shared};
 use crate::protocol::Args;
 use crate::reply::{Discard, Error, Sink};
@@ -109,6 +110,10 @@ impl<'s> Turn<'s> {
         }
         if !session.client.is_authenticated() && !flags.has(Flags::NO_AUTH) {
             return Err(Error::NO_AUTH);
+        }
+        let caller = Caller { now_ms: self.now_ms, touches: false };
+        if !self.state.keyspace.make_room(caller) && flags.has(Flags::DENY_OOM) {
+            return Err(Error::OUT_OF_MEMORY);
         }
         Ok(())
     }

@@ -4,8 +4,10 @@
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
 
 pub mod entry;
+mod eviction;
 mod expiry;
 pub mod gate;
+mod ghosts;
 pub mod recency;
 mod scan;
 mod slot;
@@ -85,18 +87,26 @@ impl Slots {
     }
 }
 
+/// Slots whose numbers are equal modulo this share a part of a count.
+const COUNT_GROUPS: usize = 16;
+
 /// A count that many threads change, spread by slot.
 #[derive(Default)]
-struct Count([CachePadded<AtomicI64>; 16]);
+struct Count([CachePadded<AtomicI64>; COUNT_GROUPS]);
 
 impl Count {
     #[inline]
     fn add(&self, slot: u16, amount: i64) {
-        self.0[usize::from(slot) % 16].fetch_add(amount, Ordering::Relaxed);
+        self.0[usize::from(slot) % COUNT_GROUPS].fetch_add(amount, Ordering::Relaxed);
     }
 
     fn get(&self) -> u64 {
         self.0.iter().map(|part| part.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+    }
+
+    /// The count of each group of slots.
+    fn by_group(&self) -> [usize; COUNT_GROUPS] {
+        std::array::from_fn(|group| self.0[group].load(Ordering::Relaxed).max(0) as usize)
     }
 }
 
@@ -106,6 +116,10 @@ pub struct Keyspace {
     order: [AtomicU8; DATABASES],
     /// Of the hash that places keys; part of the on-disk order.
     seed: u64,
+    /// Keys that were evicted not long ago.
+    ghosts: ghosts::Ghosts,
+    /// Where eviction looks next; counts up through the slots of all databases.
+    hand: AtomicU64,
     pub gate: gate::Gate,
     /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
     pub expires_actively: AtomicBool,
@@ -137,6 +151,8 @@ impl Keyspace {
             databases: std::iter::repeat_with(Database::default).take(DATABASES).collect(),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
             seed,
+            ghosts: ghosts::Ghosts::default(),
+            hand: AtomicU64::new(0),
             gate: gate::Gate::default(),
             expires_actively: AtomicBool::new(true),
             settings,
@@ -147,6 +163,16 @@ impl Keyspace {
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key { bytes, hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
+    }
+
+    /// What eviction's metadata goes by now.
+    #[inline]
+    pub fn rules(&self) -> recency::Rules {
+        recency::Rules {
+            policy: self.settings.maxmemory_policy.get(),
+            log_factor: self.settings.lfu_log_factor.get().max(0) as u32,
+            decay_minutes: self.settings.lfu_decay_time.get().max(0) as u32,
+        }
     }
 
     /// The index in `databases` of database `number`, which must be below [`DATABASES`].

@@ -8,8 +8,8 @@ use crate::base::slot::SLOTS;
 /// Slots that one SCAN call that has found something passes at most, or as many as it was to find keys: a sparse
 /// database costs a bounded time a call.
 const SLOTS_PER_CALL: usize = 2048;
-/// Slots that RANDOMKEY draws before it walks to the next one with a key.
-const RANDOM_DRAWS: usize = 100;
+/// How often RANDOMKEY draws anew when it comes upon a key that has expired.
+const RANDOM_DRAWS: usize = 16;
 
 /// Where a walk goes on: a slot, and a place in the order of its keys' hashes. 0 is the start, and the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +77,8 @@ impl Keyspace {
         }
     }
 
-    /// Visits a key drawn by chance, and returns what `visit` made of it; `None` if there is no key.
+    /// Visits a key drawn by chance, each with the same chance, and returns what `visit` made of it; `None` if there is
+    /// no key. It costs a look at a sixteenth of the slots.
     pub fn random<R>(
         &self,
         caller: Caller,
@@ -86,23 +87,38 @@ impl Keyspace {
         visit: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
         let physical = self.physical(database);
-        if self.is_empty(database) || self.databases[usize::from(physical)].slots.get().is_none() {
-            return None;
-        }
-        let mut slot = 0;
+        let database = &self.databases[usize::from(physical)];
+        database.slots.get()?;
         for _ in 0..RANDOM_DRAWS {
-            slot = (random() % u64::from(SLOTS)) as u16;
-            if self.lock_slot(caller, physical, slot).table().len() > 0 {
+            let counts = database.keys.by_group();
+            let total: usize = counts.iter().sum();
+            if total == 0 {
+                return None;
+            }
+            let mut skipped = (random() % total as u64) as usize;
+            let mut group = 0;
+            while skipped >= counts[group] {
+                skipped -= counts[group];
+                group += 1;
+            }
+            for slot in (group as u16..SLOTS).step_by(counts.len()) {
+                let mut guard = self.lock_slot(caller, physical, slot);
+                let len = guard.table().len();
+                if skipped >= len {
+                    skipped -= len;
+                    continue;
+                }
+                if let Some(entry) = guard.random(&mut random).filter(|entry| !has_expired(entry, caller)) {
+                    return Some(visit(&entry));
+                }
+                guard.expire_due();
                 break;
             }
         }
-        let from_there = (slot..SLOTS).chain(0..slot).map(|slot| self.lock_slot(caller, physical, slot));
-        for guard in from_there {
-            let candidate = guard
-                .random(&mut random)
-                .filter(|entry| !has_expired(entry, caller))
-                .or_else(|| guard.table().iter().find(|entry| !has_expired(entry, caller)));
-            if let Some(entry) = candidate {
+        // Nearly all have expired or go while we draw: any that is left will do.
+        for slot in 0..SLOTS {
+            let guard = self.lock_slot(caller, physical, slot);
+            if let Some(entry) = guard.table().iter().find(|entry| !has_expired(entry, caller)) {
                 return Some(visit(&entry));
             }
         }

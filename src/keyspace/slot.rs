@@ -6,7 +6,7 @@ use parking_lot::MutexGuard;
 
 use super::entry::{Content, Entry, Owned};
 use super::expiry::ExpiryQueue;
-use super::recency;
+use super::recency::Recency;
 use super::table::{Index, Ref, Table, place};
 use super::{Caller, Database, Key, Keyspace, Slots};
 use crate::types::Value;
@@ -94,8 +94,9 @@ impl<'k> SlotGuard<'k> {
     #[inline]
     fn touch(&mut self, index: Index) {
         if self.caller.touches {
+            let rules = self.keyspace.rules();
             let mut entry = self.slot.table.get_mut(index);
-            let recency = recency::touched(entry.recency(), self.caller.now_ms);
+            let recency = entry.recency().touched(self.caller.now_ms, &rules);
             entry.set_recency(recency);
         }
     }
@@ -146,11 +147,8 @@ impl<'k> SlotGuard<'k> {
             Some(index) => {
                 let old_ms = self.slot.table.get(index).expiry_ms();
                 let new_ms = self.resolve(expiry, Some(old_ms));
-                let mut entry = self.slot.table.get_mut(index);
-                let recency = recency::touched(entry.recency(), self.caller.now_ms);
-                entry.set_inline(bytes, new_ms);
-                entry.set_recency(recency);
-                drop(entry);
+                self.slot.table.get_mut(index).set_inline(bytes, new_ms);
+                self.touch(index);
                 self.expiry_changed(place(key.hash), old_ms, new_ms);
             }
             None => self.insert(key, Content::Inline(bytes), self.resolve(expiry, None)),
@@ -221,6 +219,23 @@ impl<'k> SlotGuard<'k> {
         records
     }
 
+    /// Takes the entry that was seen with that place, recency and expiry, if it is as it was, out of memory.
+    pub(super) fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) {
+        let as_seen = |entry: &Entry| entry.recency() == recency && entry.expiry_ms() == expiry_ms;
+        let Some(index) = self.slot.table.find(place, as_seen) else { return };
+        let entry = self.delete(index);
+        self.keyspace.ghosts.put(self.keyspace.key(entry.key()).hash);
+        self.keyspace.stats.shard().evicted_keys.add(1);
+        self.changed();
+    }
+
+    /// Gives the entry of that place with exactly that recency another one.
+    pub(super) fn requeue(&mut self, place: u32, recency: Recency, new: Recency) {
+        if let Some(index) = self.slot.table.find(place, |entry| entry.recency() == recency) {
+            self.slot.table.get_mut(index).set_recency(new);
+        }
+    }
+
     /// The expiry that a key gets; `old` is the one it has, if the key exists.
     fn resolve(&self, expiry: NewExpiry, old: Option<Option<u64>>) -> Option<u64> {
         match (expiry, old) {
@@ -236,7 +251,9 @@ impl<'k> SlotGuard<'k> {
 
     /// Adds a key that does not exist.
     fn insert(&mut self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) {
-        let entry = Entry::new(key.bytes, content, expiry_ms, recency::fresh(self.caller.now_ms));
+        let is_known = self.keyspace.ghosts.take(key.hash);
+        let recency = Recency::fresh(self.caller.now_ms, &self.keyspace.rules(), is_known);
+        let entry = Entry::new(key.bytes, content, expiry_ms, recency);
         self.slot.table.insert(place(key.hash), entry);
         self.database.keys.add(self.number, 1);
         self.expiry_changed(place(key.hash), None, expiry_ms);

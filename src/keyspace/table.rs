@@ -107,10 +107,6 @@ impl Table {
         self.len
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     /// Bytes of the cells.
     pub fn memory_bytes(&self) -> usize {
         size_of_val(&*self.cells)
@@ -254,16 +250,12 @@ impl Table {
         (place < 1 << PLACE_BITS).then_some(place as u32)
     }
 
-    /// The first entry at or behind cell `random` (taken modulo the capacity): for sampling.
-    pub fn near(&self, random: usize) -> Option<Index> {
-        if self.len == 0 {
-            return None;
-        }
-        let mut index = random % self.cells.len();
-        while self.cells[index] == Cell::EMPTY {
-            index = self.after(index);
-        }
-        Some(Index(index))
+    /// Up to `count` entries side by side, from a cell drawn by chance on.
+    pub fn sample(&self, random: u64, count: usize) -> impl Iterator<Item = Ref<'_>> {
+        let capacity = self.cells.len();
+        let first = random.checked_rem(capacity as u64).unwrap_or(0) as usize;
+        let indexes = (first..capacity).chain(0..first);
+        indexes.filter(|index| self.cells[*index] != Cell::EMPTY).take(count).map(|index| self.get(Index(index)))
     }
 
     /// An entry drawn with equal chances.
@@ -292,11 +284,12 @@ impl Drop for Table {
 mod tests {
     use super::*;
     use crate::keyspace::entry::Content;
+    use crate::keyspace::recency::Recency;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, BTreeSet};
 
     fn entry(key: &[u8], value: u32) -> Entry {
-        Entry::new(key, Content::Inline(&value.to_le_bytes()), None, 0)
+        Entry::new(key, Content::Inline(&value.to_le_bytes()), None, Recency::from_bits(0))
     }
 
     fn find(table: &Table, place: u32, key: &[u8]) -> Option<Index> {

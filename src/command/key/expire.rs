@@ -3,13 +3,8 @@
 use super::until_nul;
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::expire_time::Notation;
 use crate::reply::Error;
-
-#[derive(Clone, Copy)]
-enum Unit {
-    Seconds,
-    Milliseconds,
-}
 
 /// NX, XX, GT, LT of EXPIRE and its like.
 #[derive(Clone, Copy, Default)]
@@ -57,31 +52,25 @@ impl Conditions {
 }
 
 pub fn expire(context: &mut Context<'_>) -> Result<(), Error> {
-    set_expiry(context, "expire", Unit::Seconds, context.now_ms)
+    set_expiry(context, "expire", Notation::SecondsFromNow)
 }
 
 pub fn expire_milliseconds(context: &mut Context<'_>) -> Result<(), Error> {
-    set_expiry(context, "pexpire", Unit::Milliseconds, context.now_ms)
+    set_expiry(context, "pexpire", Notation::MillisecondsFromNow)
 }
 
 pub fn expire_at(context: &mut Context<'_>) -> Result<(), Error> {
-    set_expiry(context, "expireat", Unit::Seconds, 0)
+    set_expiry(context, "expireat", Notation::UnixSeconds)
 }
 
 pub fn expire_at_milliseconds(context: &mut Context<'_>) -> Result<(), Error> {
-    set_expiry(context, "pexpireat", Unit::Milliseconds, 0)
+    set_expiry(context, "pexpireat", Notation::UnixMilliseconds)
 }
 
-/// `base_ms` is what the time is counted from, in Unix milliseconds.
-fn set_expiry(context: &mut Context<'_>, name: &str, unit: Unit, base_ms: u64) -> Result<(), Error> {
+fn set_expiry(context: &mut Context<'_>, name: &str, notation: Notation) -> Result<(), Error> {
     let conditions = Conditions::parse(context.args.iter_from(3))?;
     let time = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
-    let expiry_ms = match unit {
-        Unit::Seconds => time.checked_mul(1000),
-        Unit::Milliseconds => Some(time),
-    }
-    .and_then(|time_ms| time_ms.checked_add_unsigned(base_ms))
-    .ok_or_else(|| Error::owned(format!("ERR invalid expire time in '{name}' command")))?;
+    let expiry_ms = notation.unix_ms(time, context.now_ms, name)?;
 
     let key = context.key(1);
     let mut slot = context.lock(&key);
@@ -94,6 +83,12 @@ fn set_expiry(context: &mut Context<'_>, name: &str, unit: Unit, base_ms: u64) -
         };
     context.reply.integer(i64::from(is_set));
     Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Unit {
+    Seconds,
+    Milliseconds,
 }
 
 pub fn time_to_live(context: &mut Context<'_>) -> Result<(), Error> {

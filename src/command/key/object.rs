@@ -3,9 +3,7 @@
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::spec::{Categories, Flags, Handler, KeyUse, Spec};
-use crate::config::EvictionPolicy;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::recency;
 use crate::reply::Error;
 use crate::types::string;
 
@@ -104,14 +102,10 @@ fn references(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn counts_frequency(context: &Context<'_>) -> bool {
-    matches!(context.state.settings.maxmemory_policy.get(), EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
-}
-
 fn idle_time(context: &mut Context<'_>) -> Result<(), Error> {
     let now_ms = context.now_ms;
-    let idle_seconds = look(context, |entry| i64::from(recency::idle_seconds(entry.recency(), now_ms)));
-    if idle_seconds.is_some() && counts_frequency(context) {
+    let idle_seconds = look(context, |entry| entry.recency().idle_seconds(now_ms) as i64);
+    if idle_seconds.is_some() && context.keyspace().rules().is_lfu() {
         return Err(NO_IDLE_TIME);
     }
     reply_integer(context, idle_seconds);
@@ -119,9 +113,9 @@ fn idle_time(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 fn frequency(context: &mut Context<'_>) -> Result<(), Error> {
-    let now_ms = context.now_ms;
-    let frequency = look(context, |entry| i64::from(recency::frequency(entry.recency(), now_ms)));
-    if frequency.is_some() && !counts_frequency(context) {
+    let (now_ms, rules) = (context.now_ms, context.keyspace().rules());
+    let frequency = look(context, |entry| i64::from(entry.recency().frequency(now_ms, &rules)));
+    if frequency.is_some() && !rules.is_lfu() {
         return Err(NO_FREQUENCY);
     }
     reply_integer(context, frequency);

@@ -1,7 +1,7 @@
 //! KEYS, SCAN, RANDOMKEY, DBSIZE.
 
 use super::until_nul;
-use crate::base::{glob, number, random};
+use crate::base::{glob, number, thread};
 use crate::command::context::Context;
 use crate::keyspace::Cursor;
 use crate::reply::{Error, Sink};
@@ -102,7 +102,7 @@ fn parse_cursor(text: &[u8]) -> Option<Cursor> {
 }
 
 pub fn random_key(context: &mut Context<'_>) -> Result<(), Error> {
-    let draw = random::next_u64;
+    let draw = thread::random;
     let name = context.keyspace().random(context.caller(), context.database(), draw, |entry| entry.key().to_vec());
     match name {
         Some(name) => context.reply.bulk(&name),

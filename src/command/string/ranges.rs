@@ -34,7 +34,7 @@ pub fn append(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
     let added = context.args.at(2);
     let mut slot = context.lock(&key);
-    let length = match length_for_write(&mut slot, &key)? {
+    let length = match present_length(&mut slot, &key)? {
         Some(length) => {
             let limit_bytes = context.state.settings.proto_max_bulk_len.get();
             let grown = string::grown_length(length, added.len(), limit_bytes).map_err(refusal)?;
@@ -58,7 +58,7 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
     let patch = context.args.at(3);
     let mut slot = context.lock(&key);
-    let old_length = length_for_write(&mut slot, &key)?;
+    let old_length = present_length(&mut slot, &key)?;
     if patch.is_empty() {
         context.reply.integer(old_length.unwrap_or(0) as i64);
         return Ok(());
@@ -78,9 +78,9 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The length of the key's string, if there is the key, on the way to a change of it.
-fn length_for_write(slot: &mut SlotGuard<'_>, key: &Key<'_>) -> Result<Option<usize>, Error> {
-    slot.read_for_write(key).map(|entry| string_of(&entry).map(<[u8]>::len)).transpose()
+/// The length of the key's string, if there is the key; its change counts as the use.
+fn present_length(slot: &mut SlotGuard<'_>, key: &Key<'_>) -> Result<Option<usize>, Error> {
+    slot.peek(key).map(|entry| string_of(&entry).map(<[u8]>::len)).transpose()
 }
 
 /// Changes the bytes of a key that was found to be a string.

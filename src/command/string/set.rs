@@ -86,7 +86,9 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Error> {
     }
     let applies = match options.condition {
         None => true,
-        Some(condition) => slot.read_for_write(&key).is_some() == (condition == Condition::Present),
+        Some(Condition::Absent) => slot.read_for_write(&key).is_none(),
+        // Setting the key counts as its use.
+        Some(Condition::Present) => slot.peek(&key).is_some(),
     };
     if applies {
         slot.set_string(&key, context.args.at(2), expiry);
