@@ -7,5 +7,6 @@ pub mod log;
 pub mod long_double;
 pub mod memory;
 pub mod number;
+pub mod prefetch;
 pub mod slot;
 pub mod thread;

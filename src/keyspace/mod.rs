@@ -8,6 +8,7 @@ mod eviction;
 mod expiry;
 pub mod gate;
 mod ghosts;
+mod prefetch;
 pub mod recency;
 mod scan;
 mod slot;
