@@ -3,4 +3,4 @@
 pub mod resp;
 
 mod args;
-pub use args::{Args, Range};
+pub use args::{Args, Range, until_nul};
