@@ -12,7 +12,7 @@ use super::table::{Command, Table};
 use crate::base::clock;
 use crate::keyspace::Caller;
 use crate::keyspace::gate::{Exclusive, Shared};
-use crate::protocol::Args;
+use crate::protocol::{Args, until_nul};
 use crate::reply::{Discard, Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
@@ -154,14 +154,18 @@ fn find(args: &Args<'_>) -> Result<&'static Command, Error> {
         return Ok(command);
     }
     table.subcommand(command, args.at(1)).ok_or_else(|| {
-        let quoted = &args.at(1)[..args.at(1).len().min(QUOTED_MAX_BYTES)];
+        let quoted = until_nul(args.at(1));
+        let quoted = &quoted[..quoted.len().min(QUOTED_MAX_BYTES)];
         let parent = command.spec.name.to_uppercase();
         Error::owned([b"ERR unknown subcommand '", quoted, b"'. Try ", parent.as_bytes(), b" HELP."].concat())
     })
 }
 
 fn unknown_command(args: &Args<'_>) -> Error {
-    let quote = |bytes: &'_ [u8], max_bytes: usize| bytes[..bytes.len().min(max_bytes)].to_vec();
+    let quote = |argument: &'_ [u8], max_bytes: usize| {
+        let bytes = until_nul(argument);
+        bytes[..bytes.len().min(max_bytes)].to_vec()
+    };
     let mut quoted = Vec::new();
     for argument in args.iter_from(1) {
         if quoted.len() >= QUOTED_MAX_BYTES {
