@@ -20,6 +20,11 @@ impl<'a> Context<'a> {
         &self.state.keyspace
     }
 
+    /// Keeps the argument at `index` secret: MONITOR and the slow log do not show it.
+    pub fn redact(&mut self, index: usize) {
+        self.session.redacted.push(index);
+    }
+
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {

@@ -4,17 +4,21 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
-use super::session::{After, ReplyMode, Session};
+use super::monitor;
+use super::session::{After, Session};
 use super::spec::Flags;
 use super::state::State;
 use super::table::{Command, Table};
 use crate::base::clock;
 use crate::keyspace::gate::{Exclusive, Shared};
 use crate::protocol::Args;
-use crate::reply::{Discard, Error, Sink};
+use crate::reply::{Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 128;
+
+/// What a client that monitors may not run: Redis counts it among the replicas.
+const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
 
 /// What the connection does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,40 +44,42 @@ impl<'s> Turn<'s> {
         Turn { state, now_ms: clock::now_ms(), gate: None }
     }
 
-    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply
-    /// (or none, where CLIENT REPLY says so).
+    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,
+    /// except from commands that have none (CLIENT REPLY OFF), and except for [`Flow::Paused`].
     pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
-        match session.reply_mode {
-            ReplyMode::On => self.answer(session, args, reply),
-            ReplyMode::Off => self.answer(session, args, &mut Discard),
-            ReplyMode::SkipNext => {
-                session.reply_mode = ReplyMode::On;
-                self.answer(session, args, &mut Discard);
-            }
-        }
-        match std::mem::replace(&mut session.after, After::Continue) {
-            After::Continue => Flow::Continue,
-            After::Close => Flow::Close,
-            After::Delay(duration) => Flow::Delay(duration),
-        }
-    }
-
-    fn answer(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) {
+        session.begin();
         let command = match find(&args) {
             Ok(command) => command,
-            Err(error) => return self.reject(None, &error, reply),
+            Err(error) => {
+                session.client.last_command.store(usize::MAX, Ordering::Relaxed);
+                self.reject(None, &error, reply);
+                return Flow::Continue;
+            }
         };
-        if let Err(error) = self.admit(command, session, &args) {
-            return self.reject(Some(command), &error, reply);
-        }
         session.client.last_command.store(command.index, Ordering::Relaxed);
-        let exclusive = self.pass_gate(command.spec.flags);
+        if let Err(error) = self.admit(command, session, &args) {
+            self.reject(Some(command), &error, reply);
+            return Flow::Continue;
+        }
+        let flags = command.spec.flags;
+        if self.state.clients.pause().holds(flags, self.now_ms) && !session.client.is_monitor() {
+            return Flow::Paused;
+        }
+        let exclusive = self.pass_gate(flags);
         let mut context = Context { state: self.state, session, args, reply, now_ms: self.now_ms };
         let result = (command.spec.handler)(&mut context);
         drop(exclusive);
         self.record(command, &result);
         if let Err(error) = result {
             reply.error(&error);
+        }
+        if self.state.clients.are_monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+            monitor::feed(self.state, session, &args);
+        }
+        match std::mem::replace(&mut session.after, After::Continue) {
+            After::Continue => Flow::Continue,
+            After::Close => Flow::Close,
+            After::Delay(duration) => Flow::Delay(duration),
         }
     }
 
@@ -104,8 +110,11 @@ impl<'s> Turn<'s> {
         if !command.spec.accepts(args.len()) {
             return Err(Error::owned(format!("ERR wrong number of arguments for '{}' command", command.full_name)));
         }
-        if !session.client.is_authenticated() && !flags.has(Flags::NO_AUTH) {
+        if !flags.has(Flags::NO_AUTH) && self.state.requires_auth(&session.client) {
             return Err(Error::NO_AUTH);
+        }
+        if session.client.is_monitor() && DATA_FLAGS.iter().any(|flag| flags.has(*flag)) {
+            return Err(Error::new("ERR Replica can't interact with the keyspace"));
         }
         Ok(())
     }

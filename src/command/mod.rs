@@ -12,5 +12,6 @@ mod client;
 mod connection;
 mod info;
 mod key;
+mod monitor;
 mod server;
 mod string;

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::clients::Clients;
+use super::clients::{Client, Clients};
 use super::table::Table;
 use crate::config::Settings;
 use crate::keyspace::Keyspace;
@@ -31,6 +31,18 @@ impl State {
             started: Instant::now(),
             shutdown: watch::Sender::new(false),
         }
+    }
+
+    /// Whether the client must give the password before anything else. Who came in without one stays in when one is
+    /// set, and nobody is asked once there is none.
+    #[inline]
+    pub fn requires_auth(&self, client: &Client) -> bool {
+        !client.is_authenticated() && self.has_password()
+    }
+
+    /// Whether `requirepass` is set.
+    pub fn has_password(&self) -> bool {
+        !self.settings.requirepass.get().is_empty()
     }
 
     /// Asks the node to end in good order.

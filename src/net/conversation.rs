@@ -77,7 +77,7 @@ fn resp_turn(
     output: &mut Vec<u8>,
     output_max_bytes: usize,
 ) -> Progress {
-    let authenticated = session.client.is_authenticated();
+    let authenticated = !state.requires_auth(&session.client);
     let limits = Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
     let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
@@ -88,10 +88,17 @@ fn resp_turn(
     let mut next = if parser.commands() >= max_commands { Next::Again } else { Next::Read };
     while executed < parser.commands() {
         let args = parser.command(input, executed);
+        let old_bytes = output.len();
         let flow = turn.execute(session, args, &mut ReplyWriter::new(output, session.client.version()));
-        if flow != Flow::Paused {
-            executed += 1;
+        if flow == Flow::Paused {
+            next = Next::Suspend(flow);
+            break;
         }
+        executed += 1;
+        if session.take_mute() {
+            output.truncate(old_bytes);
+        }
+        session.client.take_pushes(output);
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,

@@ -111,6 +111,10 @@ impl Sink for ReplyWriter<'_> {
     fn error(&mut self, error: &Error) {
         self.line(b'-', error.line());
     }
+
+    fn set_resp3(&mut self, resp3: bool) {
+        self.version = if resp3 { Version::Resp3 } else { Version::Resp2 };
+    }
 }
 
 #[cfg(test)]
