@@ -25,9 +25,12 @@ impl<'a> Context<'a> {
 
     /// Whether the client is on this machine.
     pub fn is_local(&self) -> bool {
-        // What is no address of TCP is the path of a Unix socket.
-        let address = self.session.client.address.parse::<std::net::SocketAddr>();
-        address.map_or(true, |address| address.ip().to_canonical().is_loopback())
+        self.session.client.peer.is_local
+    }
+
+    /// Keeps the argument at `index` secret: MONITOR and the slow log do not show it.
+    pub fn redact(&mut self, index: usize) {
+        self.session.redacted.push(index);
     }
 
     /// The argument at `index` as a key.
