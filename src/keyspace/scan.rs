@@ -100,18 +100,18 @@ impl Keyspace {
         let database = &self.databases[usize::from(physical)];
         database.slots.get()?;
         for _ in 0..RANDOM_DRAWS {
-            let counts = database.keys.by_group();
+            let counts = database.tally.keys_by_part();
             let total: usize = counts.iter().sum();
             if total == 0 {
                 return None;
             }
             let mut skipped = (random() % total as u64) as usize;
-            let mut group = 0;
-            while skipped >= counts[group] {
-                skipped -= counts[group];
-                group += 1;
+            let mut part = 0;
+            while skipped >= counts[part] {
+                skipped -= counts[part];
+                part += 1;
             }
-            for slot in (group as u16..SLOTS).step_by(counts.len()) {
+            for slot in (part as u16..SLOTS).step_by(counts.len()) {
                 let mut guard = self.lock_slot(caller, physical, slot);
                 let len = guard.table().len();
                 if skipped >= len {

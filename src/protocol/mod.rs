@@ -1,5 +1,6 @@
 //! Bytes to arguments and replies to bytes. Nothing here knows a command.
 
+pub mod book;
 pub mod resp;
 
 mod args;
