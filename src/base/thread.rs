@@ -19,3 +19,23 @@ pub fn index() -> usize {
         index.get()
     })
 }
+
+thread_local! {
+    static RANDOM: Cell<u64> = const { Cell::new(0) };
+}
+
+/// A random number for choices that nobody gains by guessing: xorshift64*, seeded from the clock and the thread.
+#[inline]
+pub fn random() -> u64 {
+    RANDOM.with(|state| {
+        let mut bits = state.get();
+        if bits == 0 {
+            bits = super::clock::now_us() ^ (index() as u64 + 1) << 48 | 1;
+        }
+        bits ^= bits >> 12;
+        bits ^= bits << 25;
+        bits ^= bits >> 27;
+        state.set(bits);
+        bits.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    })
+}

@@ -11,10 +11,12 @@
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
-use crate::types::Value;
+use super::recency::Recency;
+use crate::types::{Value, string};
 
-const EXPIRES: u8 = 1;
-const BOXED: u8 = 2;
+const EXPIRES: u64 = 1;
+const BOXED: u64 = 2;
+const FLAG_BITS: u32 = 8;
 
 const HEADER_BYTES: usize = size_of::<Header>();
 const FIELD_BYTES: usize = 8;
@@ -27,14 +29,13 @@ struct Header {
     key_bytes: u32,
     /// Length of the inline value; 0 if boxed.
     value_bytes: u32,
-    /// Eviction's metadata; see `recency`.
-    recency: u32,
-    flags: u8,
+    /// Eviction's metadata in the upper 56 bits (see `recency`), flags in the lower 8.
+    recency_and_flags: u64,
 }
 
 impl Header {
-    fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
+    fn has(&self, flag: u64) -> bool {
+        self.recency_and_flags & flag != 0
     }
 
     fn boxed_offset(&self) -> usize {
@@ -71,14 +72,18 @@ unsafe impl Send for Entry {}
 
 impl Entry {
     /// Key and inline value must be shorter than 4 GiB (the protocol's limits are far below).
-    pub fn new(key: &[u8], content: Content<'_>, expiry_ms: Option<u64>, recency: u32) -> Entry {
+    pub fn new(key: &[u8], content: Content<'_>, expiry_ms: Option<u64>, recency: Recency) -> Entry {
         let (inline, boxed) = match content {
             Content::Inline(bytes) => (bytes, None),
             Content::Boxed(value) => ([].as_slice(), Some(value)),
         };
         assert!(key.len() <= u32::MAX as usize && inline.len() <= u32::MAX as usize, "an entry of 4 GiB");
         let flags = if expiry_ms.is_some() { EXPIRES } else { 0 } | if boxed.is_some() { BOXED } else { 0 };
-        let header = Header { key_bytes: key.len() as u32, value_bytes: inline.len() as u32, recency, flags };
+        let header = Header {
+            key_bytes: key.len() as u32,
+            value_bytes: inline.len() as u32,
+            recency_and_flags: recency.bits() << FLAG_BITS | flags,
+        };
         let layout = header.layout();
         // SAFETY: the layout has at least the header's size. All writes below stay within it, because `layout` is
         // computed from the same offsets; the regions do not overlap, and key and inline come from elsewhere.
@@ -141,6 +146,19 @@ impl Entry {
         }
     }
 
+    /// The name that TYPE gives.
+    pub fn type_name(&self) -> &'static str {
+        self.boxed().map_or(string::TYPE_NAME, Value::type_name)
+    }
+
+    /// The name that OBJECT ENCODING gives.
+    pub fn encoding(&self) -> &'static str {
+        match self.boxed() {
+            Some(value) => value.encoding(),
+            None => string::encoding(self.string().unwrap_or_default()),
+        }
+    }
+
     pub fn boxed(&self) -> Option<&Value> {
         // SAFETY: the pointer came from Box::into_raw in `new` and is owned by this entry.
         self.boxed_pointer().map(|pointer| unsafe { &*pointer.read() })
@@ -151,14 +169,15 @@ impl Entry {
         self.boxed_pointer().map(|pointer| unsafe { &mut *pointer.read() })
     }
 
-    pub fn recency(&self) -> u32 {
-        self.header().recency
+    pub fn recency(&self) -> Recency {
+        Recency::from_bits(self.header().recency_and_flags >> FLAG_BITS)
     }
 
     #[inline]
-    pub fn set_recency(&mut self, recency: u32) {
+    pub fn set_recency(&mut self, recency: Recency) {
+        let flags = self.header().recency_and_flags & ((1 << FLAG_BITS) - 1);
         // SAFETY: the pointer is valid and `&mut self` makes the access exclusive.
-        unsafe { (*self.0.as_ptr()).recency = recency }
+        unsafe { (*self.0.as_ptr()).recency_and_flags = recency.bits() << FLAG_BITS | flags }
     }
 
     /// Makes the value the string `bytes`, in place where the allocation stays as large as it is.
@@ -166,10 +185,10 @@ impl Entry {
     pub fn set_inline(&mut self, bytes: &[u8], expiry_ms: Option<u64>) {
         let old = self.header();
         let mut new = old;
-        new.flags = if expiry_ms.is_some() { EXPIRES } else { 0 };
+        new.recency_and_flags = self.recency().bits() << FLAG_BITS | if expiry_ms.is_some() { EXPIRES } else { 0 };
         new.value_bytes = bytes.len() as u32;
         if old.has(BOXED) || bytes.len() > u32::MAX as usize || new.layout() != old.layout() {
-            *self = Entry::new(self.key(), Content::Inline(bytes), expiry_ms, old.recency);
+            *self = Entry::new(self.key(), Content::Inline(bytes), expiry_ms, self.recency());
             return;
         }
         // SAFETY: the allocation fits `new` exactly as it fitted `old`. The key may move by the 8 bytes of the expiry,
@@ -223,6 +242,15 @@ impl Entry {
         match self.boxed() {
             Some(value) => Owned::Boxed(Box::new(value.clone())),
             None => Owned::Inline(self.string().unwrap_or_default().to_vec()),
+        }
+    }
+
+    /// Bytes of data that the value holds, whatever it takes to keep them: for a string, its length.
+    #[inline]
+    pub fn data_bytes(&self) -> usize {
+        match self.boxed() {
+            None => self.header().value_bytes as usize,
+            Some(value) => value.data_bytes(),
         }
     }
 
@@ -308,7 +336,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_entry_behaves_as_its_three_parts(key in prop::collection::vec(any::<u8>(), 0..40), steps in steps()) {
-            let mut entry = Entry::new(&key, Content::Inline(b"v"), None, 7);
+            let mut entry = Entry::new(&key, Content::Inline(b"v"), None, Recency::from_bits(7));
             let (mut value, mut expiry) = (b"v".to_vec(), None);
             for step in steps {
                 match step {
@@ -334,13 +362,13 @@ mod tests {
                             Owned::Boxed(boxed) => match *boxed { Value::String(bytes) => bytes },
                         };
                         prop_assert_eq!(&content, &value);
-                        entry = Entry::new(&key, Content::Inline(&content), expiry, 7);
+                        entry = Entry::new(&key, Content::Inline(&content), expiry, Recency::from_bits(7));
                     }
                 }
                 prop_assert_eq!(entry.key(), &key[..]);
                 prop_assert_eq!(entry.string(), Some(&value[..]));
                 prop_assert_eq!(entry.expiry_ms(), expiry);
-                prop_assert_eq!(entry.recency(), 7);
+                prop_assert_eq!(entry.recency(), Recency::from_bits(7));
                 // The table keeps 44 bits of the address.
                 let address = entry.into_address();
                 prop_assert_eq!(address & 0xf, 0);
@@ -352,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_small_string_takes_its_bytes_and_a_header() {
-        let entry = Entry::new(&[b'k'; 16], Content::Inline(&[b'v'; 64]), None, 0);
+        let entry = Entry::new(&[b'k'; 16], Content::Inline(&[b'v'; 64]), None, Recency::from_bits(0));
         assert_eq!(entry.memory_bytes(), 96);
     }
 }

@@ -6,8 +6,9 @@ use parking_lot::MutexGuard;
 
 use super::entry::{Content, Entry, Owned};
 use super::expiry::ExpiryQueue;
-use super::recency;
+use super::recency::Recency;
 use super::table::{Index, Ref, Table, place};
+use super::tally::Change;
 use super::{Caller, Database, Key, Keyspace, Slots};
 use crate::types::Value;
 
@@ -28,6 +29,11 @@ impl Slot {
     pub(super) fn expiring(&self) -> usize {
         self.expiries.live()
     }
+
+    /// Bytes of the table's cells, and of the deadlines.
+    pub(super) fn overhead_bytes(&self) -> (usize, usize) {
+        (self.table.memory_bytes(), self.expiries.memory_bytes())
+    }
 }
 
 /// What becomes of a key's expiry when its value is set.
@@ -35,10 +41,12 @@ impl Slot {
 pub enum NewExpiry {
     /// It goes (or becomes `default-ttl`, if that is set).
     Clear,
-    /// It stays as it is (KEEPTTL).
+    /// It stays as it is (KEEPTTL); a key that did not exist is treated as by `Clear`.
     Keep,
     /// Unix milliseconds.
     At(u64),
+    /// It goes, whatever `default-ttl` says.
+    Never,
 }
 
 pub struct SlotGuard<'k> {
@@ -92,8 +100,9 @@ impl<'k> SlotGuard<'k> {
     #[inline]
     fn touch(&mut self, index: Index) {
         if self.caller.touches {
+            let rules = self.keyspace.rules();
             let mut entry = self.slot.table.get_mut(index);
-            let recency = recency::touched(entry.recency(), self.caller.now_ms);
+            let recency = entry.recency().touched(self.caller.now_ms, &rules);
             entry.set_recency(recency);
         }
     }
@@ -124,7 +133,15 @@ impl<'k> SlotGuard<'k> {
         Some(self.slot.table.get(index))
     }
 
-    /// Looks at a key without a trace (TTL, TYPE, OBJECT, …).
+    /// Looks at a key for a client that asks about it (TTL, TYPE, OBJECT, …): counts a hit or a miss, but no use.
+    pub fn inspect(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let found = self.find(key);
+        let shard = self.keyspace.stats.shard();
+        if found.is_some() { &shard.keyspace_hits } else { &shard.keyspace_misses }.add(1);
+        found.map(|index| self.slot.table.get(index))
+    }
+
+    /// Looks at a key without a trace.
     pub fn peek(&mut self, key: &Key) -> Option<Ref<'_>> {
         self.find(key).map(|index| self.slot.table.get(index))
     }
@@ -135,12 +152,13 @@ impl<'k> SlotGuard<'k> {
         match self.find(key) {
             Some(index) => {
                 let old_ms = self.slot.table.get(index).expiry_ms();
-                let new_ms = self.resolve(expiry, old_ms);
+                let new_ms = self.resolve(expiry, Some(old_ms));
                 let mut entry = self.slot.table.get_mut(index);
-                let recency = recency::touched(entry.recency(), self.caller.now_ms);
+                let old_bytes = entry.data_bytes();
                 entry.set_inline(bytes, new_ms);
-                entry.set_recency(recency);
                 drop(entry);
+                self.resized(old_bytes, bytes.len());
+                self.touch(index);
                 self.expiry_changed(place(key.hash), old_ms, new_ms);
             }
             None => self.insert(key, Content::Inline(bytes), self.resolve(expiry, None)),
@@ -153,8 +171,8 @@ impl<'k> SlotGuard<'k> {
         match value {
             Owned::Inline(bytes) => self.set_string(key, &bytes, expiry),
             Owned::Boxed(value) => {
-                let old_ms = self.find(key).and_then(|index| self.delete(index).expiry_ms());
-                self.insert(key, Content::Boxed(value), self.resolve(expiry, old_ms));
+                let old = self.find(key).map(|index| self.delete(index).expiry_ms());
+                self.insert(key, Content::Boxed(value), self.resolve(expiry, old));
                 self.changed();
             }
         }
@@ -164,7 +182,12 @@ impl<'k> SlotGuard<'k> {
     pub fn modify<R>(&mut self, key: &Key, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let index = self.find(key)?;
         self.touch(index);
-        let result = change(self.slot.table.get_mut(index).make_boxed());
+        let mut entry = self.slot.table.get_mut(index);
+        let old_bytes = entry.data_bytes();
+        let result = change(entry.make_boxed());
+        let new_bytes = entry.data_bytes();
+        drop(entry);
+        self.resized(old_bytes, new_bytes);
         self.changed();
         Some(result)
     }
@@ -181,7 +204,10 @@ impl<'k> SlotGuard<'k> {
 
     /// Deletes a key. Returns whether it existed.
     pub fn remove(&mut self, key: &Key) -> bool {
-        self.take(key).is_some()
+        let Some(index) = self.find(key) else { return false };
+        drop(self.delete(index));
+        self.changed();
+        true
     }
 
     /// Deletes a key and returns its value and expiry.
@@ -208,11 +234,30 @@ impl<'k> SlotGuard<'k> {
         records
     }
 
-    fn resolve(&self, expiry: NewExpiry, old_ms: Option<u64>) -> Option<u64> {
-        match expiry {
-            NewExpiry::At(expiry_ms) => Some(expiry_ms),
-            NewExpiry::Keep if old_ms.is_some() => old_ms,
-            NewExpiry::Clear | NewExpiry::Keep => {
+    /// Takes the entry that was seen with that place, recency and expiry, if it is as it was, out of memory.
+    pub(super) fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) {
+        let as_seen = |entry: &Entry| entry.recency() == recency && entry.expiry_ms() == expiry_ms;
+        let Some(index) = self.slot.table.find(place, as_seen) else { return };
+        let entry = self.delete(index);
+        self.keyspace.ghosts.put(self.keyspace.key(entry.key()).hash);
+        self.keyspace.stats.shard().evicted_keys.add(1);
+        self.changed();
+    }
+
+    /// Gives the entry of that place with exactly that recency another one.
+    pub(super) fn requeue(&mut self, place: u32, recency: Recency, new: Recency) {
+        if let Some(index) = self.slot.table.find(place, |entry| entry.recency() == recency) {
+            self.slot.table.get_mut(index).set_recency(new);
+        }
+    }
+
+    /// The expiry that a key gets; `old` is the one it has, if the key exists.
+    fn resolve(&self, expiry: NewExpiry, old: Option<Option<u64>>) -> Option<u64> {
+        match (expiry, old) {
+            (NewExpiry::At(expiry_ms), _) => Some(expiry_ms),
+            (NewExpiry::Never, _) => None,
+            (NewExpiry::Keep, Some(old_ms)) => old_ms,
+            (NewExpiry::Clear, _) | (NewExpiry::Keep, None) => {
                 let default_ttl_s = self.keyspace.settings.default_ttl.get();
                 (default_ttl_s > 0).then(|| self.caller.now_ms.saturating_add(default_ttl_s as u64 * 1000))
             }
@@ -221,18 +266,35 @@ impl<'k> SlotGuard<'k> {
 
     /// Adds a key that does not exist.
     fn insert(&mut self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) {
-        let entry = Entry::new(key.bytes, content, expiry_ms, recency::fresh(self.caller.now_ms));
+        let is_known = self.keyspace.ghosts.take(key.hash);
+        let recency = Recency::fresh(self.caller.now_ms, &self.keyspace.rules(), is_known);
+        let entry = Entry::new(key.bytes, content, expiry_ms, recency);
+        self.count(&entry, 1);
         self.slot.table.insert(place(key.hash), entry);
-        self.database.keys.add(self.number, 1);
         self.expiry_changed(place(key.hash), None, expiry_ms);
     }
 
     fn delete(&mut self, index: Index) -> Entry {
         let place = self.slot.table.place_of(index);
         let entry = self.slot.table.remove(index);
-        self.database.keys.add(self.number, -1);
+        self.count(&entry, -1);
         self.expiry_changed(place, entry.expiry_ms(), None);
         entry
+    }
+
+    /// Counts an entry in (1) or out (-1).
+    #[inline]
+    fn count(&self, entry: &Entry, sign: i64) {
+        let (key_bytes, value_bytes) = (entry.key().len() as i64, entry.data_bytes() as i64);
+        let change = Change { keys: sign, key_bytes: sign * key_bytes, value_bytes: sign * value_bytes };
+        self.database.tally.add(self.number, change);
+    }
+
+    /// Counts that a value's data changed its size.
+    #[inline]
+    fn resized(&self, old_bytes: usize, new_bytes: usize) {
+        let value_bytes = new_bytes as i64 - old_bytes as i64;
+        self.database.tally.add(self.number, Change { value_bytes, ..Change::default() });
     }
 
     fn expire(&mut self, index: Index) {
@@ -248,12 +310,12 @@ impl<'k> SlotGuard<'k> {
         match (old_ms, new_ms) {
             (None, Some(new_ms)) => {
                 self.slot.expiries.add(place, new_ms);
-                self.database.expiring.add(self.number, 1);
+                self.database.tally.add_expiring(self.number, 1);
             }
             (Some(_), Some(new_ms)) => self.slot.expiries.change(place, new_ms),
             (Some(_), None) => {
                 self.slot.expiries.forget();
-                self.database.expiring.add(self.number, -1);
+                self.database.tally.add_expiring(self.number, -1);
             }
             (None, None) => {}
         }

@@ -6,5 +6,5 @@ mod listener;
 mod sweep;
 mod workers;
 
-pub use listener::{BoundListener, Kind};
+pub use listener::{BoundListener, Kind, bind_hosts};
 pub use workers::Workers;

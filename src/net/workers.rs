@@ -17,9 +17,11 @@ use super::connection::Connection;
 use super::listener::{AsyncListener, BoundListener, Kind};
 use super::sweep;
 use crate::base::clock;
+use crate::command::alarm::Alarm;
 use crate::command::clients::{Client, Peer};
 use crate::command::state::State;
-use crate::reply::Error;
+use crate::protocol::{book, resp};
+use crate::reply::{Error, Sink};
 
 const MAX_CLIENTS: Error = Error::new("ERR max number of clients reached");
 const PROTECTED: Error = Error::new(
@@ -28,6 +30,9 @@ const PROTECTED: Error = Error::new(
      from external computers, either set a password with 'requirepass', or turn protected mode off with \
      'protected-mode no' where only trusted clients can reach the server.",
 );
+/// The plain TCP protocol has no way to say a password.
+const NO_PASSWORD: Error =
+    Error::new("NOAUTH Authentication required: this protocol has none, use RESP or HTTP where 'requirepass' is set.");
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open connections may take to send what they have when the server ends.
@@ -54,7 +59,10 @@ impl Workers {
             let (queue, accepted) = mpsc::unbounded_channel();
             let (state, stopped) = (state.clone(), stopped.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let run = move || LocalSet::new().block_on(&runtime, work(state, accepted, stopped));
+            let run = move || {
+                let _alarm = Alarm::new(&state, "worker");
+                LocalSet::new().block_on(&runtime, work(state, accepted, stopped));
+            };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
             queues.push(queue);
         }
@@ -84,6 +92,7 @@ async fn accept(
     queues: Vec<mpsc::UnboundedSender<Accepted>>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let _alarm = Alarm::new(&state, "accept");
     let mut turn = 0;
     loop {
         let accepted = tokio::select! {
@@ -170,7 +179,7 @@ fn welcome(state: &Arc<State>, accepted: Accepted, connections: &mut JoinSet<()>
                 is_unix: false,
                 is_local: address.ip().to_canonical().is_loopback(),
             };
-            match admit(state, peer) {
+            match admit(state, peer, kind) {
                 Ok(client) => serve(state, TcpStream::from_std(stream), client, kind, connections),
                 Err(error) => refuse(stream, kind, &error),
             }
@@ -179,7 +188,8 @@ fn welcome(state: &Arc<State>, accepted: Accepted, connections: &mut JoinSet<()>
             let address = format!("{path}:0");
             let local_address = address.clone();
             let descriptor = stream.as_raw_fd();
-            match admit(state, Peer { address, local_address, descriptor, is_unix: true, is_local: true }) {
+            let peer = Peer { address, local_address, descriptor, is_unix: true, is_local: true };
+            match admit(state, peer, Kind::Resp) {
                 Ok(client) => serve(state, UnixStream::from_std(stream), client, Kind::Resp, connections),
                 Err(error) => refuse(stream, Kind::Resp, &error),
             }
@@ -200,10 +210,12 @@ fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(
 }
 
 /// Registers a client, or says why it may not come in.
-fn admit(state: &State, peer: Peer) -> Result<Arc<Client>, Error> {
+fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     let has_password = state.has_password();
     let refused = if state.settings.protected_mode.get() && !has_password && !peer.is_local {
         PROTECTED
+    } else if has_password && kind == Kind::Book {
+        NO_PASSWORD
     } else {
         let max = state.settings.maxclients.get().max(0) as usize;
         match state.clients.connect(max, |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
@@ -224,8 +236,10 @@ fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> 
 
 /// Tells a client why it may not come in, as far as its socket takes it at once.
 fn refuse(mut stream: impl io::Write, kind: Kind, error: &Error) -> io::Result<()> {
-    let line = match kind {
-        Kind::Resp => [b"-", error.line(), b"\r\n"].concat(),
-    };
-    stream.write_all(&line)
+    let mut bytes = Vec::new();
+    match kind {
+        Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
+        Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
+    }
+    stream.write_all(&bytes)
 }

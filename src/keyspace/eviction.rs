@@ -1,0 +1,177 @@
+//! Making room: which keys go when memory is over `maxmemory`.
+//!
+//! A round looks at a sample of entries, taken from a few slots side by side, ranks them by the policy and evicts the
+//! worst part. The hand goes round all slots, so every entry is looked at again and again; keys lie in the slots by
+//! their hashes, so a few slots are as good a sample as any.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use super::entry::Entry;
+use super::recency::{Recency, Rules};
+use super::table::place;
+use super::{Caller, Keyspace};
+use crate::base::slot::SLOTS;
+use crate::base::{memory, thread};
+use crate::config::EvictionPolicy;
+
+/// Entries looked at in a round, for each of `maxmemory-samples`.
+const SAMPLE_FACTOR: usize = 6;
+/// Entries of one slot in a sample, so that a huge slot is not looked at alone.
+const SAMPLE_OF_SLOT: usize = 16;
+/// A round evicts one in so many of its sample.
+const VICTIM_SHARE: usize = 6;
+/// S3-FIFO: the probationary queue's share of all entries, in percent.
+const PROBATION_PERCENT: usize = 10;
+/// S3-FIFO: uses on probation that earn a place in the main queue.
+const PROMOTION_USES: u8 = 2;
+
+struct Candidate {
+    physical: u8,
+    slot: u16,
+    place: u32,
+    recency: Recency,
+    expiry_ms: Option<u64>,
+}
+
+impl Keyspace {
+    /// Evicts until memory is within `maxmemory`. False: it is over, and there is nothing to evict by the policy.
+    ///
+    /// It takes a bounded time (`maxmemory-eviction-tenacity`): while it makes progress, the next caller goes on.
+    #[inline]
+    pub fn make_room(&self, caller: Caller) -> bool {
+        let max_bytes = self.settings.maxmemory.get();
+        max_bytes == 0 || memory::used_bytes() <= max_bytes || self.evict_down_to(caller, max_bytes)
+    }
+
+    #[cold]
+    fn evict_down_to(&self, caller: Caller, max_bytes: u64) -> bool {
+        let rules = self.rules();
+        if rules.policy == EvictionPolicy::Noeviction {
+            return false;
+        }
+        let began = Instant::now();
+        let budget = budget(self.settings.maxmemory_eviction_tenacity.get());
+        while memory::used_bytes() > max_bytes {
+            let sample = self.sample(&rules);
+            if sample.is_empty() {
+                return false;
+            }
+            self.evict_worst(caller, &rules, sample);
+            if began.elapsed() > budget {
+                break;
+            }
+        }
+        self.stats.shard().eviction_exceeded_us.add(began.elapsed().as_micros() as u64);
+        true
+    }
+
+    /// Entries that the policy may evict, from the slots behind the hand.
+    fn sample(&self, rules: &Rules) -> SmallVec<[Candidate; 64]> {
+        let wanted = self.settings.maxmemory_samples.get().clamp(1, 64) as usize * SAMPLE_FACTOR;
+        let mut sample = SmallVec::new();
+        let positions = self.databases.len() as u64 * u64::from(SLOTS);
+        for _ in 0..positions {
+            let position = self.hand.fetch_add(1, Ordering::Relaxed) % positions;
+            let (physical, number) = ((position / u64::from(SLOTS)) as u8, (position % u64::from(SLOTS)) as u16);
+            let Some(slots) = self.databases[usize::from(physical)].slots.get() else {
+                // On to the next database.
+                self.hand.fetch_add(u64::from(SLOTS) - 1 - u64::from(number), Ordering::Relaxed);
+                continue;
+            };
+            let slot = slots.slots[usize::from(number)].lock();
+            if is_volatile(rules.policy) && slot.expiring() == 0 {
+                continue;
+            }
+            let entries = slot.table.sample(thread::random(), SAMPLE_OF_SLOT);
+            sample.extend(entries.filter(|entry| may_go(entry, rules.policy)).map(|entry| Candidate {
+                physical,
+                slot: number,
+                place: place(self.key(entry.key()).hash),
+                recency: entry.recency(),
+                expiry_ms: entry.expiry_ms(),
+            }));
+            drop(slot);
+            if sample.len() >= wanted {
+                break;
+            }
+        }
+        sample
+    }
+
+    fn evict_worst(&self, caller: Caller, rules: &Rules, mut sample: SmallVec<[Candidate; 64]>) {
+        let victims = sample.len().div_ceil(VICTIM_SHARE);
+        if rules.policy == EvictionPolicy::AllkeysS3fifo {
+            return self.evict_from_queues(caller, sample, victims);
+        }
+        sample.sort_by_cached_key(|candidate| worth(candidate, rules, caller.now_ms));
+        for candidate in &sample[..victims] {
+            let mut slot = self.lock_slot(caller, candidate.physical, candidate.slot);
+            slot.evict(candidate.place, candidate.recency, candidate.expiry_ms);
+        }
+    }
+
+    /// S3-FIFO (Yang et al., SOSP 2023) on a sample: while probation holds more than its share, its oldest either have
+    /// earned a place in the main queue or go; else the main queue's oldest go, unless they were used meanwhile.
+    fn evict_from_queues(&self, caller: Caller, mut sample: SmallVec<[Candidate; 64]>, victims: usize) {
+        let now_ms = caller.now_ms;
+        sample.sort_by_key(|candidate| std::cmp::Reverse(candidate.recency.queued_ticks(now_ms)));
+        let (main, probation): (SmallVec<[Candidate; 64]>, SmallVec<[Candidate; 64]>) =
+            sample.into_iter().partition(|candidate| candidate.recency.is_in_main());
+        let probation_max = (main.len() + probation.len()) * PROBATION_PERCENT / 100;
+        let (mut in_probation, mut evicted) = (probation.len(), 0);
+        let (mut main, mut probation) = (main.iter(), probation.iter());
+        while evicted < victims {
+            let from_probation = in_probation > probation_max;
+            let next = if from_probation { probation.next() } else { main.next() };
+            // The chosen queue's part of the sample is through: the rest of the round takes what there is.
+            let Some(candidate) = next.or_else(|| probation.next()).or_else(|| main.next()) else { return };
+            let recency = candidate.recency;
+            let mut slot = self.lock_slot(caller, candidate.physical, candidate.slot);
+            if !recency.is_in_main() {
+                in_probation -= 1;
+                if recency.uses() >= PROMOTION_USES {
+                    slot.requeue(candidate.place, recency, recency.requeued(now_ms, 0));
+                    continue;
+                }
+            } else if recency.uses() > 0 {
+                slot.requeue(candidate.place, recency, recency.requeued(now_ms, recency.uses() - 1));
+                continue;
+            }
+            slot.evict(candidate.place, recency, candidate.expiry_ms);
+            evicted += 1;
+        }
+    }
+}
+
+fn is_volatile(policy: EvictionPolicy) -> bool {
+    use EvictionPolicy::*;
+    matches!(policy, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+}
+
+fn may_go(entry: &Entry, policy: EvictionPolicy) -> bool {
+    !is_volatile(policy) || entry.expiry_ms().is_some()
+}
+
+/// What the policy loses with an entry: the smallest goes first.
+fn worth(candidate: &Candidate, rules: &Rules, now_ms: u64) -> u64 {
+    use EvictionPolicy::*;
+    match rules.policy {
+        AllkeysLru | VolatileLru => u64::MAX - candidate.recency.idle_seconds(now_ms),
+        AllkeysLfu | VolatileLfu => u64::from(candidate.recency.frequency(now_ms, rules)),
+        VolatileTtl => candidate.expiry_ms.unwrap_or(u64::MAX),
+        AllkeysRandom | VolatileRandom | AllkeysS3fifo | Noeviction => thread::random(),
+    }
+}
+
+/// How long one caller may evict, by `maxmemory-eviction-tenacity` as Redis reads it: 10 is half a millisecond, 100 is
+/// without a limit.
+fn budget(tenacity: i64) -> Duration {
+    match tenacity {
+        ..=10 => Duration::from_micros(50 * tenacity.max(0) as u64),
+        11..100 => Duration::from_micros((500.0 * 1.15f64.powi(tenacity as i32 - 10)) as u64),
+        _ => Duration::MAX,
+    }
+}

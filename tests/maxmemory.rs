@@ -1,0 +1,165 @@
+//! What happens when memory is over `maxmemory`, by policy.
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use support::{Client, Value, on_every_engine};
+
+const VALUE: &[u8] = &[b'v'; 100];
+/// Keys of this many bytes fill the room that [`leave_room`] leaves.
+const ROOM_BYTES: u64 = 8 << 20;
+/// About as many of our keys as fit into it.
+const FITTING_KEYS: usize = 55_000;
+
+fn used_bytes(client: &mut Client) -> u64 {
+    let info = client.command(&["INFO", "memory"]).text();
+    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("INFO has used_memory")
+}
+
+fn evicted(client: &mut Client) -> u64 {
+    let info = client.command(&["INFO", "stats"]).text();
+    let line = info.lines().find_map(|line| line.strip_prefix("evicted_keys:"));
+    line.and_then(|number| number.trim().parse().ok()).expect("INFO has evicted_keys")
+}
+
+/// Sets the policy, and the limit such that `ROOM_BYTES` more fit.
+fn leave_room(client: &mut Client, policy: &str) {
+    // The first key of a database brings its tables into being; they are no part of the room.
+    client.command(&["SET", "first", "1"]);
+    client.command(&["DEL", "first"]);
+    let limit = (used_bytes(client) + ROOM_BYTES).to_string();
+    assert_eq!(client.command(&["CONFIG", "SET", "maxmemory", &limit, "maxmemory-policy", policy]), Value::ok());
+}
+
+/// SETs keys `PREFIX:from` to `PREFIX:to`, with a TTL if there is one, and returns the errors.
+fn fill(client: &mut Client, prefix: &str, range: std::ops::Range<usize>, ttl_s: Option<usize>) -> Vec<String> {
+    let mut errors = Vec::new();
+    let keys: Vec<String> = range.map(|number| format!("{prefix}:{number:08}")).collect();
+    for chunk in keys.chunks(500) {
+        let commands: Vec<Vec<Vec<u8>>> = chunk
+            .iter()
+            .map(|key| {
+                let mut command = vec![b"SET".to_vec(), key.clone().into_bytes(), VALUE.to_vec()];
+                if let Some(ttl_s) = ttl_s {
+                    command.extend([b"EX".to_vec(), ttl_s.to_string().into_bytes()]);
+                }
+                command
+            })
+            .collect();
+        errors.extend(client.pipeline(&commands).iter().filter(|reply| reply.is_error()).map(Value::error_text));
+    }
+    errors
+}
+
+fn touch(client: &mut Client, prefix: &str, count: usize) {
+    let commands: Vec<[String; 2]> =
+        (0..count).map(|number| ["GET".to_owned(), format!("{prefix}:{number:08}")]).collect();
+    for chunk in commands.chunks(500) {
+        client.pipeline(chunk);
+    }
+}
+
+fn survivors(client: &mut Client, prefix: &str, count: usize) -> usize {
+    let keys: Vec<String> = (0..count).map(|number| format!("{prefix}:{number:08}")).collect();
+    let exists = |chunk: &[String]| {
+        let mut command = vec!["EXISTS".to_owned()];
+        command.extend_from_slice(chunk);
+        command
+    };
+    keys.chunks(1000).map(|chunk| client.command(&exists(chunk)).integer() as usize).sum()
+}
+
+on_every_engine!(without_a_policy_writes_are_refused_and_reads_go_on, |server| {
+    let client = &mut server.client();
+    leave_room(client, "noeviction");
+    let errors = fill(client, "key", 0..FITTING_KEYS * 2, None);
+    assert!(!errors.is_empty());
+    for error in &errors {
+        assert_eq!(error, "OOM command not allowed when used memory > 'maxmemory'.");
+    }
+    assert_eq!(client.command(&["GET", "key:00000000"]), Value::bulk(VALUE));
+    assert_eq!(evicted(client), 0);
+    let keys: Vec<String> = (0..1000).map(|number| format!("key:{number:08}")).collect();
+    let delete = [vec!["DEL".to_owned()], keys].concat();
+    assert_eq!(client.command(&delete).integer(), 1000);
+    assert_eq!(client.command(&["SET", "now", "fits"]), Value::ok());
+});
+
+on_every_engine!(every_allkeys_policy_keeps_memory_within_the_limit, |server| {
+    for policy in ["allkeys-random", "allkeys-lru", "allkeys-lfu", "allkeys-s3fifo"] {
+        let client = &mut server.client();
+        client.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        client.command(&["FLUSHALL"]);
+        leave_room(client, policy);
+        let before = used_bytes(client);
+        assert_eq!(fill(client, "key", 0..FITTING_KEYS * 4, None), Vec::<String>::new(), "{policy}");
+        let grown = used_bytes(client) - before;
+        assert!(grown <= ROOM_BYTES + ROOM_BYTES / 10, "{policy}: {grown} bytes");
+        let left = client.command(&["DBSIZE"]).integer() as usize;
+        assert!(left > FITTING_KEYS / 2 && left < FITTING_KEYS * 3 / 2, "{policy}: {left} keys");
+    }
+});
+
+on_every_engine!(volatile_policies_spare_what_has_no_expiry, |server| {
+    for policy in ["volatile-random", "volatile-lru", "volatile-lfu", "volatile-ttl"] {
+        let client = &mut server.client();
+        client.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        client.command(&["FLUSHALL"]);
+        leave_room(client, policy);
+        assert_eq!(fill(client, "stays", 0..FITTING_KEYS / 2, None), Vec::<String>::new(), "{policy}");
+        assert_eq!(fill(client, "goes", 0..FITTING_KEYS * 2, Some(10_000)), Vec::<String>::new(), "{policy}");
+        assert_eq!(survivors(client, "stays", FITTING_KEYS / 2), FITTING_KEYS / 2, "{policy}");
+        // With nothing volatile left, writes are refused.
+        let errors = fill(client, "fills", 0..FITTING_KEYS * 2, None);
+        assert!(errors.iter().any(|error| error.starts_with("OOM")), "{policy}");
+        assert_eq!(survivors(client, "stays", FITTING_KEYS / 2), FITTING_KEYS / 2, "{policy}");
+    }
+});
+
+on_every_engine!(volatile_ttl_takes_the_nearest_expiries_first, |server| {
+    let client = &mut server.client();
+    leave_room(client, "volatile-ttl");
+    for (prefix, ttl_s) in [("long", 100_000), ("short", 1_000)] {
+        assert_eq!(fill(client, prefix, 0..FITTING_KEYS / 3, Some(ttl_s)), Vec::<String>::new());
+    }
+    assert_eq!(fill(client, "longest", 0..FITTING_KEYS / 2, Some(1_000_000)), Vec::<String>::new());
+    let left: BTreeMap<&str, usize> =
+        ["long", "short"].into_iter().map(|prefix| (prefix, survivors(client, prefix, FITTING_KEYS / 3))).collect();
+    assert!(left["long"] > FITTING_KEYS / 3 * 95 / 100, "{left:?}");
+    assert!(left["short"] < FITTING_KEYS / 3 * 75 / 100, "{left:?}");
+});
+
+on_every_engine!(keys_in_use_survive_a_stream_of_keys_used_once, |server| {
+    for policy in ["allkeys-lfu", "allkeys-s3fifo"] {
+        let client = &mut server.client();
+        client.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        client.command(&["FLUSHALL"]);
+        leave_room(client, policy);
+        let hot = FITTING_KEYS / 4;
+        fill(client, "hot", 0..hot, None);
+        for _ in 0..3 {
+            touch(client, "hot", hot);
+        }
+        for round in 0..10 {
+            fill(client, "once", round * FITTING_KEYS / 2..(round + 1) * FITTING_KEYS / 2, None);
+            touch(client, "hot", hot);
+        }
+        let left = survivors(client, "hot", hot);
+        assert!(left > hot * 97 / 100, "{policy}: {left} of {hot}");
+    }
+});
+
+on_every_engine!(memory_of_a_client_that_does_not_read_counts_and_comes_back, |server| {
+    let client = &mut server.client();
+    client.command(&["SET", "large", &"x".repeat(1 << 20)]);
+    let before = used_bytes(client);
+    let mut greedy = server.client();
+    for _ in 0..40 {
+        greedy.send(&["GET", "large"]);
+    }
+    assert!(support::eventually(support::PATIENCE, || used_bytes(client) > before + (20 << 20)));
+    drop(greedy);
+    assert!(support::eventually(support::PATIENCE, || used_bytes(client) < before + (4 << 20)));
+});
