@@ -23,6 +23,16 @@ impl<'a> Context<'a> {
         &self.state.keyspace
     }
 
+    /// Whether the client is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.session.client.peer.is_local
+    }
+
+    /// Keeps the argument at `index` secret: MONITOR and the slow log do not show it.
+    pub fn redact(&mut self, index: usize) {
+        self.session.redacted.push(index);
+    }
+
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
@@ -41,7 +51,9 @@ impl<'a> Context<'a> {
         if i32::try_from(number).is_err() {
             return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
         }
-        usize::try_from(number).ok().filter(|number| *number < DATABASES).ok_or(Error::DB_INDEX_OUT_OF_RANGE)
+        let databases = (DATABASES as i64).min(self.state.settings.databases.get());
+        let is_known = (0..databases).contains(&number);
+        if is_known { Ok(number as usize) } else { Err(Error::DB_INDEX_OUT_OF_RANGE) }
     }
 
     #[inline]

@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
-use super::session::{After, ReplyMode, Session};
+use super::monitor;
+use super::session::{After, Session};
 use super::slow::{self, Limits};
 use super::spec::Flags;
 use super::state::State;
@@ -12,11 +13,14 @@ use super::table::{Command, Table};
 use crate::base::clock;
 use crate::keyspace::Caller;
 use crate::keyspace::gate::{Exclusive, Shared};
-use crate::protocol::Args;
-use crate::reply::{Discard, Error, Sink};
+use crate::protocol::{Args, until_nul};
+use crate::reply::{Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 128;
+
+/// What a client that monitors may not run: Redis counts it among the replicas.
+const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
 
 /// What the connection does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,41 +41,37 @@ pub struct Turn<'s> {
     gate: Option<Shared<'s>>,
     /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
     last_ticks: u64,
+    /// Commands that have run.
+    executed: u64,
 }
 
 impl<'s> Turn<'s> {
     pub fn new(state: &'s State) -> Turn<'s> {
-        Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now() }
+        Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now(), executed: 0 }
     }
 
-    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply
-    /// (or none, where CLIENT REPLY says so).
+    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,
+    /// except from commands that have none (CLIENT REPLY OFF), and except for [`Flow::Paused`].
     pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
-        match session.reply_mode {
-            ReplyMode::On => self.answer(session, args, reply),
-            ReplyMode::Off => self.answer(session, args, &mut Discard),
-            ReplyMode::SkipNext => {
-                session.reply_mode = ReplyMode::On;
-                self.answer(session, args, &mut Discard);
-            }
-        }
-        match std::mem::replace(&mut session.after, After::Continue) {
-            After::Continue => Flow::Continue,
-            After::Close => Flow::Close,
-            After::Delay(duration) => Flow::Delay(duration),
-        }
-    }
-
-    fn answer(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) {
+        session.begin();
         let command = match find(&args) {
             Ok(command) => command,
-            Err(error) => return self.reject(None, &error, reply),
+            Err(error) => {
+                session.client.last_command.store(usize::MAX, Ordering::Relaxed);
+                self.reject(None, &error, reply);
+                return Flow::Continue;
+            }
         };
-        if let Err(error) = self.admit(command, session, &args) {
-            return self.reject(Some(command), &error, reply);
-        }
         session.client.last_command.store(command.index, Ordering::Relaxed);
-        let exclusive = self.pass_gate(command.spec.flags);
+        if let Err(error) = self.admit(command, session, &args) {
+            self.reject(Some(command), &error, reply);
+            return Flow::Continue;
+        }
+        let flags = command.spec.flags;
+        if self.state.clients.pause().holds(flags, self.now_ms) && !session.client.is_monitor() {
+            return Flow::Paused;
+        }
+        let exclusive = self.pass_gate(flags);
         let mut leftovers = Vec::new();
         let mut context = Context {
             state: self.state,
@@ -87,6 +87,14 @@ impl<'s> Turn<'s> {
         self.record(command, session, args, &result);
         if let Err(error) = result {
             reply.error(&error);
+        }
+        if self.state.clients.are_monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+            monitor::feed(self.state, session, &args);
+        }
+        match std::mem::replace(&mut session.after, After::Continue) {
+            After::Continue => Flow::Continue,
+            After::Close => Flow::Close,
+            After::Delay(duration) => Flow::Delay(duration),
         }
     }
 
@@ -106,6 +114,7 @@ impl<'s> Turn<'s> {
         let ticks = stats.ticker.now();
         let mut duration_ns = stats.ticker.nanoseconds(ticks.saturating_sub(self.last_ticks));
         self.last_ticks = ticks;
+        self.executed += 1;
         if let After::Delay(Some(delay)) = session.after {
             duration_ns = duration_ns.saturating_add(delay.as_nanos() as u64);
         }
@@ -128,8 +137,11 @@ impl<'s> Turn<'s> {
         if !command.spec.accepts(args.len()) {
             return Err(Error::owned(format!("ERR wrong number of arguments for '{}' command", command.full_name)));
         }
-        if !session.client.is_authenticated() && !flags.has(Flags::NO_AUTH) {
+        if !flags.has(Flags::NO_AUTH) && self.state.requires_auth(&session.client) {
             return Err(Error::NO_AUTH);
+        }
+        if session.client.is_monitor() && DATA_FLAGS.iter().any(|flag| flags.has(*flag)) {
+            return Err(Error::new("ERR Replica can't interact with the keyspace"));
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
         if !self.state.keyspace.make_room(caller) && flags.has(Flags::DENY_OOM) {
@@ -148,6 +160,12 @@ impl<'s> Turn<'s> {
     }
 }
 
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.state.stats.record_turn(self.executed);
+    }
+}
+
 /// Finds the command, or the subcommand where there are some.
 fn find(args: &Args<'_>) -> Result<&'static Command, Error> {
     let table = Table::get();
@@ -156,14 +174,18 @@ fn find(args: &Args<'_>) -> Result<&'static Command, Error> {
         return Ok(command);
     }
     table.subcommand(command, args.at(1)).ok_or_else(|| {
-        let quoted = &args.at(1)[..args.at(1).len().min(QUOTED_MAX_BYTES)];
+        let quoted = until_nul(args.at(1));
+        let quoted = &quoted[..quoted.len().min(QUOTED_MAX_BYTES)];
         let parent = command.spec.name.to_uppercase();
         Error::owned([b"ERR unknown subcommand '", quoted, b"'. Try ", parent.as_bytes(), b" HELP."].concat())
     })
 }
 
 fn unknown_command(args: &Args<'_>) -> Error {
-    let quote = |bytes: &'_ [u8], max_bytes: usize| bytes[..bytes.len().min(max_bytes)].to_vec();
+    let quote = |argument: &'_ [u8], max_bytes: usize| {
+        let bytes = until_nul(argument);
+        bytes[..bytes.len().min(max_bytes)].to_vec()
+    };
     let mut quoted = Vec::new();
     for argument in args.iter_from(1) {
         if quoted.len() >= QUOTED_MAX_BYTES {

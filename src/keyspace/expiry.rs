@@ -101,6 +101,6 @@ mod tests {
             }
         }
         assert!(queue.records.len() <= COMPACT_FROM);
-        assert_eq!(queue.next_deadline_ms() >= 9_968, true);
+        assert!(queue.next_deadline_ms() >= 9_968);
     }
 }

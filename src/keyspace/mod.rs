@@ -18,7 +18,7 @@ mod tally;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -101,6 +101,8 @@ pub struct Keyspace {
     /// Where eviction looks next; counts up through the slots of all databases.
     hand: AtomicU64,
     pub gate: gate::Gate,
+    /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
+    pub expires_actively: AtomicBool,
     pub settings: Arc<Settings>,
     pub stats: Arc<Stats>,
 }
@@ -132,6 +134,7 @@ impl Keyspace {
             ghosts: ghosts::Ghosts::default(),
             hand: AtomicU64::new(0),
             gate: gate::Gate::default(),
+            expires_actively: AtomicBool::new(true),
             settings,
             stats,
         }
@@ -232,6 +235,9 @@ impl Keyspace {
     /// Deletes keys whose expiry has passed, until `deadline` at the latest. It begins at `cursor` and leaves there
     /// where to go on, so that no slot waits for ever behind others. Returns whether it got through all of them.
     pub fn expire_due(&self, now_ms: u64, cursor: &mut ExpiryCursor, deadline: std::time::Instant) -> bool {
+        if !self.expires_actively.load(Ordering::Relaxed) {
+            return true;
+        }
         let caller = Caller { now_ms, touches: false };
         let slots = usize::from(SLOTS);
         for _ in 0..self.databases.len() + 1 {

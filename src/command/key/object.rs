@@ -52,7 +52,11 @@ pub const SUBCOMMANDS: &[Spec] = &[
 ];
 
 const fn on_key(name: &'static str, handler: Handler) -> Spec {
-    Spec::new(name, 3, handler).flags(Flags::READONLY).keys(2, 2, 1, KeyUse::Inspect).categories(Categories::KEYSPACE)
+    Spec::new(name, 3, handler)
+        .flags(Flags::READONLY)
+        .keys(2, 2, 1, KeyUse::Inspect)
+        .categories(Categories::KEYSPACE)
+        .tips(&["nondeterministic_output"])
 }
 
 /// OBJECT itself: not reached, since whatever follows it is looked up as a subcommand.

@@ -42,13 +42,10 @@ const fn many_keys(
 
 pub const COMMANDS: &[Spec] = &[
     one_key("get", 2, get::get, FAST_READ, KeyUse::Read).doc("string", "1.0.0", CONSTANT, "Get the value of a key"),
-    one_key("getset", 3, set::getset, FAST_WRITE, KeyUse::Update).doc(
-        "string",
-        "1.0.0",
-        CONSTANT,
-        "Set a key and get the value it had before",
-    ),
-    one_key("getdel", 2, get::getdel, FAST_SHRINK, KeyUse::Update).doc(
+    one_key("getset", 3, set::getset, FAST_WRITE, KeyUse::Update)
+        .deprecated("6.2.0", "`SET` with the `!GET` argument")
+        .doc("string", "1.0.0", CONSTANT, "Set a key and get the value it had before"),
+    one_key("getdel", 2, get::getdel, FAST_SHRINK, KeyUse::Take).doc(
         "string",
         "6.2.0",
         CONSTANT,
@@ -60,13 +57,13 @@ pub const COMMANDS: &[Spec] = &[
         CONSTANT,
         "Get the value of a key and set or remove its expiry",
     ),
-    one_key("set", -3, set::set, WRITE, KeyUse::Update).doc(
+    one_key("set", -3, set::set, WRITE, KeyUse::Update).key_use_by(set::key_use).doc(
         "string",
         "1.0.0",
         CONSTANT,
         "Set a key, on conditions and with an expiry if wanted",
     ),
-    one_key("setnx", 3, set::setnx, FAST_WRITE, KeyUse::Overwrite).doc(
+    one_key("setnx", 3, set::setnx, FAST_WRITE, KeyUse::Create).doc(
         "string",
         "1.0.0",
         CONSTANT,
@@ -84,25 +81,19 @@ pub const COMMANDS: &[Spec] = &[
         CONSTANT,
         "Set a key with an expiry in milliseconds",
     ),
-    many_keys("mget", -2, many::mget, FAST_READ, 1, KeyUse::Read).doc(
+    many_keys("mget", -2, many::mget, FAST_READ, 1, KeyUse::Read).tips(&["request_policy:multi_shard"]).doc(
         "string",
         "1.0.0",
         BY_KEYS,
         "Get the values of several keys at one moment",
     ),
-    many_keys("mset", -3, many::mset, WRITE, 2, KeyUse::Overwrite).doc(
-        "string",
-        "1.0.1",
-        BY_KEYS,
-        "Set several keys at one moment",
-    ),
-    many_keys("msetnx", -3, many::msetnx, WRITE, 2, KeyUse::Overwrite).doc(
-        "string",
-        "1.0.1",
-        BY_KEYS,
-        "Set several keys at one moment unless one of them exists",
-    ),
-    one_key("append", 3, ranges::append, FAST_WRITE, KeyUse::Update).doc(
+    many_keys("mset", -3, many::mset, WRITE, 2, KeyUse::Overwrite)
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+        .doc("string", "1.0.1", BY_KEYS, "Set several keys at one moment"),
+    many_keys("msetnx", -3, many::msetnx, WRITE, 2, KeyUse::Create)
+        .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
+        .doc("string", "1.0.1", BY_KEYS, "Set several keys at one moment unless one of them exists"),
+    one_key("append", 3, ranges::append, FAST_WRITE, KeyUse::Extend).doc(
         "string",
         "2.0.0",
         "O(1) amortized: room doubles when it runs out",
@@ -120,13 +111,13 @@ pub const COMMANDS: &[Spec] = &[
         BY_LENGTH,
         "Get a part of a key's value",
     ),
-    one_key("substr", 4, ranges::getrange, READ, KeyUse::Read).doc(
+    one_key("substr", 4, ranges::getrange, READ, KeyUse::Read).deprecated("2.0.0", "`GETRANGE`").doc(
         "string",
         "1.0.0",
         BY_LENGTH,
         "Get a part of a key's value (the former name of GETRANGE)",
     ),
-    one_key("setrange", 4, ranges::setrange, WRITE, KeyUse::Update).doc(
+    one_key("setrange", 4, ranges::setrange, WRITE, KeyUse::Adjust).doc(
         "string",
         "2.2.0",
         "O(N) where N is the length of the new bytes, and of the zero bytes before them",

@@ -3,6 +3,7 @@
 use super::{is_option, reply_string};
 use crate::command::context::Context;
 use crate::command::expire_time::{Notation, TimeOption};
+use crate::command::spec::KeyUse;
 use crate::keyspace::NewExpiry;
 use crate::protocol::Args;
 use crate::reply::Error;
@@ -14,6 +15,12 @@ enum Condition {
     Absent,
     /// XX
     Present,
+}
+
+/// What a SET uses its key for: without GET, the old value does not matter.
+pub fn key_use(args: &Args<'_>) -> KeyUse {
+    let returns_old = args.iter_from(3).any(|option| is_option(option, "GET"));
+    if returns_old { KeyUse::Update } else { KeyUse::Overwrite }
 }
 
 #[derive(Default)]
