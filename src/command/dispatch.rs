@@ -41,11 +41,13 @@ pub struct Turn<'s> {
     gate: Option<Shared<'s>>,
     /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
     last_ticks: u64,
+    /// Commands that have run.
+    executed: u64,
 }
 
 impl<'s> Turn<'s> {
     pub fn new(state: &'s State) -> Turn<'s> {
-        Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now() }
+        Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now(), executed: 0 }
     }
 
     /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,
@@ -112,6 +114,7 @@ impl<'s> Turn<'s> {
         let ticks = stats.ticker.now();
         let mut duration_ns = stats.ticker.nanoseconds(ticks.saturating_sub(self.last_ticks));
         self.last_ticks = ticks;
+        self.executed += 1;
         if let After::Delay(Some(delay)) = session.after {
             duration_ns = duration_ns.saturating_add(delay.as_nanos() as u64);
         }
@@ -154,6 +157,12 @@ impl<'s> Turn<'s> {
         }
         self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
         None
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.state.stats.record_turn(self.executed);
     }
 }
 

@@ -184,6 +184,7 @@ fn take_turn<P: Protocol>(
         break;
     }
     if let (Next::Read | Next::Again, Some(error)) = (&next, error) {
+        state.stats.record_error(error.code());
         P::sink(output, session).error(&error);
         next = Next::Close;
     }
