@@ -132,7 +132,7 @@ impl Page<'_, '_> {
         self.counters("commands", "Commands executed.", None, of(|counters| &counters.calls))?;
         self.counters("commands_failed", "Commands that failed.", None, of(|counters| &counters.failed))?;
         self.counters("commands_rejected", "Commands not executed.", None, of(|counters| &counters.rejected))?;
-        let seconds = of(|counters| &counters.duration_us).map(|(label, us)| (label, us as f64 / 1e6));
+        let seconds = of(|counters| &counters.duration_ns).map(|(label, ns)| (label, ns as f64 / 1e9));
         self.counters("command_duration", "Time spent in commands.", Some(Unit::Seconds), seconds)
     }
 

@@ -6,5 +6,7 @@ pub mod glob;
 pub mod long_double;
 pub mod memory;
 pub mod number;
+pub mod prefetch;
 pub mod slot;
 pub mod thread;
+pub mod ticks;

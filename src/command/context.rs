@@ -1,8 +1,9 @@
 use super::session::Session;
 use super::state::State;
-use crate::keyspace::{Caller, Key, Keyspace, SlotGuard, SlotGuards};
+use crate::base::number;
+use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, SlotGuard, SlotGuards};
 use crate::protocol::Args;
-use crate::reply::Sink;
+use crate::reply::{Error, Sink};
 
 /// What a handler works with. It describes its answer to `reply`, unless it returns an error: then it must not have
 /// begun to.
@@ -13,11 +14,20 @@ pub struct Context<'a> {
     pub reply: &'a mut dyn Sink,
     /// The time at which the command runs, in Unix milliseconds.
     pub now_ms: u64,
+    /// What a handler took out of the keyspace; it is freed once the gate is let go.
+    pub leftovers: &'a mut Vec<Flushed>,
 }
 
 impl<'a> Context<'a> {
     pub fn keyspace(&self) -> &'a Keyspace {
         &self.state.keyspace
+    }
+
+    /// Whether the client is on this machine.
+    pub fn is_local(&self) -> bool {
+        // What is no address of TCP is the path of a Unix socket.
+        let address = self.session.client.address.parse::<std::net::SocketAddr>();
+        address.map_or(true, |address| address.ip().to_canonical().is_loopback())
     }
 
     /// The argument at `index` as a key.
@@ -30,6 +40,17 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn database(&self) -> usize {
         self.session.client.database()
+    }
+
+    /// The argument at `index` as the number of a database, for SELECT, MOVE, COPY.
+    pub fn database_number(&self, index: usize) -> Result<usize, Error> {
+        let number = number::parse_i64(self.args.at(index)).ok_or(Error::NOT_AN_INTEGER)?;
+        if i32::try_from(number).is_err() {
+            return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
+        }
+        let databases = (DATABASES as i64).min(self.state.settings.databases.get());
+        let is_known = (0..databases).contains(&number);
+        if is_known { Ok(number as usize) } else { Err(Error::DB_INDEX_OUT_OF_RANGE) }
     }
 
     #[inline]

@@ -5,12 +5,14 @@ pub mod clients;
 pub mod context;
 pub mod dispatch;
 pub mod session;
+mod slow;
 pub mod spec;
 pub mod state;
 pub mod table;
 
 mod client;
 mod connection;
+mod expire_time;
 mod info;
 mod key;
 mod server;

@@ -14,7 +14,7 @@ macro_rules! flags {
         impl Flags {
             pub const NONE: Flags = Flags(0);
             $($(#[$doc])* pub const $name: Flags = Flags(1 << $bit);)*
-            /// Every flag with the name that COMMAND gives it; empty: it is not shown.
+            /// Every flag with the name that COMMAND gives it, in the order of its reply; empty: it is not shown.
             pub const ALL: &'static [(Flags, &'static str)] = &[$((Flags::$name, $wire)),*];
         }
     };
@@ -26,28 +26,29 @@ flags! {
     /// Refused while memory is over `maxmemory` and nothing can be evicted.
     DENY_OOM = 2 "denyoom",
     ADMIN = 3 "admin",
-    NO_SCRIPT = 4 "noscript",
-    BLOCKING = 5 "blocking",
-    LOADING = 6 "loading",
-    STALE = 7 "stale",
-    SKIP_MONITOR = 8 "skip_monitor",
-    SKIP_SLOWLOG = 9 "skip_slowlog",
-    FAST = 10 "fast",
+    PUBSUB = 4 "pubsub",
+    NO_SCRIPT = 5 "noscript",
+    BLOCKING = 6 "blocking",
+    LOADING = 7 "loading",
+    STALE = 8 "stale",
+    SKIP_MONITOR = 9 "skip_monitor",
+    SKIP_SLOWLOG = 10 "skip_slowlog",
+    FAST = 11 "fast",
     /// Allowed before AUTH.
-    NO_AUTH = 11 "no_auth",
+    NO_AUTH = 12 "no_auth",
+    MAY_REPLICATE = 13 "may_replicate",
+    NO_MANDATORY_KEYS = 14 "no_mandatory_keys",
+    NO_ASYNC_LOADING = 15 "no_async_loading",
+    NO_MULTI = 16 "no_multi",
     /// Its keys are found by looking at its arguments, not by position alone.
-    MOVABLE_KEYS = 12 "movablekeys",
-    NO_MULTI = 13 "no_multi",
-    ALLOW_BUSY = 14 "allow_busy",
-    PUBSUB = 15 "pubsub",
-    MAY_REPLICATE = 16 "may_replicate",
-    NO_MANDATORY_KEYS = 17 "no_mandatory_keys",
+    MOVABLE_KEYS = 17 "movablekeys",
+    ALLOW_BUSY = 18 "allow_busy",
     /// Runs while no other command runs anywhere (FLUSHALL, SWAPDB).
-    EXCLUSIVE = 18 "",
+    EXCLUSIVE = 19 "",
     /// Runs while clients are paused (CLIENT itself).
-    IGNORES_PAUSE = 19 "",
+    IGNORES_PAUSE = 20 "",
     /// A line of HTTP sent to the wrong port: the connection is closed.
-    HTTP = 20 "",
+    HTTP = 21 "",
 }
 
 impl Flags {
@@ -57,6 +58,11 @@ impl Flags {
 
     pub const fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
+    }
+
+    /// The names that COMMAND gives them.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Flags::ALL.iter().filter(move |(flag, name)| self.has(*flag) && !name.is_empty()).map(|(_, name)| *name)
     }
 }
 
@@ -98,6 +104,17 @@ impl Categories {
     pub const fn has(self, category: Categories) -> bool {
         self.0 & category.0 != 0
     }
+
+    /// The category with this name, whatever its case.
+    pub fn named(name: &[u8]) -> Option<Categories> {
+        let known = Categories::ALL.iter().find(|(_, known)| known.as_bytes().eq_ignore_ascii_case(name));
+        known.map(|(category, _)| *category)
+    }
+
+    /// Their names, without the `@`.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Categories::ALL.iter().filter(move |(category, _)| self.has(*category)).map(|(_, name)| *name)
+    }
 }
 
 impl std::ops::BitOr for Categories {
@@ -138,19 +155,45 @@ impl Keys {
     }
 }
 
-/// What a key is used for, as COMMAND's key specifications tell it.
+/// What a key is used for, as the flags of a key specification tell it
+/// (<https://redis.io/docs/latest/develop/reference/key-specs/#flags>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyUse {
-    /// RO: only read; `access`: its data is returned.
+    /// Only read, and its data is returned.
     Read,
-    /// RO, but only metadata is looked at (EXISTS, TTL).
+    /// Only read, and no more than its metadata is looked at (EXISTS, STRLEN).
     Inspect,
-    /// OW: set without a look at the old value.
+    /// Set without a look at the old value.
     Overwrite,
-    /// RW: data depends on the old value, or is returned.
+    /// Set, unless it exists.
+    Create,
+    /// Changed, and its data is returned or decides what the new value is.
     Update,
-    /// RM: deleted.
+    /// Changed, with no trace of its data in the reply (EXPIRE, SETRANGE).
+    Adjust,
+    /// Something is added to its data (APPEND).
+    Extend,
+    /// Returned or moved, and deleted.
+    Take,
+    /// Deleted.
     Remove,
+}
+
+impl KeyUse {
+    /// The flags' names in COMMAND's reply.
+    pub fn flags(self) -> &'static [&'static str] {
+        match self {
+            KeyUse::Read => &["RO", "access"],
+            KeyUse::Inspect => &["RO"],
+            KeyUse::Overwrite => &["OW", "update"],
+            KeyUse::Create => &["OW", "insert"],
+            KeyUse::Update => &["RW", "access", "update"],
+            KeyUse::Adjust => &["RW", "update"],
+            KeyUse::Extend => &["RW", "insert"],
+            KeyUse::Take => &["RW", "access", "delete"],
+            KeyUse::Remove => &["RM", "delete"],
+        }
+    }
 }
 
 pub type Handler = fn(&mut Context<'_>) -> Result<(), Error>;
@@ -164,11 +207,20 @@ pub struct Spec {
     pub flags: Flags,
     pub keys: Keys,
     pub key_use: KeyUse,
+    /// What the last key is used for, where that differs from the others (RENAME, COPY).
+    pub last_key_use: Option<KeyUse>,
+    /// What the key is used for in a call with these arguments, where that is less than `key_use` says (SET).
+    pub key_use_of: Option<fn(&Args<'_>) -> KeyUse>,
+    /// Those beside the ones that follow from the flags; see [`Spec::all_categories`].
     pub categories: Categories,
+    /// What clients of clusters can go by (<https://redis.io/docs/latest/develop/reference/command-tips/>).
+    pub tips: &'static [&'static str],
     pub group: &'static str,
     pub since: &'static str,
     pub summary: &'static str,
     pub complexity: &'static str,
+    /// Since when there is something better, and what: Markdown.
+    pub deprecated: Option<(&'static str, &'static str)>,
     pub handler: Handler,
     pub subcommands: &'static [Spec],
 }
@@ -181,14 +233,24 @@ impl Spec {
             flags: Flags::NONE,
             keys: Keys::None,
             key_use: KeyUse::Read,
+            last_key_use: None,
+            key_use_of: None,
             categories: Categories::NONE,
+            tips: &[],
             group: "generic",
             since: "",
             summary: "",
             complexity: "",
+            deprecated: None,
             handler,
             subcommands: &[],
         }
+    }
+
+    /// A command that does nothing without a subcommand.
+    pub const fn container(name: &'static str, subcommands: &'static [Spec]) -> Spec {
+        // Not reached: with an argument more, that argument is looked up as a subcommand.
+        Spec::new(name, -2, |_| Err(Error::SYNTAX)).subcommands(subcommands)
     }
 
     pub const fn flags(mut self, flags: Flags) -> Spec {
@@ -205,6 +267,28 @@ impl Spec {
     pub const fn found_keys(mut self, find: fn(&Args<'_>) -> Vec<usize>, key_use: KeyUse) -> Spec {
         self.keys = Keys::Found(find);
         self.key_use = key_use;
+        self
+    }
+
+    /// What the last of several keys is used for.
+    pub const fn last_key(mut self, key_use: KeyUse) -> Spec {
+        self.last_key_use = Some(key_use);
+        self
+    }
+
+    /// Tells what a call uses its key for, where not every call does what `key_use` says.
+    pub const fn key_use_by(mut self, key_use_of: fn(&Args<'_>) -> KeyUse) -> Spec {
+        self.key_use_of = Some(key_use_of);
+        self
+    }
+
+    pub const fn tips(mut self, tips: &'static [&'static str]) -> Spec {
+        self.tips = tips;
+        self
+    }
+
+    pub const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Spec {
+        self.deprecated = Some((since, replaced_by));
         self
     }
 
@@ -237,5 +321,25 @@ impl Spec {
     #[inline]
     pub fn accepts(&self, count: usize) -> bool {
         if self.arity >= 0 { count == self.arity as usize } else { count >= self.arity.unsigned_abs() as usize }
+    }
+    /// Its ACL categories: those that were declared, and those that Redis derives from the flags.
+    pub fn all_categories(&self) -> Categories {
+        let derived = [
+            (Flags::WRITE, Categories::WRITE),
+            (Flags::READONLY, Categories::READ),
+            (Flags::ADMIN, Categories::ADMIN.or(Categories::DANGEROUS)),
+            (Flags::PUBSUB, Categories::PUBSUB),
+            (Flags::FAST, Categories::FAST),
+            (Flags::BLOCKING, Categories::BLOCKING),
+        ];
+        let is_script = self.categories.has(Categories::SCRIPTING);
+        let mut categories = self.categories;
+        for (flag, category) in derived {
+            // Scripts that only read are no reads: what they run is.
+            if self.flags.has(flag) && !(flag == Flags::READONLY && is_script) {
+                categories = categories.or(category);
+            }
+        }
+        if categories.has(Categories::FAST) { categories } else { categories.or(Categories::SLOW) }
     }
 }

@@ -76,6 +76,14 @@ impl Table {
             .and_then(|index| self.commands.get(*index))
     }
 
+    /// A command or subcommand by its full name (`config|get`) in any case.
+    pub fn find_full(&self, name: &[u8]) -> Option<&Command> {
+        match memchr::memchr(b'|', name) {
+            Some(end) => self.subcommand(self.find(&name[..end])?, &name[end + 1..]),
+            None => self.find(name),
+        }
+    }
+
     /// The subcommands of a command, in the order of its slice.
     pub fn subcommands<'a>(&'a self, command: &'a Command) -> &'a [Command] {
         let first = command.index + 1;
@@ -90,4 +98,68 @@ fn with_lower_case<R>(name: &[u8], use_name: impl FnOnce(&[u8]) -> R) -> Option<
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
     Some(use_name(lower))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::spec::{Flags, Keys};
+
+    /// The table's commands and subcommands; lines of HTTP are none.
+    fn commands() -> impl Iterator<Item = &'static Command> {
+        Table::get().commands().iter().filter(|command| !command.spec.flags.has(Flags::HTTP))
+    }
+
+    #[test]
+    fn every_name_leads_to_its_command() {
+        for command in Table::get().commands() {
+            let name = command.spec.name;
+            assert!(name.len() <= NAME_MAX_BYTES, "{name} is too long");
+            assert_eq!(name, name.to_lowercase());
+            let shouted = command.full_name.to_uppercase();
+            let found = Table::get().find_full(shouted.as_bytes()).map(|found| found.index);
+            assert_eq!(found, Some(command.index), "{} is there twice", command.full_name);
+        }
+        assert!(Table::get().find(b"no such command").is_none());
+        assert!(Table::get().find_full(b"config|").is_none());
+        assert!(Table::get().find(&[b'a'; NAME_MAX_BYTES + 1]).is_none());
+    }
+
+    #[test]
+    fn every_command_is_documented() {
+        for Command { spec, full_name, .. } in commands() {
+            let texts = [spec.summary, spec.since, spec.group, spec.complexity];
+            assert!(texts.iter().all(|text| !text.is_empty()), "{full_name}: {texts:?}");
+            assert_eq!(spec.since.split('.').filter(|part| part.parse::<u32>().is_ok()).count(), 3, "{full_name}");
+            assert!(!spec.summary.ends_with('.'), "{full_name}: {}", spec.summary);
+        }
+    }
+
+    #[test]
+    fn keys_fit_the_flags_and_the_arity() {
+        for Command { spec, full_name, .. } in commands() {
+            let (writes, reads) = (spec.flags.has(Flags::WRITE), spec.flags.has(Flags::READONLY));
+            assert!(!(writes && reads), "{full_name} both writes and only reads");
+            let Keys::Range { first, last, step } = spec.keys else {
+                assert!(spec.last_key_use.is_none(), "{full_name} has a last key, but no range of keys");
+                continue;
+            };
+            assert!(writes != reads, "{full_name} has keys, and neither writes nor reads");
+            let least_arguments = spec.arity.unsigned_abs() as usize;
+            assert!(first >= 1 && step >= 1, "{full_name}");
+            assert!(first < least_arguments, "{full_name}: its first key may be missing");
+            assert!(last < least_arguments as i32, "{full_name}: its last key may be missing");
+            assert!(last < 0 || last >= first as i32, "{full_name}: its last key is before the first");
+            assert!(spec.last_key_use.is_none() || last > first as i32, "{full_name}: its last key is not another");
+        }
+    }
+
+    #[test]
+    fn categories_follow_from_flags() {
+        let names =
+            |name: &[u8]| -> Vec<_> { Table::get().find_full(name).unwrap().spec.all_categories().names().collect() };
+        assert_eq!(names(b"get"), ["read", "string", "fast"]);
+        assert_eq!(names(b"config|set"), ["admin", "slow", "dangerous"]);
+        assert_eq!(names(b"config"), ["slow"]);
+    }
 }

@@ -404,7 +404,7 @@ parameters! {
         /// DEL is UNLINK.
         lazyfree_lazy_user_del: Flag = Flag::new(false), ["lazyfree-lazy-user-del"] without_effect;
         /// FLUSHALL, FLUSHDB and SCRIPT FLUSH are asynchronous unless told otherwise.
-        lazyfree_lazy_user_flush: Flag = Flag::new(false), ["lazyfree-lazy-user-flush"] without_effect;
+        lazyfree_lazy_user_flush: Flag = Flag::new(false), ["lazyfree-lazy-user-flush"];
         /// Grow and shrink tables in the background.
         activerehashing: Flag = Flag::new(true), ["activerehashing"] without_effect;
         /// Defragment memory in the background.

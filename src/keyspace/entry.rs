@@ -12,7 +12,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
 use super::recency::Recency;
-use crate::types::Value;
+use crate::types::{Value, string};
 
 const EXPIRES: u64 = 1;
 const BOXED: u64 = 2;
@@ -143,6 +143,19 @@ impl Entry {
                 Some(self.bytes(header.value_offset(), header.value_bytes as usize))
             }
             Some(Value::String(bytes)) => Some(bytes),
+        }
+    }
+
+    /// The name that TYPE gives.
+    pub fn type_name(&self) -> &'static str {
+        self.boxed().map_or(string::TYPE_NAME, Value::type_name)
+    }
+
+    /// The name that OBJECT ENCODING gives.
+    pub fn encoding(&self) -> &'static str {
+        match self.boxed() {
+            Some(value) => value.encoding(),
+            None => string::encoding(self.string().unwrap_or_default()),
         }
     }
 

@@ -7,7 +7,9 @@ pub mod entry;
 mod eviction;
 mod expiry;
 pub mod gate;
+mod memory;
 mod ghosts;
+mod prefetch;
 pub mod recency;
 mod scan;
 mod slot;
@@ -16,7 +18,7 @@ mod tally;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -99,6 +101,8 @@ pub struct Keyspace {
     /// Where eviction looks next; counts up through the slots of all databases.
     hand: AtomicU64,
     pub gate: gate::Gate,
+    /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
+    pub expires_actively: AtomicBool,
     pub settings: Arc<Settings>,
     pub stats: Arc<Stats>,
 }
@@ -130,6 +134,7 @@ impl Keyspace {
             ghosts: ghosts::Ghosts::default(),
             hand: AtomicU64::new(0),
             gate: gate::Gate::default(),
+            expires_actively: AtomicBool::new(true),
             settings,
             stats,
         }
@@ -140,8 +145,9 @@ impl Keyspace {
         Key { bytes, hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
     }
 
+    /// What eviction's metadata goes by now.
     #[inline]
-    fn rules(&self) -> recency::Rules {
+    pub fn rules(&self) -> recency::Rules {
         recency::Rules {
             policy: self.settings.maxmemory_policy.get(),
             log_factor: self.settings.lfu_log_factor.get().max(0) as u32,
@@ -217,6 +223,7 @@ impl Keyspace {
             let mut slot = slot.lock();
             slots.deadlines_ms[number].store(u64::MAX, Ordering::Relaxed);
             if slot.len() > 0 {
+                self.stats.shard().changes.add(slot.len() as u64);
                 flushed.push(std::mem::take(&mut *slot));
             }
         }
@@ -228,6 +235,9 @@ impl Keyspace {
     /// Deletes keys whose expiry has passed, until `deadline` at the latest. It begins at `cursor` and leaves there
     /// where to go on, so that no slot waits for ever behind others. Returns whether it got through all of them.
     pub fn expire_due(&self, now_ms: u64, cursor: &mut ExpiryCursor, deadline: std::time::Instant) -> bool {
+        if !self.expires_actively.load(Ordering::Relaxed) {
+            return true;
+        }
         let caller = Caller { now_ms, touches: false };
         let slots = usize::from(SLOTS);
         for _ in 0..self.databases.len() + 1 {

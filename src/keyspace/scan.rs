@@ -5,10 +5,11 @@ use super::table::PLACE_BITS;
 use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
 
-/// Slots that one SCAN call passes at most, so that a sparse database costs a bounded time a call.
-const SLOTS_PER_CALL: u16 = 2048;
-/// Slots that RANDOMKEY draws before it walks to the next one with a key.
-const RANDOM_DRAWS: usize = 100;
+/// Slots that one SCAN call that has found something passes at most, or as many as it was to find keys: a sparse
+/// database costs a bounded time a call.
+const SLOTS_PER_CALL: usize = 2048;
+/// How often RANDOMKEY draws anew when it comes upon a key that has expired.
+const RANDOM_DRAWS: usize = 16;
 
 /// Where a walk goes on: a slot, and a place in the order of its keys' hashes. 0 is the start, and the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,13 +31,15 @@ impl Cursor {
 
 impl Keyspace {
     /// Visits about `count` keys from `cursor` on and returns where to go on. A key that exists throughout a walk is
-    /// visited exactly once (<https://redis.io/docs/latest/commands/scan/>).
+    /// met exactly once (<https://redis.io/docs/latest/commands/scan/>). Only what is `wanted` is visited, and where
+    /// that has expired, it is deleted instead.
     pub fn scan(
         &self,
         caller: Caller,
         database: usize,
         cursor: Cursor,
         count: usize,
+        mut wanted: impl FnMut(&Entry) -> bool,
         mut visit: impl FnMut(&Entry),
     ) -> Cursor {
         let Some((first_slot, mut place)) = cursor.parts() else { return Cursor::START };
@@ -44,18 +47,24 @@ impl Keyspace {
         if self.databases[usize::from(physical)].slots.get().is_none() {
             return Cursor::START;
         }
-        let mut visited = 0;
+        let (mut met, most_slots) = (0, count.max(SLOTS_PER_CALL));
         for slot in first_slot..SLOTS {
-            if slot - first_slot >= SLOTS_PER_CALL && visited > 0 || visited >= count {
+            if usize::from(slot - first_slot) >= most_slots && met > 0 || met >= count {
                 return Cursor::new(slot, 0);
             }
-            let guard = self.lock_slot(caller, physical, slot);
-            let next = guard.table().scan(place, count - visited, |entry| {
-                visited += 1;
-                if !has_expired(entry, caller) {
-                    visit(entry);
+            let mut guard = self.lock_slot(caller, physical, slot);
+            let mut meets_expired = false;
+            let next = guard.table().scan(place, count - met, |entry| {
+                met += 1;
+                match (wanted(entry), has_expired(entry, caller)) {
+                    (true, true) => meets_expired = true,
+                    (true, false) => visit(entry),
+                    (false, _) => {}
                 }
             });
+            if meets_expired {
+                guard.expire_due();
+            }
             place = 0;
             if let Some(next) = next {
                 return Cursor::new(slot, next);
@@ -66,16 +75,18 @@ impl Keyspace {
 
     /// Visits every key of a database, slot by slot.
     pub fn for_each(&self, caller: Caller, database: usize, mut visit: impl FnMut(&Entry)) {
-        let mut cursor = Cursor::START;
-        loop {
-            cursor = self.scan(caller, database, cursor, usize::MAX, &mut visit);
-            if cursor == Cursor::START {
-                return;
-            }
+        let physical = self.physical(database);
+        if self.is_empty(database) || self.databases[usize::from(physical)].slots.get().is_none() {
+            return;
+        }
+        for slot in 0..SLOTS {
+            let guard = self.lock_slot(caller, physical, slot);
+            guard.table().iter().filter(|entry| !has_expired(entry, caller)).for_each(|entry| visit(&entry));
         }
     }
 
-    /// Visits a key drawn by chance, and returns what `visit` made of it; `None` if there is no key.
+    /// Visits a key drawn by chance, each with the same chance, and returns what `visit` made of it; `None` if there is
+    /// no key. It costs a look at a sixteenth of the slots.
     pub fn random<R>(
         &self,
         caller: Caller,
@@ -84,23 +95,38 @@ impl Keyspace {
         visit: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
         let physical = self.physical(database);
-        if self.is_empty(database) || self.databases[usize::from(physical)].slots.get().is_none() {
-            return None;
-        }
-        let mut slot = 0;
+        let database = &self.databases[usize::from(physical)];
+        database.slots.get()?;
         for _ in 0..RANDOM_DRAWS {
-            slot = (random() % u64::from(SLOTS)) as u16;
-            if self.lock_slot(caller, physical, slot).table().len() > 0 {
+            let counts = database.tally.keys_by_part();
+            let total: usize = counts.iter().sum();
+            if total == 0 {
+                return None;
+            }
+            let mut skipped = (random() % total as u64) as usize;
+            let mut part = 0;
+            while skipped >= counts[part] {
+                skipped -= counts[part];
+                part += 1;
+            }
+            for slot in (part as u16..SLOTS).step_by(counts.len()) {
+                let mut guard = self.lock_slot(caller, physical, slot);
+                let len = guard.table().len();
+                if skipped >= len {
+                    skipped -= len;
+                    continue;
+                }
+                if let Some(entry) = guard.random(&mut random).filter(|entry| !has_expired(entry, caller)) {
+                    return Some(visit(&entry));
+                }
+                guard.expire_due();
                 break;
             }
         }
-        let from_there = (slot..SLOTS).chain(0..slot).map(|slot| self.lock_slot(caller, physical, slot));
-        for guard in from_there {
-            let candidate = guard
-                .random(&mut random)
-                .filter(|entry| !has_expired(entry, caller))
-                .or_else(|| guard.table().iter().find(|entry| !has_expired(entry, caller)));
-            if let Some(entry) = candidate {
+        // Nearly all have expired or go while we draw: any that is left will do.
+        for slot in 0..SLOTS {
+            let guard = self.lock_slot(caller, physical, slot);
+            if let Some(entry) = guard.table().iter().find(|entry| !has_expired(entry, caller)) {
                 return Some(visit(&entry));
             }
         }

@@ -29,6 +29,11 @@ impl Slot {
     pub(super) fn expiring(&self) -> usize {
         self.expiries.live()
     }
+
+    /// Bytes of the table's cells, and of the deadlines.
+    pub(super) fn overhead_bytes(&self) -> (usize, usize) {
+        (self.table.memory_bytes(), self.expiries.memory_bytes())
+    }
 }
 
 /// What becomes of a key's expiry when its value is set.
@@ -36,10 +41,12 @@ impl Slot {
 pub enum NewExpiry {
     /// It goes (or becomes `default-ttl`, if that is set).
     Clear,
-    /// It stays as it is (KEEPTTL).
+    /// It stays as it is (KEEPTTL); a key that did not exist is treated as by `Clear`.
     Keep,
     /// Unix milliseconds.
     At(u64),
+    /// It goes, whatever `default-ttl` says.
+    Never,
 }
 
 pub struct SlotGuard<'k> {
@@ -126,7 +133,15 @@ impl<'k> SlotGuard<'k> {
         Some(self.slot.table.get(index))
     }
 
-    /// Looks at a key without a trace (TTL, TYPE, OBJECT, …).
+    /// Looks at a key for a client that asks about it (TTL, TYPE, OBJECT, …): counts a hit or a miss, but no use.
+    pub fn inspect(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let found = self.find(key);
+        let shard = self.keyspace.stats.shard();
+        if found.is_some() { &shard.keyspace_hits } else { &shard.keyspace_misses }.add(1);
+        found.map(|index| self.slot.table.get(index))
+    }
+
+    /// Looks at a key without a trace.
     pub fn peek(&mut self, key: &Key) -> Option<Ref<'_>> {
         self.find(key).map(|index| self.slot.table.get(index))
     }
@@ -137,7 +152,7 @@ impl<'k> SlotGuard<'k> {
         match self.find(key) {
             Some(index) => {
                 let old_ms = self.slot.table.get(index).expiry_ms();
-                let new_ms = self.resolve(expiry, old_ms);
+                let new_ms = self.resolve(expiry, Some(old_ms));
                 let mut entry = self.slot.table.get_mut(index);
                 let old_bytes = entry.data_bytes();
                 entry.set_inline(bytes, new_ms);
@@ -156,8 +171,8 @@ impl<'k> SlotGuard<'k> {
         match value {
             Owned::Inline(bytes) => self.set_string(key, &bytes, expiry),
             Owned::Boxed(value) => {
-                let old_ms = self.find(key).and_then(|index| self.delete(index).expiry_ms());
-                self.insert(key, Content::Boxed(value), self.resolve(expiry, old_ms));
+                let old = self.find(key).map(|index| self.delete(index).expiry_ms());
+                self.insert(key, Content::Boxed(value), self.resolve(expiry, old));
                 self.changed();
             }
         }
@@ -189,7 +204,10 @@ impl<'k> SlotGuard<'k> {
 
     /// Deletes a key. Returns whether it existed.
     pub fn remove(&mut self, key: &Key) -> bool {
-        self.take(key).is_some()
+        let Some(index) = self.find(key) else { return false };
+        drop(self.delete(index));
+        self.changed();
+        true
     }
 
     /// Deletes a key and returns its value and expiry.
@@ -233,11 +251,13 @@ impl<'k> SlotGuard<'k> {
         }
     }
 
-    fn resolve(&self, expiry: NewExpiry, old_ms: Option<u64>) -> Option<u64> {
-        match expiry {
-            NewExpiry::At(expiry_ms) => Some(expiry_ms),
-            NewExpiry::Keep if old_ms.is_some() => old_ms,
-            NewExpiry::Clear | NewExpiry::Keep => {
+    /// The expiry that a key gets; `old` is the one it has, if the key exists.
+    fn resolve(&self, expiry: NewExpiry, old: Option<Option<u64>>) -> Option<u64> {
+        match (expiry, old) {
+            (NewExpiry::At(expiry_ms), _) => Some(expiry_ms),
+            (NewExpiry::Never, _) => None,
+            (NewExpiry::Keep, Some(old_ms)) => old_ms,
+            (NewExpiry::Clear, _) | (NewExpiry::Keep, None) => {
                 let default_ttl_s = self.keyspace.settings.default_ttl.get();
                 (default_ttl_s > 0).then(|| self.caller.now_ms.saturating_add(default_ttl_s as u64 * 1000))
             }

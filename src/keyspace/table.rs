@@ -10,6 +10,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
 use super::entry::Entry;
+use crate::base::prefetch::prefetch;
 
 /// Bits of the hash that a cell keeps; also SCAN's resolution within a slot.
 pub const PLACE_BITS: u32 = 20;
@@ -41,11 +42,16 @@ impl Cell {
         (self.0 >> ADDRESS_BITS) as u32
     }
 
+    #[inline]
+    fn address(self) -> usize {
+        (self.0 << PLACE_BITS >> PLACE_BITS << 4) as usize
+    }
+
     /// A second handle on the entry, which must not be dropped, or must replace the cell's.
     #[inline]
     fn entry(self) -> ManuallyDrop<Entry> {
         debug_assert!(self != Cell::EMPTY);
-        let address = (self.0 << PLACE_BITS >> PLACE_BITS << 4) as usize;
+        let address = self.address();
         // SAFETY: cells other than EMPTY are made by `new` alone, from an address that was given up there; the table
         // hands out one handle at a time, by its borrow rules (`Ref`, `RefMut`) or by emptying the cell.
         ManuallyDrop::new(unsafe { Entry::from_address(address) })
@@ -137,6 +143,33 @@ impl Table {
             }
             if cell.place() == place && wanted(&cell.entry()) {
                 return Some(Index(index));
+            }
+            index = self.after(index);
+        }
+    }
+
+    /// Hints that a lookup of this place is near.
+    #[inline]
+    pub fn prefetch_cells(&self, place: u32) {
+        if self.len > 0 {
+            prefetch(&self.cells[self.home(place)]);
+        }
+    }
+
+    /// Hints that the entry of this place is going to be used; its cells should be in the cache already.
+    #[inline]
+    pub fn prefetch_entry(&self, place: u32) {
+        if self.len == 0 {
+            return;
+        }
+        let mut index = self.home(place);
+        while self.cells[index] != Cell::EMPTY {
+            if self.cells[index].place() == place {
+                let address = self.cells[index].address() as *const u8;
+                // A small entry begins on one line and ends on the next.
+                prefetch(address);
+                prefetch(address.wrapping_add(64));
+                return;
             }
             index = self.after(index);
         }

@@ -70,6 +70,11 @@ impl Tally {
         }
     }
 
+    /// The keys of each part: part `n` counts the slots whose number is `n` modulo the number of parts.
+    pub fn keys_by_part(&self) -> [usize; PARTS] {
+        std::array::from_fn(|part| self.0[part].keys.load(Ordering::Relaxed).max(0) as usize)
+    }
+
     /// For a database that is empty, and stays so during the call.
     pub fn clear(&self) {
         for part in &self.0 {

@@ -74,7 +74,7 @@ fn scan_visits_every_key_once_and_ends() {
         let (mut seen, mut cursor) = (Vec::new(), Cursor::START);
         loop {
             let visit = |entry: &entry::Entry| seen.push(String::from_utf8(entry.key().to_vec()).unwrap());
-            cursor = keyspace.scan(at(0), 0, cursor, count, visit);
+            cursor = keyspace.scan(at(0), 0, cursor, count, |_| true, visit);
             if cursor == Cursor::START {
                 break;
             }
@@ -82,7 +82,7 @@ fn scan_visits_every_key_once_and_ends() {
         assert_eq!(seen.len(), names.len());
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), names);
     }
-    assert_eq!(keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, |_| {}), Cursor::START);
+    assert_eq!(keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, |_| true, |_| {}), Cursor::START);
 }
 
 #[test]

@@ -61,9 +61,8 @@ fn run(state: &State) {
         let begun = Instant::now();
         let (length, budget) = pace.cycle(settings.hz.get());
         let kept_up = state.keyspace.expire_due(clock::now_ms(), &mut cursor, begun + budget);
-        if !kept_up {
-            state.stats.shard().expire_cycles_capped.add(1);
-        }
+        state.note_expire_cycle(begun.elapsed(), kept_up);
+        state.sample();
         pace.adapt(kept_up, settings.active_expire_effort.get());
         std::thread::sleep(length.saturating_sub(begun.elapsed()));
     }

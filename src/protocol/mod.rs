@@ -4,4 +4,4 @@ pub mod book;
 pub mod resp;
 
 mod args;
-pub use args::{Args, Range};
+pub use args::{Args, Range, until_nul};

@@ -35,6 +35,16 @@ pub trait Sink {
     fn push(&mut self, len: usize);
     fn error(&mut self, error: &Error);
 
+    /// An integer of any size; a protocol without them sends its digits as a byte string.
+    fn big_number(&mut self, digits: &str) {
+        self.bulk(digits.as_bytes());
+    }
+
+    /// `len` pairs that tell something about the reply that follows them. Only for clients that speak RESP3.
+    fn attribute(&mut self, len: usize) {
+        self.map(len);
+    }
+
     fn ok(&mut self) {
         self.simple("OK");
     }

@@ -13,7 +13,21 @@ impl Value {
     /// The name that TYPE gives.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Value::String(_) => "string",
+            Value::String(_) => string::TYPE_NAME,
+        }
+    }
+
+    /// The name that OBJECT ENCODING gives.
+    pub fn encoding(&self) -> &'static str {
+        match self {
+            Value::String(_) => string::RAW,
+        }
+    }
+
+    /// The bytes of a string; `None` for any other type.
+    pub fn as_string_mut(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Value::String(bytes) => Some(bytes),
         }
     }
 

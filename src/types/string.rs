@@ -3,11 +3,26 @@
 use std::ops::RangeInclusive;
 use thiserror::Error;
 
+use crate::base::number;
+
 /// `LCS` cannot index strings of this length or more.
 const LCS_REFUSED_FROM_LENGTH: usize = u32::MAX as usize - 1;
 
 /// What one cell of a full `LCS` table takes; limits are set by that table, though none is built.
 const LCS_CELL_BYTES: u64 = 4;
+
+/// What TYPE calls a string.
+pub const TYPE_NAME: &str = "string";
+
+/// What OBJECT ENCODING calls a string that is the text of an `i64`.
+pub const INTEGER: &str = "int";
+/// What it calls another short one.
+const SHORT: &str = "embstr";
+/// What it calls a long one, and one that APPEND, SETRANGE and the like have touched.
+pub const RAW: &str = "raw";
+
+/// Redis keeps longer strings apart from their headers, in bytes.
+const SHORT_MAX_LENGTH: usize = 44;
 
 const WORD_BITS: usize = u64::BITS as usize;
 
@@ -28,6 +43,17 @@ pub enum StringError {
     LcsOverLimit,
     #[error("Insufficient memory, failed allocating transient memory for LCS")]
     LcsAllocation,
+}
+
+/// The encoding that Redis would choose for a string as it is set.
+pub fn encoding(value: &[u8]) -> &'static str {
+    if number::parse_i64(value).is_some() {
+        INTEGER
+    } else if value.len() <= SHORT_MAX_LENGTH {
+        SHORT
+    } else {
+        RAW
+    }
 }
 
 /// `INCRBY`: the sum, if it is an `i64`.
@@ -285,6 +311,23 @@ mod tests {
         for (start, end, expected) in cases {
             assert_eq!(range(b"abc", start, end), expected, "{start} {end}");
             assert_eq!(range(b"", start, end), b"", "{start} {end}");
+        }
+    }
+
+    #[test]
+    fn encodings() {
+        let cases: [(&[u8], &str); 8] = [
+            (b"", SHORT),
+            (b"0", INTEGER),
+            (b"-9223372036854775808", INTEGER),
+            (b"9223372036854775808", SHORT),
+            (b"01", SHORT),
+            (b"1 ", SHORT),
+            (&[b'x'; 44], SHORT),
+            (&[b'x'; 45], RAW),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(encoding(value), expected, "{}", value.escape_ascii());
         }
     }
 

@@ -111,6 +111,14 @@ impl Sink for ReplyWriter<'_> {
     fn error(&mut self, error: &Error) {
         self.line(b'-', error.line());
     }
+
+    fn big_number(&mut self, digits: &str) {
+        if self.is_resp3() { self.line(b'(', digits.as_bytes()) } else { self.bulk(digits.as_bytes()) }
+    }
+
+    fn attribute(&mut self, len: usize) {
+        self.header(b'|', len as i64);
+    }
 }
 
 #[cfg(test)]

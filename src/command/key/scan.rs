@@ -1,0 +1,144 @@
+//! KEYS, SCAN, RANDOMKEY, DBSIZE.
+
+use crate::base::{glob, number, thread};
+use crate::command::context::Context;
+use crate::keyspace::Cursor;
+use crate::keyspace::entry::Entry;
+use crate::protocol::until_nul;
+use crate::reply::{Error, Sink};
+
+const DEFAULT_COUNT: usize = 10;
+
+/// Which names are wanted.
+#[derive(Clone, Copy)]
+struct Pattern<'a>(&'a [u8]);
+
+impl Pattern<'_> {
+    fn matches(self, key: &[u8]) -> bool {
+        // For itself the star would not match the empty name.
+        self.0 == b"*" || glob::matches(self.0, key, false)
+    }
+}
+
+/// Names put aside, so that no slot is locked while the reply is written; one allocation for all of them.
+#[derive(Default)]
+struct Names {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    fn add(&mut self, name: &[u8]) {
+        self.bytes.extend_from_slice(name);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn reply(&self, reply: &mut dyn Sink) {
+        reply.array(self.ends.len());
+        let mut start = 0;
+        for &end in &self.ends {
+            reply.bulk(&self.bytes[start..end]);
+            start = end;
+        }
+    }
+}
+
+pub fn keys(context: &mut Context<'_>) -> Result<(), Error> {
+    let pattern = Pattern(context.args.at(1));
+    let mut names = Names::default();
+    context.keyspace().for_each(context.caller(), context.database(), |entry| {
+        if pattern.matches(entry.key()) {
+            names.add(entry.key());
+        }
+    });
+    names.reply(context.reply);
+    Ok(())
+}
+
+pub fn scan(context: &mut Context<'_>) -> Result<(), Error> {
+    let cursor = parse_cursor(context.args.at(1)).ok_or(Error::new("ERR invalid cursor"))?;
+    let (mut pattern, mut type_name, mut count) = (Pattern(b"*"), None, DEFAULT_COUNT);
+    let mut index = 2;
+    while let Some(option) = context.args.get(index) {
+        let value = context.args.get(index + 1).ok_or(Error::SYNTAX)?;
+        if option.eq_ignore_ascii_case(b"count") {
+            let wanted = number::parse_i64(value).ok_or(Error::NOT_AN_INTEGER)?;
+            count = usize::try_from(wanted).ok().filter(|count| *count > 0).ok_or(Error::SYNTAX)?;
+        } else if option.eq_ignore_ascii_case(b"match") {
+            pattern = Pattern(value);
+        } else if option.eq_ignore_ascii_case(b"type") {
+            type_name = Some(until_nul(value));
+        } else {
+            return Err(Error::SYNTAX);
+        }
+        index += 2;
+    }
+    let mut names = Names::default();
+    let wanted = |entry: &Entry| {
+        let has_type = type_name.is_none_or(|name: &[u8]| name.eq_ignore_ascii_case(entry.type_name().as_bytes()));
+        has_type && pattern.matches(entry.key())
+    };
+    let keyspace = context.keyspace();
+    let next =
+        keyspace.scan(context.caller(), context.database(), cursor, count, wanted, |entry| names.add(entry.key()));
+    context.reply.array(2);
+    context.reply.bulk(next.0.to_string().as_bytes());
+    names.reply(context.reply);
+    Ok(())
+}
+
+/// Reads a cursor by the rules of C's `strtoul`, as Redis does: a sign may come first, a NUL ends the text, and an
+/// empty text is 0; white space in front is refused.
+fn parse_cursor(text: &[u8]) -> Option<Cursor> {
+    let (negative, digits) = match until_nul(text) {
+        [] => return Some(Cursor::START),
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let magnitude: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(Cursor(if negative { magnitude.wrapping_neg() } else { magnitude }))
+}
+
+pub fn random_key(context: &mut Context<'_>) -> Result<(), Error> {
+    let draw = thread::random;
+    let name = context.keyspace().random(context.caller(), context.database(), draw, |entry| entry.key().to_vec());
+    match name {
+        Some(name) => context.reply.bulk(&name),
+        None => context.reply.null(),
+    }
+    Ok(())
+}
+
+pub fn database_size(context: &mut Context<'_>) -> Result<(), Error> {
+    context.reply.integer(context.keyspace().len(context.database()) as i64);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cursors_are_read_as_strtoul_reads_them() {
+        let accepted: [(&[u8], u64); 8] = [
+            (b"0", 0),
+            (b"", 0),
+            (b"\0x", 0),
+            (b"+7", 7),
+            (b"007", 7),
+            (b"18446744073709551615", u64::MAX),
+            (b"-1", u64::MAX),
+            (b"12\0x", 12),
+        ];
+        for (text, cursor) in accepted {
+            assert_eq!(parse_cursor(text), Some(Cursor(cursor)), "{}", text.escape_ascii());
+        }
+        for text in ["-", "+", " 1", "1 ", "\t1", "0x1", "1.5", "abc", "+-1", "18446744073709551616"] {
+            assert_eq!(parse_cursor(text.as_bytes()), None, "{text}");
+        }
+    }
+}

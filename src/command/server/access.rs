@@ -1,0 +1,67 @@
+//! ACL, as far as a server with one user has something to tell (<https://redis.io/docs/latest/commands/acl/>).
+
+use super::introspection::reply_names;
+use super::{ADMIN, ANYTIME, CONSTANT, help_of, reply_lines, wrong_subcommand};
+use crate::command::context::Context;
+use crate::command::spec::{Categories, Flags, Spec};
+use crate::reply::Error;
+
+/// The one user that there is.
+const USER: &str = "default";
+
+const HELP: &[&str] = &[
+    "ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CAT [<category>]",
+    "    List all commands that belong to <category>, or all command categories",
+    "    when no category is specified.",
+    "USERS",
+    "    List all the registered usernames.",
+    "WHOAMI",
+    "    Return the current connection username.",
+    "HELP",
+    "    Prints this help.",
+];
+
+const ANYBODY: Flags = ANYTIME.or(Flags::NO_SCRIPT);
+
+pub const SUBCOMMANDS: &[Spec] = &[
+    Spec::new("cat", -2, categories).flags(ANYBODY).doc(
+        "server",
+        "6.0.0",
+        "O(N) where N is the number of commands",
+        "List the categories of commands, or the commands of a category",
+    ),
+    help_of(|context| reply_lines(context, HELP), "6.0.0"),
+    Spec::new("users", 2, users).flags(ADMIN).doc("server", "6.0.0", CONSTANT, "List the names of the users"),
+    Spec::new("whoami", 2, who_am_i).flags(ANYBODY).doc("server", "6.0.0", CONSTANT, "Tell the connection's user"),
+];
+
+fn categories(context: &mut Context<'_>) -> Result<(), Error> {
+    match context.args.len() {
+        2 => {
+            context.reply.array(Categories::ALL.len());
+            for (_, name) in Categories::ALL {
+                context.reply.bulk(name.as_bytes());
+            }
+        }
+        3 => {
+            let name = context.args.at(2);
+            let category = Categories::named(name)
+                .ok_or_else(|| Error::owned([b"ERR Unknown category '", name, b"'"].concat()))?;
+            reply_names(context.reply, |command| command.spec.all_categories().has(category));
+        }
+        _ => return Err(wrong_subcommand("ACL", context.args.at(1))),
+    }
+    Ok(())
+}
+
+fn users(context: &mut Context<'_>) -> Result<(), Error> {
+    context.reply.array(1);
+    context.reply.bulk(USER.as_bytes());
+    Ok(())
+}
+
+fn who_am_i(context: &mut Context<'_>) -> Result<(), Error> {
+    context.reply.bulk(USER.as_bytes());
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! CONFIG (<https://redis.io/docs/latest/commands/config/>).
+
+use super::{ADMIN, CONSTANT, help_of, reply_lines};
+use crate::command::context::Context;
+use crate::command::spec::Spec;
+use crate::config::{Caller, NotApplied};
+use crate::reply::Error;
+
+const HELP: &[&str] = &[
+    "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "GET <pattern>",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value>",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
+    "HELP",
+    "    Prints this help.",
+];
+
+const BY_PARAMETERS: &str = "O(N) where N is the number of parameters";
+
+pub const SUBCOMMANDS: &[Spec] =
+    &[
+        Spec::new("get", -3, get).flags(ADMIN).doc("server", "2.0.0", BY_PARAMETERS, "Read settings"),
+        help_of(|context| reply_lines(context, HELP), "5.0.0"),
+        Spec::new("resetstat", 2, reset_statistics).flags(ADMIN).doc(
+            "server",
+            "2.0.0",
+            CONSTANT,
+            "Set the counters that INFO shows to zero",
+        ),
+        Spec::new("rewrite", 2, rewrite).flags(ADMIN).doc(
+            "server",
+            "2.8.0",
+            CONSTANT,
+            "Write the present settings into the configuration file",
+        ),
+        Spec::new("set", -4, set)
+            .flags(ADMIN)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .doc("server", "2.0.0", BY_PARAMETERS, "Change settings"),
+    ];
+
+/// A parameter asked for by its name is answered in the client's spelling; those that a pattern matches follow in
+/// ours. None comes twice, whatever the spelling.
+fn get(context: &mut Context<'_>) -> Result<(), Error> {
+    let settings = &context.state.settings;
+    let is_pattern = |text: &&[u8]| text.iter().any(|byte| b"[*?".contains(byte));
+    let mut found: Vec<(&[u8], String)> = Vec::new();
+    for name in context.args.iter_from(2).filter(|text| !is_pattern(text)) {
+        if found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name)) {
+            continue;
+        }
+        found.extend(settings.matching(&[name]).into_iter().map(|(_, value)| (name, value)));
+    }
+    let patterns: Vec<&[u8]> = context.args.iter_from(2).filter(is_pattern).collect();
+    for (name, value) in settings.matching(&patterns) {
+        if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes())) {
+            found.push((name.as_bytes(), value));
+        }
+    }
+    context.reply.map(found.len());
+    for (name, value) in found {
+        context.reply.bulk(name);
+        context.reply.bulk(value.as_bytes());
+    }
+    Ok(())
+}
+
+fn set(context: &mut Context<'_>) -> Result<(), Error> {
+    let words: Vec<&[u8]> = context.args.iter_from(2).collect();
+    let (pairs, rest) = words.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Error::SYNTAX);
+    }
+    let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
+    let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
+    let settings = &context.state.settings;
+    let changed = settings
+        .set_with(&pairs, caller, apply)
+        .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
+    if !changed.is_empty() {
+        tracing::info!(parameters = changed.join(" "), client = context.session.client.id, "settings changed");
+    }
+    context.reply.ok();
+    Ok(())
+}
+
+/// Puts new values to use where nobody reads them anyway whenever they matter. `requirepass` and `maxclients`, like
+/// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once.
+fn apply(changed: &[&'static str]) -> Result<(), NotApplied> {
+    if let Some(name) = changed.iter().find(|name| ["port", "bind"].contains(name)) {
+        return Err(NotApplied { name, reason: "it takes effect at the next start: set it there".to_owned() });
+    }
+    Ok(())
+}
+
+fn reset_statistics(context: &mut Context<'_>) -> Result<(), Error> {
+    context.state.reset_statistics();
+    context.reply.ok();
+    Ok(())
+}
+
+fn rewrite(context: &mut Context<'_>) -> Result<(), Error> {
+    context.state.settings.rewrite().map_err(|reason| {
+        tracing::warn!(reason, "the configuration file could not be rewritten");
+        Error::owned(format!("ERR {reason}"))
+    })?;
+    tracing::info!("the configuration file was rewritten");
+    context.reply.ok();
+    Ok(())
+}

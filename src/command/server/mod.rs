@@ -1,0 +1,128 @@
+//! The server as a whole (<https://redis.io/docs/latest/commands/?group=server>), and what it answers about itself:
+//! COMMAND, CONFIG, DEBUG, ACL, SHUTDOWN and the like.
+
+mod access;
+mod configuration;
+mod debug;
+mod digest;
+mod documentation;
+mod introspection;
+mod key_extraction;
+mod lolwut;
+mod process;
+mod replication;
+
+use super::context::Context;
+use super::spec::{Categories, Flags, Handler, Spec};
+use crate::reply::Error;
+
+/// While the server starts, and on a replica that is behind.
+const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE);
+const ADMIN: Flags = Flags::ADMIN.or(Flags::NO_SCRIPT).or(ANYTIME);
+const REPLICATION: Flags = Flags::ADMIN.or(Flags::NO_SCRIPT).or(Flags::STALE).or(Flags::NO_ASYNC_LOADING);
+const FAST_ANYTIME: Flags = ANYTIME.or(Flags::FAST);
+
+const CONSTANT: &str = "O(1)";
+const BY_SUBCOMMAND: &str = "Depends on the subcommand";
+
+pub const COMMANDS: &[Spec] = &[
+    Spec::new("command", -1, introspection::command)
+        .flags(ANYTIME)
+        .categories(Categories::CONNECTION)
+        .tips(&["nondeterministic_output_order"])
+        .doc("server", "2.8.13", "O(N) where N is the number of commands", "Describe all commands")
+        .subcommands(introspection::SUBCOMMANDS),
+    Spec::container("config", configuration::SUBCOMMANDS).doc(
+        "server",
+        "2.0.0",
+        BY_SUBCOMMAND,
+        "Read, change and write the settings",
+    ),
+    Spec::new("debug", -2, debug::debug).flags(ADMIN).doc(
+        "server",
+        "1.0.0",
+        BY_SUBCOMMAND,
+        "Look inside the server, and make it do what only tests want",
+    ),
+    Spec::container("acl", access::SUBCOMMANDS).doc("server", "6.0.0", BY_SUBCOMMAND, "Tell who may do what"),
+    Spec::new("shutdown", -1, process::shutdown).flags(ADMIN.or(Flags::NO_MULTI).or(Flags::ALLOW_BUSY)).doc(
+        "server",
+        "1.0.0",
+        "O(N) where N is the number of changes that are not on disk yet",
+        "End the server in good order",
+    ),
+    Spec::new("time", 1, process::time).flags(FAST_ANYTIME).tips(&["nondeterministic_output"]).doc(
+        "server",
+        "2.6.0",
+        CONSTANT,
+        "Tell the server's time",
+    ),
+    Spec::new("lolwut", -1, lolwut::lolwut).flags(Flags::READONLY.or(Flags::FAST)).doc(
+        "server",
+        "5.0.0",
+        "O(N) where N is the number of characters drawn",
+        "Draw a picture, and tell the version",
+    ),
+    Spec::new("wait", 3, replication::wait)
+        .flags(Flags::NO_SCRIPT)
+        .categories(Categories::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .doc("generic", "3.0.0", CONSTANT, "Wait until replicas have what this connection wrote"),
+    Spec::new("role", 1, replication::role)
+        .flags(Flags::NO_SCRIPT.or(FAST_ANYTIME))
+        .categories(Categories::ADMIN.or(Categories::DANGEROUS))
+        .doc("server", "2.8.12", CONSTANT, "Tell the server's part in replication"),
+    Spec::new("replicaof", 3, replication::replica_of).flags(REPLICATION).doc(
+        "server",
+        "5.0.0",
+        CONSTANT,
+        "Make the server a replica of another, or of none",
+    ),
+    Spec::new("slaveof", 3, replication::replica_of).flags(REPLICATION).deprecated("5.0.0", "`REPLICAOF`").doc(
+        "server",
+        "1.0.0",
+        CONSTANT,
+        "Make the server a replica of another, or of none",
+    ),
+    on_cluster_connection("readonly", FAST_ANYTIME, "Let this connection read from a cluster's replicas"),
+    on_cluster_connection("readwrite", FAST_ANYTIME, "End what READONLY began"),
+    on_cluster_connection("asking", Flags::FAST, "Let the next command at a slot that is being imported"),
+    Spec::new("cluster", -2, no_cluster).doc("cluster", "3.0.0", BY_SUBCOMMAND, "Look at the cluster, and change it"),
+];
+
+const fn on_cluster_connection(name: &'static str, flags: Flags, summary: &'static str) -> Spec {
+    Spec::new(name, 1, no_cluster)
+        .flags(flags)
+        .categories(Categories::CONNECTION)
+        .doc("cluster", "3.0.0", CONSTANT, summary)
+}
+
+/// A subcommand that lists the subcommands beside it.
+const fn help_of(handler: Handler, since: &'static str) -> Spec {
+    Spec::new("help", 2, handler).flags(ANYTIME).doc("server", since, CONSTANT, "List the subcommands")
+}
+
+fn no_cluster(_: &mut Context<'_>) -> Result<(), Error> {
+    Err(Error::new("ERR This instance has cluster support disabled"))
+}
+
+fn reply_lines(context: &mut Context<'_>, lines: &[&str]) -> Result<(), Error> {
+    context.reply.array(lines.len());
+    for line in lines {
+        context.reply.simple(line);
+    }
+    Ok(())
+}
+
+/// Whether an argument is `word`, in any case.
+fn is_word(argument: &[u8], word: &str) -> bool {
+    argument.eq_ignore_ascii_case(word.as_bytes())
+}
+
+/// The error for arguments that no subcommand takes.
+fn wrong_subcommand(command: &str, subcommand: &[u8]) -> Error {
+    const QUOTED_MAX_BYTES: usize = 128;
+    let quoted = &subcommand[..subcommand.len().min(QUOTED_MAX_BYTES)];
+    let rest = format!("'. Try {command} HELP.");
+    Error::owned([b"ERR unknown subcommand or wrong number of arguments for '", quoted, rest.as_bytes()].concat())
+}

@@ -1,0 +1,66 @@
+//! GET, and what gets a value and changes the key: GETDEL, GETEX.
+
+use super::{is_option, reply_string};
+use crate::command::context::Context;
+use crate::command::expire_time::TimeOption;
+use crate::reply::Error;
+
+pub fn get(context: &mut Context<'_>) -> Result<(), Error> {
+    let key = context.key(1);
+    let mut slot = context.lock(&key);
+    reply_string(context.reply, slot.read(&key).as_deref())?;
+    Ok(())
+}
+
+pub fn getdel(context: &mut Context<'_>) -> Result<(), Error> {
+    let key = context.key(1);
+    let mut slot = context.lock(&key);
+    if reply_string(context.reply, slot.read(&key).as_deref())? {
+        slot.remove(&key);
+    }
+    Ok(())
+}
+
+pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
+    let mut time = TimeOption::default();
+    let mut persists = false;
+    let mut index = 2;
+    while let Some(option) = context.args.get(index) {
+        index += 1;
+        if time.accept(option, context.args.get(index))? {
+            index += 1;
+        } else if is_option(option, "PERSIST") {
+            persists = true;
+        } else {
+            return Err(Error::SYNTAX);
+        }
+    }
+    if persists && time.is_given() {
+        return Err(Error::SYNTAX);
+    }
+
+    let key = context.key(1);
+    let mut slot = context.lock(&key);
+    let Some(entry) = slot.read(&key) else {
+        context.reply.null();
+        return Ok(());
+    };
+    // The type is looked at before the time, and the time is not read where there is no key.
+    let value = super::string_of(&entry)?;
+    let had_expiry = entry.expiry_ms().is_some();
+    let Some((notation, text)) = time.get() else {
+        context.reply.bulk(value);
+        if persists && had_expiry {
+            slot.set_expiry(&key, None);
+        }
+        return Ok(());
+    };
+    let expiry_ms = notation.positive_unix_ms(text, context.now_ms, "getex")?;
+    context.reply.bulk(value);
+    if notation.is_absolute() && expiry_ms <= context.now_ms {
+        slot.remove(&key);
+    } else {
+        slot.set_expiry(&key, Some(expiry_ms));
+    }
+    Ok(())
+}

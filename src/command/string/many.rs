@@ -1,0 +1,68 @@
+//! Several keys at one moment: their slots are locked together.
+
+use smallvec::SmallVec;
+
+use crate::command::context::Context;
+use crate::keyspace::{Key, NewExpiry, SlotGuards};
+use crate::reply::Error;
+
+/// Keys of one command that are kept without an allocation.
+const INLINE_KEYS: usize = 16;
+
+type KeyList<'a> = SmallVec<[Key<'a>; INLINE_KEYS]>;
+
+/// Every `step`-th argument from the first on.
+fn keys<'a>(context: &Context<'a>, step: usize) -> KeyList<'a> {
+    (1..context.args.len()).step_by(step).map(|index| context.key(index)).collect()
+}
+
+pub fn mget(context: &mut Context<'_>) -> Result<(), Error> {
+    let keys = keys(context, 1);
+    let database = context.database();
+    let mut slots = context.lock_all(keys.iter().copied());
+    context.reply.array(keys.len());
+    for key in &keys {
+        match slots.of(database, key).read(key).as_ref().and_then(|entry| entry.string()) {
+            Some(bytes) => context.reply.bulk(bytes),
+            None => context.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+pub fn mset(context: &mut Context<'_>) -> Result<(), Error> {
+    let (keys, mut slots) = lock_pairs(context, "mset")?;
+    set_pairs(context, &keys, &mut slots);
+    drop(slots);
+    context.reply.ok();
+    Ok(())
+}
+
+pub fn msetnx(context: &mut Context<'_>) -> Result<(), Error> {
+    let (keys, mut slots) = lock_pairs(context, "msetnx")?;
+    let database = context.database();
+    let are_absent = keys.iter().all(|key| slots.of(database, key).read_for_write(key).is_none());
+    if are_absent {
+        set_pairs(context, &keys, &mut slots);
+    }
+    drop(slots);
+    context.reply.integer(i64::from(are_absent));
+    Ok(())
+}
+
+fn lock_pairs<'a>(context: &Context<'a>, command: &str) -> Result<(KeyList<'a>, SlotGuards<'a>), Error> {
+    if context.args.len().is_multiple_of(2) {
+        return Err(Error::owned(format!("ERR wrong number of arguments for '{command}' command")));
+    }
+    let keys = keys(context, 2);
+    let slots = context.lock_all(keys.iter().copied());
+    Ok((keys, slots))
+}
+
+/// Sets every key to the argument after it, in their order: of a key that is named twice, the last value stays.
+fn set_pairs(context: &Context<'_>, keys: &[Key<'_>], slots: &mut SlotGuards<'_>) {
+    let database = context.database();
+    for (index, key) in keys.iter().enumerate() {
+        slots.of(database, key).set_string(key, context.args.at(2 * index + 2), NewExpiry::Clear);
+    }
+}

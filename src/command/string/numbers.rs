@@ -1,0 +1,62 @@
+//! Strings that are numbers. Their expiry stays.
+
+use super::{refusal, string_of};
+use crate::base::long_double::LongDouble;
+use crate::base::number;
+use crate::command::context::Context;
+use crate::keyspace::NewExpiry;
+use crate::reply::Error;
+use crate::types::string;
+
+pub fn incr(context: &mut Context<'_>) -> Result<(), Error> {
+    add(context, 1)
+}
+
+pub fn decr(context: &mut Context<'_>) -> Result<(), Error> {
+    add(context, -1)
+}
+
+pub fn incrby(context: &mut Context<'_>) -> Result<(), Error> {
+    let by = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
+    add(context, by)
+}
+
+pub fn decrby(context: &mut Context<'_>) -> Result<(), Error> {
+    let by = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
+    add(context, string::increment_of_decrement(by).map_err(refusal)?)
+}
+
+fn add(context: &mut Context<'_>, by: i64) -> Result<(), Error> {
+    let key = context.key(1);
+    let mut slot = context.lock(&key);
+    // Setting the key counts as its use.
+    let old = match slot.peek(&key) {
+        Some(entry) => number::parse_i64(string_of(&entry)?).ok_or(Error::NOT_AN_INTEGER)?,
+        None => 0,
+    };
+    let new = string::increment(old, by).map_err(refusal)?;
+    // Digits on the stack, set in place: counting allocates nothing unless the entry outgrows its allocation.
+    slot.set_string(&key, itoa::Buffer::new().format(new).as_bytes(), NewExpiry::Keep);
+    drop(slot);
+    context.reply.integer(new);
+    Ok(())
+}
+
+pub fn incrbyfloat(context: &mut Context<'_>) -> Result<(), Error> {
+    let key = context.key(1);
+    let mut slot = context.lock(&key);
+    let old = match slot.peek(&key) {
+        Some(entry) => LongDouble::parse(string_of(&entry)?),
+        None => LongDouble::parse(b"0"),
+    };
+    let by = LongDouble::parse(context.args.at(2));
+    let new = old.zip(by).map(|(old, by)| old + by).ok_or(Error::NOT_A_FLOAT)?;
+    if new.is_nan_or_infinite() {
+        return Err(Error::new("ERR increment would produce NaN or Infinity"));
+    }
+    let digits = new.format_human();
+    slot.set_string(&key, digits.as_bytes(), NewExpiry::Keep);
+    drop(slot);
+    context.reply.bulk(digits.as_bytes());
+    Ok(())
+}
