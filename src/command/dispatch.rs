@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
-use super::slow::{self, Limits};
 use super::session::{After, ReplyMode, Session};
+use super::slow::{self, Limits};
 use super::spec::Flags;
 use super::state::State;
 use super::table::{Command, Table};
@@ -113,8 +113,10 @@ impl<'s> Turn<'s> {
         if let Err(error) = result {
             stats.record_error(error.code());
         }
-        let limits =
-            Limits { slow_us: settings.slowlog_log_slower_than.get(), spike_ms: settings.latency_monitor_threshold.get() };
+        let limits = Limits {
+            slow_us: settings.slowlog_log_slower_than.get(),
+            spike_ms: settings.latency_monitor_threshold.get(),
+        };
         if limits.reached(duration_ns) {
             slow::note(self.state, session, command, args, duration_ns, limits);
         }

@@ -22,7 +22,12 @@ pub const COMMAND: Spec =
             "Return how long the calls of commands took",
         ),
         Spec::new("history", 3, history).flags(QUERY).doc("server", "2.8.13", "O(1)", "Return the spikes of an event"),
-        Spec::new("latest", 2, latest).flags(QUERY).doc("server", "2.8.13", "O(1)", "Return the last spike of each event"),
+        Spec::new("latest", 2, latest).flags(QUERY).doc(
+            "server",
+            "2.8.13",
+            "O(1)",
+            "Return the last spike of each event",
+        ),
         Spec::new("reset", -2, reset).flags(QUERY).doc("server", "2.8.13", "O(1)", "Forget the spikes of events"),
     ]);
 
@@ -165,9 +170,7 @@ fn doctor(context: &mut Context<'_>) -> Result<(), Error> {
         );
     }
     if has("expire-cycle") {
-        advice.push(
-            "Many keys expire at the same time, or very large ones do: spread their expiry times.".to_owned(),
-        );
+        advice.push("Many keys expire at the same time, or very large ones do: spread their expiry times.".to_owned());
     }
     if has("eviction-cycle") || has("eviction-del") {
         advice.push(

@@ -79,9 +79,7 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
-    let changed = settings
-        .set_with(&pairs, caller, apply)
-        .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
+    let changed = settings.set_with(&pairs, caller, apply).map_err(|reason| Error::owned(format!("ERR {reason}")))?;
     if !changed.is_empty() {
         tracing::info!(parameters = changed.join(" "), client = context.session.client.id, "settings changed");
     }
