@@ -3,24 +3,34 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::context::Context;
-use super::session::{After, ReplyMode, Session};
+use super::monitor;
+use super::session::{After, Session};
 use super::slow::{self, Limits};
 use super::spec::Flags;
 use super::state::State;
 use super::table::{Command, Table};
 use crate::base::clock;
-use crate::keyspace::Caller;
 use crate::keyspace::gate::{Exclusive, Shared};
+use crate::keyspace::{Caller, Spot};
 use crate::protocol::{Args, until_nul};
-use crate::reply::{Discard, Error, Sink};
+use crate::reply::{Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 128;
 
+/// How many commands are looked at ahead: their cache lines must not push out each other.
+pub const FORESIGHT: usize = 32;
+
+/// What a client that monitors may not run: Redis counts it among the replicas.
+const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
+
 /// What the connection does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
+    #[default]
     Continue,
     /// Send what is written, then close.
     Close,
@@ -37,41 +47,73 @@ pub struct Turn<'s> {
     gate: Option<Shared<'s>>,
     /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
     last_ticks: u64,
+    /// Commands that have run.
+    executed: u64,
+    /// The next commands, as far as they were looked at ahead; last one first.
+    foreseen: SmallVec<[Foreseen; FORESIGHT]>,
+}
+
+/// What is known of a command before its turn.
+#[derive(Clone, Copy, Default)]
+struct Foreseen {
+    command: Option<&'static Command>,
+    /// Its first key: which argument that is, and where it belongs.
+    key: Option<(usize, Spot)>,
 }
 
 impl<'s> Turn<'s> {
     pub fn new(state: &'s State) -> Turn<'s> {
-        Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now() }
+        Turn {
+            state,
+            now_ms: clock::now_ms(),
+            gate: None,
+            last_ticks: state.stats.ticker.now(),
+            executed: 0,
+            foreseen: SmallVec::new(),
+        }
     }
 
-    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply
-    /// (or none, where CLIENT REPLY says so).
+    /// Looks ahead at the next `count` commands, whose arguments `each` gives by their number, last one first; all of
+    /// them must then be executed in their order, or the turn ended. Their keys are brought into the cache together.
+    pub fn foresee(&mut self, session: &Session, count: usize, mut each: impl FnMut(usize, &mut dyn FnMut(Args<'_>))) {
+        self.foreseen.clear();
+        for number in (0..count).rev() {
+            each(number, &mut |args| {
+                let command = find(&args).ok();
+                let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
+                    let key = args.get(index)?;
+                    Some((index, self.state.keyspace.spot(key)))
+                });
+                self.foreseen.push(Foreseen { command, key });
+            });
+        }
+        let spots = self.foreseen.iter().rev().filter_map(|foreseen| Some(foreseen.key?.1));
+        self.state.keyspace.prefetch(session.client.database(), spots);
+    }
+
+    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,
+    /// except from commands that have none (CLIENT REPLY OFF), and except for [`Flow::Paused`].
     pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
-        match session.reply_mode {
-            ReplyMode::On => self.answer(session, args, reply),
-            ReplyMode::Off => self.answer(session, args, &mut Discard),
-            ReplyMode::SkipNext => {
-                session.reply_mode = ReplyMode::On;
-                self.answer(session, args, &mut Discard);
-            }
-        }
-        match std::mem::replace(&mut session.after, After::Continue) {
-            After::Continue => Flow::Continue,
-            After::Close => Flow::Close,
-            After::Delay(duration) => Flow::Delay(duration),
-        }
-    }
-
-    fn answer(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) {
-        let command = match find(&args) {
+        session.begin();
+        let foreseen = self.foreseen.pop().unwrap_or_default();
+        let command = match foreseen.command.map_or_else(|| find(&args), Ok) {
             Ok(command) => command,
-            Err(error) => return self.reject(None, &error, reply),
+            Err(error) => {
+                session.client.last_command.store(usize::MAX, Ordering::Relaxed);
+                self.reject(None, &error, reply);
+                return Flow::Continue;
+            }
         };
-        if let Err(error) = self.admit(command, session, &args) {
-            return self.reject(Some(command), &error, reply);
-        }
         session.client.last_command.store(command.index, Ordering::Relaxed);
-        let exclusive = self.pass_gate(command.spec.flags);
+        if let Err(error) = self.admit(command, session, &args) {
+            self.reject(Some(command), &error, reply);
+            return Flow::Continue;
+        }
+        let flags = command.spec.flags;
+        if self.state.clients.pause().holds(flags, self.now_ms) && !session.client.is_monitor() {
+            return Flow::Paused;
+        }
+        let exclusive = self.pass_gate(flags);
         let mut leftovers = Vec::new();
         let mut context = Context {
             state: self.state,
@@ -80,6 +122,7 @@ impl<'s> Turn<'s> {
             reply,
             now_ms: self.now_ms,
             leftovers: &mut leftovers,
+            foreseen_key: foreseen.key,
         };
         let result = (command.spec.handler)(&mut context);
         drop(exclusive);
@@ -87,6 +130,14 @@ impl<'s> Turn<'s> {
         self.record(command, session, args, &result);
         if let Err(error) = result {
             reply.error(&error);
+        }
+        if self.state.clients.are_monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+            monitor::feed(self.state, session, &args);
+        }
+        match std::mem::replace(&mut session.after, After::Continue) {
+            After::Continue => Flow::Continue,
+            After::Close => Flow::Close,
+            After::Delay(duration) => Flow::Delay(duration),
         }
     }
 
@@ -106,6 +157,7 @@ impl<'s> Turn<'s> {
         let ticks = stats.ticker.now();
         let mut duration_ns = stats.ticker.nanoseconds(ticks.saturating_sub(self.last_ticks));
         self.last_ticks = ticks;
+        self.executed += 1;
         if let After::Delay(Some(delay)) = session.after {
             duration_ns = duration_ns.saturating_add(delay.as_nanos() as u64);
         }
@@ -128,8 +180,11 @@ impl<'s> Turn<'s> {
         if !command.spec.accepts(args.len()) {
             return Err(Error::owned(format!("ERR wrong number of arguments for '{}' command", command.full_name)));
         }
-        if !session.client.is_authenticated() && !flags.has(Flags::NO_AUTH) {
+        if !flags.has(Flags::NO_AUTH) && self.state.requires_auth(&session.client) {
             return Err(Error::NO_AUTH);
+        }
+        if session.client.is_monitor() && DATA_FLAGS.iter().any(|flag| flags.has(*flag)) {
+            return Err(Error::new("ERR Replica can't interact with the keyspace"));
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
         if !self.state.keyspace.make_room(caller) && flags.has(Flags::DENY_OOM) {
@@ -145,6 +200,12 @@ impl<'s> Turn<'s> {
         }
         self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
         None
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.state.stats.record_turn(self.executed);
     }
 }
 

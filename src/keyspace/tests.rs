@@ -128,8 +128,8 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     let value = || prop::collection::vec(any::<u8>(), 0..50);
     let expiry = prop_oneof![
         Just(NewExpiry::Clear),
-        Just(NewExpiry::Keep),
         Just(NewExpiry::Never),
+        Just(NewExpiry::Keep),
         (0..400u64).prop_map(NewExpiry::At)
     ];
     let step = prop_oneof![

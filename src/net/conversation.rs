@@ -1,7 +1,7 @@
 //! What one connection speaks: turns received bytes into executed commands and bytes to send.
 
 use super::listener::Kind;
-use crate::command::dispatch::{Flow, Turn};
+use crate::command::dispatch::{FORESIGHT, Flow, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
 use crate::protocol::{Args, book, resp};
@@ -77,12 +77,11 @@ impl Conversation {
 /// What a turn needs of a protocol.
 trait Protocol {
     /// Reads up to `max_commands` complete commands. Those before an error stay readable.
-    fn advance(&mut self, input: &mut [u8], state: &State, session: &Session, max_commands: usize)
-    -> Result<(), Error>;
+    fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error>;
     /// How many complete commands were read.
     fn commands(&self) -> usize;
     /// Gives the arguments of a complete command to `run`.
-    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow;
+    fn with_command<R: Default>(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> R) -> R;
     /// Where a reply is described to.
     fn sink<'o>(output: &'o mut Vec<u8>, session: &Session) -> impl Sink + 'o;
     /// Forgets executed commands, and tells how many bytes of the input they were.
@@ -90,16 +89,8 @@ trait Protocol {
 }
 
 impl Protocol for resp::RequestParser {
-    fn advance(
-        &mut self,
-        input: &mut [u8],
-        state: &State,
-        session: &Session,
-        max_commands: usize,
-    ) -> Result<(), Error> {
-        let bulk_bytes = state.settings.proto_max_bulk_len.get();
-        let limits = resp::Limits { bulk_bytes, authenticated: session.client.is_authenticated() };
-        self.advance(input, &limits, max_commands).map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
+    fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
+        self.advance(input, limits, max_commands).map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
     }
 
     #[inline]
@@ -108,7 +99,7 @@ impl Protocol for resp::RequestParser {
     }
 
     #[inline]
-    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow {
+    fn with_command<R: Default>(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> R) -> R {
         run(self.command(input, index))
     }
 
@@ -123,8 +114,8 @@ impl Protocol for resp::RequestParser {
 }
 
 impl Protocol for book::RequestParser {
-    fn advance(&mut self, input: &mut [u8], state: &State, _: &Session, max_commands: usize) -> Result<(), Error> {
-        self.advance(input, state.settings.proto_max_bulk_len.get(), max_commands)
+    fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
+        self.advance(input, limits.bulk_bytes, max_commands)
             .map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
     }
 
@@ -134,12 +125,12 @@ impl Protocol for book::RequestParser {
     }
 
     #[inline]
-    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow {
+    fn with_command<R: Default>(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> R) -> R {
         match self.command(input, index) {
             Some((book::Operation::Set, key, value)) => run(Args::from_slices(&[b"SET", key, value])),
             Some((book::Operation::Get, key, _)) => run(Args::from_slices(&[b"GET", key])),
             Some((book::Operation::Delete, key, _)) => run(Args::from_slices(&[b"DEL", key])),
-            None => Flow::Continue,
+            None => R::default(),
         }
     }
 
@@ -161,21 +152,39 @@ fn take_turn<P: Protocol>(
     output: &mut Vec<u8>,
     output_max_bytes: usize,
 ) -> Progress {
+    let authenticated = !state.requires_auth(&session.client);
+    let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
-    let max_commands = if session.client.is_authenticated() { TURN_COMMANDS } else { 1 };
-    let error = protocol.advance(input, state, session, max_commands).err();
+    let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
+    let error = protocol.advance(input, &limits, max_commands).err();
 
     let mut turn = Turn::new(state);
     let mut executed = 0;
     let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
     while executed < protocol.commands() {
+        if executed.is_multiple_of(FORESIGHT) {
+            let count = FORESIGHT.min(protocol.commands() - executed);
+            // A command alone has nothing to overlap with.
+            if count > 1 {
+                turn.foresee(session, count, |number, look| {
+                    protocol.with_command(input, executed + number, |args| look(args))
+                });
+            }
+        }
+        let old_bytes = output.len();
         let flow = protocol.with_command(input, executed, |args| {
             let mut sink = P::sink(output, session);
             turn.execute(session, args, &mut sink)
         });
-        if flow != Flow::Paused {
-            executed += 1;
+        if flow == Flow::Paused {
+            next = Next::Suspend(flow);
+            break;
         }
+        executed += 1;
+        if session.take_mute() {
+            output.truncate(old_bytes);
+        }
+        session.client.take_pushes(output);
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
@@ -184,6 +193,7 @@ fn take_turn<P: Protocol>(
         break;
     }
     if let (Next::Read | Next::Again, Some(error)) = (&next, error) {
+        state.stats.record_error(error.code());
         P::sink(output, session).error(&error);
         next = Next::Close;
     }

@@ -45,26 +45,10 @@ pub trait Sink {
         self.map(len);
     }
 
+    /// Whether what follows is in RESP3, for protocols that leave it to the client (HELLO).
+    fn set_resp3(&mut self, _resp3: bool) {}
+
     fn ok(&mut self) {
         self.simple("OK");
     }
-}
-
-/// Swallows a reply (`CLIENT REPLY OFF`).
-pub struct Discard;
-
-impl Sink for Discard {
-    fn simple(&mut self, _: &str) {}
-    fn bulk(&mut self, _: &[u8]) {}
-    fn null(&mut self) {}
-    fn null_array(&mut self) {}
-    fn integer(&mut self, _: i64) {}
-    fn double(&mut self, _: f64) {}
-    fn boolean(&mut self, _: bool) {}
-    fn verbatim(&mut self, _: &str, _: &[u8]) {}
-    fn array(&mut self, _: usize) {}
-    fn map(&mut self, _: usize) {}
-    fn set(&mut self, _: usize) {}
-    fn push(&mut self, _: usize) {}
-    fn error(&mut self, _: &Error) {}
 }

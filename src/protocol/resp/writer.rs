@@ -119,6 +119,10 @@ impl Sink for ReplyWriter<'_> {
     fn attribute(&mut self, len: usize) {
         self.header(b'|', len as i64);
     }
+
+    fn set_resp3(&mut self, resp3: bool) {
+        self.version = if resp3 { Version::Resp3 } else { Version::Resp2 };
+    }
 }
 
 #[cfg(test)]
