@@ -11,7 +11,7 @@ use crate::command::context::Context;
 use crate::command::session::After;
 use crate::config::Permission;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::{DATABASES, NewExpiry, recency};
+use crate::keyspace::{DATABASES, NewExpiry};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 use crate::types::string;
@@ -151,8 +151,8 @@ fn object(context: &mut Context<'_>) -> Result<(), Error> {
             "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
             entry.encoding(),
             serialized_bytes(&entry),
-            entry.recency(),
-            recency::idle_seconds(entry.recency(), context.now_ms)
+            entry.recency().bits(),
+            entry.recency().idle_seconds(context.now_ms)
         )
     });
     context.reply.simple(&line.ok_or(Error::NO_SUCH_KEY)?);

@@ -1,7 +1,7 @@
 //! LOLWUT: a rock pool in which drops fall (<https://redis.io/docs/latest/commands/lolwut/>).
 
 use super::is_word;
-use crate::base::{number, random};
+use crate::base::{number, thread};
 use crate::command::context::Context;
 use crate::reply::Error;
 
@@ -33,7 +33,7 @@ pub fn lolwut(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// Rings around a few places drawn by chance, added up as waves are.
 fn draw(columns: i64, rows: i64) -> String {
-    let within = |limit: i64| (random::next_u64() % limit.unsigned_abs()) as f64;
+    let within = |limit: i64| (thread::random() % limit.unsigned_abs()) as f64;
     let drops: [(f64, f64); DROPS] = std::array::from_fn(|_| (within(columns), within(rows)));
     let shade = |column: i64, row: i64| {
         let wave = |(x, y): &(f64, f64)| {
