@@ -4,6 +4,8 @@
 //! base → config, stats, reply → types → keyspace → command → net, admin → node. `protocol` imports base and reply.
 //! `tests/architecture.rs` holds the same list and reads the imports.
 
+/// HTTP: REST, metrics, health.
+pub mod admin;
 /// The clock, slots, patterns, numbers, memory accounting.
 pub mod base;
 /// Commands: declaration, dispatch, handlers.

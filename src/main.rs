@@ -1,14 +1,16 @@
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use rockpool::base::memory::Counting;
 use rockpool::config::{LoadError, Settings};
+use rockpool::node;
 
 #[global_allocator]
 static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     let settings = match Settings::load(std::env::args_os(), std::env::vars_os()) {
-        Ok(loaded) => loaded.settings,
+        Ok(loaded) => Arc::new(loaded.settings),
         Err(LoadError::Information(text)) => {
             print!("{text}");
             return ExitCode::SUCCESS;
@@ -18,17 +20,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    rockpool::base::log::start(settings.loglevel.get().filter());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("rockpool: cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    match runtime.block_on(rockpool::node::run(settings)) {
+    let has_log_file = !settings.logfile.get().is_empty();
+    let served = node::logging::start(&settings).and_then(|()| {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        runtime.block_on(node::run(settings))
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if has_log_file {
+                tracing::error!("{error}");
+            }
             eprintln!("rockpool: {error}");
             ExitCode::FAILURE
         }

@@ -1,37 +1,54 @@
 //! Assembly: the only place that wires the parts together, starts them and ends them.
 
+mod descriptors;
+mod expiry;
+pub mod logging;
+
 use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::admin::HttpServer;
 use crate::base::clock;
 use crate::command::state::State;
 use crate::config::Settings;
-use crate::net::{BoundListener, Kind, Workers};
-
-/// The active expiry cycle: how often, and how much of that time it may take.
-const EXPIRE_INTERVAL: Duration = Duration::from_millis(50);
-const EXPIRE_BUDGET: Duration = Duration::from_millis(12);
+use crate::net::{BoundListener, Kind, Workers, bind_hosts};
 
 /// Runs a server until it is asked to end.
-pub async fn run(settings: Settings) -> io::Result<()> {
-    let settings = Arc::new(settings);
+///
+/// # Errors
+/// When it cannot start (an address that is in use, mostly), with a text for the operator; or when a part that it
+/// cannot do without has failed.
+pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     let state = Arc::new(State::new(settings.clone(), clock::now_us()));
-    let listeners = listen(&settings)?;
-    let resp = listeners.iter().find_map(BoundListener::address);
-    let workers = Workers::start(&state, listeners, worker_count(&settings))?;
-    let expiry = start_expiry(&state)?;
-    let describe =
-        |address: Option<std::net::SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
-    tracing::info!("ready resp={} http=- tcp=-", describe(resp));
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    descriptors::reserve(&settings);
 
-    wait_for_end(&state).await?;
+    let bound = Bound::bind(&settings)?;
+    let addresses = bound.addresses();
+    let workers = Workers::start(&state, bound.clients, worker_count(&settings))?;
+    let http = HttpServer::start(&state, bound.http)?;
+    let expiry = expiry::start(&state)?;
+    tracing::info!("ready {addresses}");
+
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM received"),
+        _ = interrupt.recv() => tracing::info!("SIGINT received"),
+        () = state.shutdown_requested() => tracing::info!("shutdown requested"),
+    }
     tracing::info!("ending: connections are drained");
     state.request_shutdown();
-    tokio::task::spawn_blocking(move || workers.stop()).await.map_err(io::Error::other)?;
-    expiry.join().map_err(|_| io::Error::other("the expiry thread panicked"))?;
+    let stop_workers = tokio::task::spawn_blocking(move || workers.stop());
+    let ((), stopped) = tokio::join!(http.stop(), stop_workers);
+    stopped.map_err(io::Error::other)?;
+    let expiry_ended = expiry.join();
+    if state.has_failed() || expiry_ended.is_err() {
+        return Err(io::Error::other("ended because a part of it failed; the log tells which"));
+    }
     tracing::info!("bye");
     Ok(())
 }
@@ -43,32 +60,32 @@ fn worker_count(settings: &Settings) -> usize {
     }
 }
 
-fn listen(settings: &Settings) -> io::Result<Vec<BoundListener>> {
-    let hosts: Vec<String> = settings.bind.get().iter().map(|host| host.to_string()).collect();
-    let backlog = settings.tcp_backlog.get() as i32;
-    BoundListener::bind_tcp(&hosts, settings.port.get() as u16, backlog, Kind::Resp)
+/// Every listening socket: all of them are bound before any is served.
+struct Bound {
+    /// Of the protocols that have clients: RESP, the plain TCP protocol.
+    clients: Vec<BoundListener>,
+    http: Vec<TcpListener>,
 }
 
-/// Deletes expired keys in the background, in a thread of its own.
-fn start_expiry(state: &Arc<State>) -> io::Result<std::thread::JoinHandle<()>> {
-    let state = state.clone();
-    std::thread::Builder::new().name("expiry".to_owned()).spawn(move || {
-        while !state.is_shutting_down() {
-            if !state.keyspace.expire_due(clock::now_ms(), Instant::now() + EXPIRE_BUDGET) {
-                state.stats.shard().expire_cycles_capped.add(1);
-            }
-            std::thread::sleep(EXPIRE_INTERVAL);
+impl Bound {
+    fn bind(settings: &Settings) -> io::Result<Bound> {
+        let hosts: Vec<String> = settings.bind.get().iter().map(|host| host.to_string()).collect();
+        let backlog = settings.tcp_backlog.get() as i32;
+        let mut clients = BoundListener::bind_tcp(&hosts, settings.port.get() as u16, backlog, Kind::Resp)?;
+        let path = settings.unixsocket.get();
+        if !path.is_empty() {
+            clients.push(BoundListener::bind_unix(Path::new(&*path), Some(settings.unixsocketperm.get()))?);
         }
-    })
-}
-
-async fn wait_for_end(state: &State) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM received"),
-        _ = interrupt.recv() => tracing::info!("SIGINT received"),
-        () = state.shutdown_requested() => tracing::info!("SHUTDOWN received"),
+        clients.extend(BoundListener::bind_tcp(&hosts, settings.tcp_port.get() as u16, backlog, Kind::Book)?);
+        let http = bind_hosts(&hosts, settings.http_port.get() as u16, backlog)?;
+        Ok(Bound { clients, http })
     }
-    Ok(())
+
+    /// The first address of each protocol, as the line that says "ready" gives them.
+    fn addresses(&self) -> String {
+        let first = |kind| self.clients.iter().find(|listener| listener.kind() == kind)?.address();
+        let http = self.http.first().and_then(|listener| listener.local_addr().ok());
+        let describe = |address: Option<SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
+        format!("resp={} http={} tcp={}", describe(first(Kind::Resp)), describe(http), describe(first(Kind::Book)))
+    }
 }

@@ -3,10 +3,10 @@
 pub mod clock;
 mod float_text;
 pub mod glob;
-pub mod log;
 pub mod long_double;
 pub mod memory;
 pub mod number;
 pub mod prefetch;
 pub mod slot;
 pub mod thread;
+pub mod ticks;

@@ -48,7 +48,9 @@ impl<'a> Context<'a> {
         if i32::try_from(number).is_err() {
             return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
         }
-        usize::try_from(number).ok().filter(|number| *number < DATABASES).ok_or(Error::DB_INDEX_OUT_OF_RANGE)
+        let databases = (DATABASES as i64).min(self.state.settings.databases.get());
+        let is_known = (0..databases).contains(&number);
+        if is_known { Ok(number as usize) } else { Err(Error::DB_INDEX_OUT_OF_RANGE) }
     }
 
     #[inline]

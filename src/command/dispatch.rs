@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
+use super::slow::{self, Limits};
 use super::session::{After, ReplyMode, Session};
 use super::spec::Flags;
 use super::state::State;
@@ -11,7 +12,7 @@ use super::table::{Command, Table};
 use crate::base::clock;
 use crate::keyspace::Caller;
 use crate::keyspace::gate::{Exclusive, Shared};
-use crate::protocol::Args;
+use crate::protocol::{Args, until_nul};
 use crate::reply::{Discard, Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
@@ -34,11 +35,13 @@ pub struct Turn<'s> {
     state: &'s State,
     now_ms: u64,
     gate: Option<Shared<'s>>,
+    /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
+    last_ticks: u64,
 }
 
 impl<'s> Turn<'s> {
     pub fn new(state: &'s State) -> Turn<'s> {
-        Turn { state, now_ms: clock::now_ms(), gate: None }
+        Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now() }
     }
 
     /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply
@@ -70,12 +73,18 @@ impl<'s> Turn<'s> {
         session.client.last_command.store(command.index, Ordering::Relaxed);
         let exclusive = self.pass_gate(command.spec.flags);
         let mut leftovers = Vec::new();
-        let mut context =
-            Context { state: self.state, session, args, reply, now_ms: self.now_ms, leftovers: &mut leftovers };
+        let mut context = Context {
+            state: self.state,
+            session: &mut *session,
+            args,
+            reply,
+            now_ms: self.now_ms,
+            leftovers: &mut leftovers,
+        };
         let result = (command.spec.handler)(&mut context);
         drop(exclusive);
         drop(leftovers);
-        self.record(command, &result);
+        self.record(command, session, args, &result);
         if let Err(error) = result {
             reply.error(&error);
         }
@@ -86,19 +95,28 @@ impl<'s> Turn<'s> {
         if let Some(counters) = command.and_then(|command| self.state.stats.command(command.index)) {
             counters.rejected.add(1);
         }
-        self.state.stats.shard().error_replies.add(1);
+        self.state.stats.record_error(error.code());
         reply.error(error);
     }
 
-    /// Counts a command that has run.
-    fn record(&self, command: &Command, result: &Result<(), Error>) {
-        let shard = self.state.stats.shard();
-        shard.commands_processed.add(1);
-        let Some(counters) = self.state.stats.command(command.index) else { return };
-        counters.calls.add(1);
-        if result.is_err() {
-            counters.failed.add(1);
-            shard.error_replies.add(1);
+    /// Counts and times a command that has run.
+    #[inline]
+    fn record(&mut self, command: &Command, session: &Session, args: Args<'_>, result: &Result<(), Error>) {
+        let (stats, settings) = (&self.state.stats, &self.state.settings);
+        let ticks = stats.ticker.now();
+        let mut duration_ns = stats.ticker.nanoseconds(ticks.saturating_sub(self.last_ticks));
+        self.last_ticks = ticks;
+        if let After::Delay(Some(delay)) = session.after {
+            duration_ns = duration_ns.saturating_add(delay.as_nanos() as u64);
+        }
+        stats.record(command.index, duration_ns, result.is_err(), settings.latency_tracking.get());
+        if let Err(error) = result {
+            stats.record_error(error.code());
+        }
+        let limits =
+            Limits { slow_us: settings.slowlog_log_slower_than.get(), spike_ms: settings.latency_monitor_threshold.get() };
+        if limits.reached(duration_ns) {
+            slow::note(self.state, session, command, args, duration_ns, limits);
         }
     }
 
@@ -136,14 +154,18 @@ fn find(args: &Args<'_>) -> Result<&'static Command, Error> {
         return Ok(command);
     }
     table.subcommand(command, args.at(1)).ok_or_else(|| {
-        let quoted = &args.at(1)[..args.at(1).len().min(QUOTED_MAX_BYTES)];
+        let quoted = until_nul(args.at(1));
+        let quoted = &quoted[..quoted.len().min(QUOTED_MAX_BYTES)];
         let parent = command.spec.name.to_uppercase();
         Error::owned([b"ERR unknown subcommand '", quoted, b"'. Try ", parent.as_bytes(), b" HELP."].concat())
     })
 }
 
 fn unknown_command(args: &Args<'_>) -> Error {
-    let quote = |bytes: &'_ [u8], max_bytes: usize| bytes[..bytes.len().min(max_bytes)].to_vec();
+    let quote = |argument: &'_ [u8], max_bytes: usize| {
+        let bytes = until_nul(argument);
+        bytes[..bytes.len().min(max_bytes)].to_vec()
+    };
     let mut quoted = Vec::new();
     for argument in args.iter_from(1) {
         if quoted.len() >= QUOTED_MAX_BYTES {

@@ -1,9 +1,11 @@
 //! The commands: declared in their families' `COMMANDS` slices, found in one table, run by one dispatch.
 
+pub mod alarm;
 pub mod clients;
 pub mod context;
 pub mod dispatch;
 pub mod session;
+mod slow;
 pub mod spec;
 pub mod state;
 pub mod table;

@@ -1,10 +1,13 @@
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::clients::Clients;
 use super::table::Table;
+use crate::base::{clock, memory};
 use crate::config::Settings;
 use crate::keyspace::Keyspace;
 use crate::stats::Stats;
@@ -16,7 +19,15 @@ pub struct State {
     pub keyspace: Arc<Keyspace>,
     pub clients: Clients,
     pub started: Instant,
+    /// 40 hexadecimal digits, other ones at every start.
+    pub run_id: String,
+    /// Likewise, for the stream of changes.
+    pub replication_id: String,
+    /// Bytes in use before there was any key or client.
+    pub startup_memory_bytes: u64,
+    peak_memory_bytes: AtomicU64,
     shutdown: watch::Sender<bool>,
+    failed: AtomicBool,
 }
 
 impl State {
@@ -29,13 +40,66 @@ impl State {
             stats,
             clients: Clients::default(),
             started: Instant::now(),
+            run_id: random_id(),
+            replication_id: random_id(),
+            startup_memory_bytes: memory::used_bytes(),
+            peak_memory_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(false),
+            failed: AtomicBool::new(false),
         }
+    }
+
+    /// The most bytes that were in use at any time somebody looked.
+    pub fn peak_memory_bytes(&self) -> u64 {
+        let used_bytes = memory::used_bytes();
+        self.peak_memory_bytes.fetch_max(used_bytes, Ordering::Relaxed).max(used_bytes)
+    }
+
+    /// What is to be looked at regularly: to be called at least every 100 ms.
+    pub fn sample(&self) {
+        self.peak_memory_bytes();
+        self.stats.sample(Instant::now());
+    }
+
+    /// Puts down an active expiry cycle; `finished`: it got through within its budget.
+    pub fn note_expire_cycle(&self, took: Duration, finished: bool) {
+        let shard = self.stats.shard();
+        shard.expire_cycles_us.add(took.as_micros() as u64);
+        if !finished {
+            shard.expire_cycles_capped.add(1);
+        }
+        self.note_latency("expire-cycle", took);
+    }
+
+    /// Puts down how long an event took that may have kept clients waiting, if it reaches
+    /// `latency-monitor-threshold`.
+    pub fn note_latency(&self, event: &'static str, took: Duration) {
+        let threshold_ms = self.settings.latency_monitor_threshold.get();
+        self.stats.latency_events.add(event, took.as_millis() as u64, threshold_ms, clock::now_ms() / 1000);
+    }
+
+    /// CONFIG RESETSTAT. As in Redis, peak memory, slow log and latency events stay.
+    pub fn reset_statistics(&self) {
+        self.stats.reset();
+    }
+
+    pub fn slow_log_max_len(&self) -> usize {
+        self.settings.slowlog_max_len.get().max(0) as usize
     }
 
     /// Asks the node to end in good order.
     pub fn request_shutdown(&self) {
         self.shutdown.send_replace(true);
+    }
+
+    /// Ends the node because a part of it has failed; see [`super::alarm::Alarm`].
+    pub fn fail(&self) {
+        self.failed.store(true, Ordering::Release);
+        self.request_shutdown();
+    }
+
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Acquire)
     }
 
     pub fn is_shutting_down(&self) -> bool {
@@ -48,4 +112,10 @@ impl State {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = receiver.wait_for(|requested| *requested).await;
     }
+}
+
+/// 40 hexadecimal digits by chance.
+fn random_id() -> String {
+    let digits: String = (0..3).map(|part| format!("{:016x}", RandomState::new().hash_one(part))).collect();
+    digits[..40].to_owned()
 }

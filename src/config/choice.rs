@@ -4,7 +4,6 @@ use super::value::{Kind, Refusal};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU8, Ordering};
-use tracing_subscriber::filter::LevelFilter;
 
 /// The words of a choice and what they stand for, in the order in which error messages list them.
 pub trait Options: Copy + PartialEq + fmt::Debug + Send + Sync + 'static {
@@ -71,18 +70,6 @@ impl<E: Options> Kind for Choice<E> {
 
     fn form(&self) -> String {
         E::ALL.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    }
-}
-
-impl LogLevel {
-    /// What the log lets through.
-    pub fn filter(self) -> LevelFilter {
-        match self {
-            LogLevel::Debug => LevelFilter::TRACE,
-            LogLevel::Verbose => LevelFilter::DEBUG,
-            LogLevel::Notice => LevelFilter::INFO,
-            LogLevel::Warning => LevelFilter::WARN,
-        }
     }
 }
 

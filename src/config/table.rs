@@ -220,7 +220,7 @@ const fn save_point(seconds: i64, changes: i64) -> SavePoint {
 
 parameters! {
     Network {
-        /// Port of the Redis protocol. 0: none.
+        /// Port of the Redis protocol. 0: any that is free; the log tells which.
         port: Integer = Integer::new(6379, 0..=65535), ["port"];
         /// Addresses that all protocols listen on. One that starts with `-` may be missing on this machine; `*` and
         /// `::*` are every IPv4 and IPv6 address.
@@ -229,9 +229,9 @@ parameters! {
         unixsocket: Text = Text::new("", "path"), ["unixsocket"] immutable;
         /// Permission bits of the Unix socket. 0: as the process's mask gives them.
         unixsocketperm: Octal = Octal::new(0, 0o777), ["unixsocketperm"] immutable;
-        /// Port of the REST interface and the metrics. 0: none.
+        /// Port of the REST interface and the metrics. 0: any that is free.
         http_port: Integer = Integer::new(12345, 0..=65535), ["http-port"] immutable;
-        /// Port of the plain TCP cache protocol. 0: none.
+        /// Port of the plain TCP cache protocol. 0: any that is free. Closed to clients while `requirepass` is set.
         tcp_port: Integer = Integer::new(12346, 0..=65535), ["tcp-port"] immutable;
         /// Connections that may wait to be accepted.
         tcp_backlog: Integer = Integer::new(511, 0..=INT), ["tcp-backlog"] immutable;

@@ -245,6 +245,15 @@ impl Entry {
         }
     }
 
+    /// Bytes of data that the value holds, whatever it takes to keep them: for a string, its length.
+    #[inline]
+    pub fn data_bytes(&self) -> usize {
+        match self.boxed() {
+            None => self.header().value_bytes as usize,
+            Some(value) => value.data_bytes(),
+        }
+    }
+
     /// Bytes allocated for the entry, the value's own allocations included.
     pub fn memory_bytes(&self) -> usize {
         self.header().layout().size() + self.boxed().map_or(0, Value::memory_bytes)

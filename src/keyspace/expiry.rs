@@ -58,6 +58,11 @@ impl ExpiryQueue {
         self.records.pop().map(|record| (record.0 & ((1 << PLACE_BITS) - 1)) as u32)
     }
 
+    /// Bytes of the records.
+    pub fn memory_bytes(&self) -> usize {
+        self.records.capacity() * size_of::<u64>()
+    }
+
     pub fn needs_compaction(&self) -> bool {
         self.records.len() >= COMPACT_FROM && self.records.len() > 2 * self.live()
     }
@@ -96,6 +101,6 @@ mod tests {
             }
         }
         assert!(queue.records.len() <= COMPACT_FROM);
-        assert_eq!(queue.next_deadline_ms() >= 9_968, true);
+        assert!(queue.next_deadline_ms() >= 9_968);
     }
 }

@@ -7,16 +7,18 @@ pub mod entry;
 mod eviction;
 mod expiry;
 pub mod gate;
+mod memory;
 mod ghosts;
 mod prefetch;
 pub mod recency;
 mod scan;
 mod slot;
 mod table;
+mod tally;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -31,6 +33,8 @@ pub use entry::Owned;
 pub use scan::Cursor;
 use slot::Slot;
 pub use slot::{NewExpiry, SlotGuard};
+pub use tally::Size;
+use tally::Tally;
 
 /// How many databases SELECT knows; fixed, since the record format gives a byte to it.
 pub const DATABASES: usize = 16;
@@ -66,9 +70,7 @@ pub struct Caller {
 #[derive(Default)]
 struct Database {
     slots: OnceLock<Slots>,
-    keys: Count,
-    /// Keys that have an expiry.
-    expiring: Count,
+    tally: Tally,
 }
 
 struct Slots {
@@ -85,29 +87,6 @@ impl Slots {
             slots: all().map(|_| CachePadded::new(Mutex::new(Slot::default()))).collect(),
             deadlines_ms: all().map(|_| AtomicU64::new(u64::MAX)).collect(),
         }
-    }
-}
-
-/// Slots whose numbers are equal modulo this share a part of a count.
-const COUNT_GROUPS: usize = 16;
-
-/// A count that many threads change, spread by slot.
-#[derive(Default)]
-struct Count([CachePadded<AtomicI64>; COUNT_GROUPS]);
-
-impl Count {
-    #[inline]
-    fn add(&self, slot: u16, amount: i64) {
-        self.0[usize::from(slot) % COUNT_GROUPS].fetch_add(amount, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.iter().map(|part| part.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
-    }
-
-    /// The count of each group of slots.
-    fn by_group(&self) -> [usize; COUNT_GROUPS] {
-        std::array::from_fn(|group| self.0[group].load(Ordering::Relaxed).max(0) as usize)
     }
 }
 
@@ -210,7 +189,7 @@ impl Keyspace {
 
     /// Keys in a database, those included whose expiry has passed but was not noticed yet.
     pub fn len(&self, database: usize) -> u64 {
-        self.database(database).keys.get()
+        self.size(database).keys
     }
 
     pub fn is_empty(&self, database: usize) -> bool {
@@ -219,7 +198,12 @@ impl Keyspace {
 
     /// Keys in a database that have an expiry.
     pub fn expiring(&self, database: usize) -> u64 {
-        self.database(database).expiring.get()
+        self.size(database).expiring
+    }
+
+    /// What a database holds, by the same count as [`len`](Self::len).
+    pub fn size(&self, database: usize) -> Size {
+        self.database(database).tally.size()
     }
 
     /// Exchanges two databases. The caller holds the gate exclusively.
@@ -237,40 +221,51 @@ impl Keyspace {
         let mut flushed = Vec::new();
         for (number, slot) in slots.slots.iter().enumerate() {
             let mut slot = slot.lock();
-            let number = number as u16;
-            database.keys.add(number, -(slot.len() as i64));
-            database.expiring.add(number, -(slot.expiring() as i64));
-            slots.deadlines_ms[usize::from(number)].store(u64::MAX, Ordering::Relaxed);
+            slots.deadlines_ms[number].store(u64::MAX, Ordering::Relaxed);
             if slot.len() > 0 {
                 self.stats.shard().changes.add(slot.len() as u64);
                 flushed.push(std::mem::take(&mut *slot));
             }
         }
+        // Nobody can have added a key meanwhile, and what expired meanwhile was still counted off under its slot's lock.
+        database.tally.clear();
         Flushed(flushed)
     }
 
-    /// Deletes keys whose expiry has passed, until `deadline` at the latest. Returns whether it got through.
-    pub fn expire_due(&self, now_ms: u64, deadline: std::time::Instant) -> bool {
+    /// Deletes keys whose expiry has passed, until `deadline` at the latest. It begins at `cursor` and leaves there
+    /// where to go on, so that no slot waits for ever behind others. Returns whether it got through all of them.
+    pub fn expire_due(&self, now_ms: u64, cursor: &mut ExpiryCursor, deadline: std::time::Instant) -> bool {
         if !self.expires_actively.load(Ordering::Relaxed) {
             return true;
         }
         let caller = Caller { now_ms, touches: false };
-        for (physical, database) in self.databases.iter().enumerate() {
-            let Some(slots) = database.slots.get() else { continue };
-            for (number, next_ms) in slots.deadlines_ms.iter().enumerate() {
+        let slots = usize::from(SLOTS);
+        for _ in 0..self.databases.len() + 1 {
+            let physical = cursor.0 / slots % self.databases.len();
+            let first = cursor.0 % slots;
+            let deadlines_ms =
+                self.databases[physical].slots.get().map_or([].as_slice(), |slots| &slots.deadlines_ms[first..]);
+            for (offset, next_ms) in deadlines_ms.iter().enumerate() {
                 while next_ms.load(Ordering::Relaxed) <= now_ms {
-                    if self.lock_slot(caller, physical as u8, number as u16).expire_due() == 0 {
+                    let number = (first + offset) as u16;
+                    if self.lock_slot(caller, physical as u8, number).expire_due() == 0 {
                         break;
                     }
                     if std::time::Instant::now() >= deadline {
+                        cursor.0 = physical * slots + first + offset;
                         return false;
                     }
                 }
             }
+            cursor.0 = (physical + 1) % self.databases.len() * slots;
         }
         true
     }
 }
+
+/// Where the active expiry cycle goes on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExpiryCursor(usize);
 
 /// The content of a database that was flushed.
 pub struct Flushed(#[allow(dead_code, reason = "it is there to be dropped")] Vec<Slot>);

@@ -31,13 +31,15 @@ impl Cursor {
 
 impl Keyspace {
     /// Visits about `count` keys from `cursor` on and returns where to go on. A key that exists throughout a walk is
-    /// visited exactly once (<https://redis.io/docs/latest/commands/scan/>).
+    /// met exactly once (<https://redis.io/docs/latest/commands/scan/>). Only what is `wanted` is visited, and where
+    /// that has expired, it is deleted instead.
     pub fn scan(
         &self,
         caller: Caller,
         database: usize,
         cursor: Cursor,
         count: usize,
+        mut wanted: impl FnMut(&Entry) -> bool,
         mut visit: impl FnMut(&Entry),
     ) -> Cursor {
         let Some((first_slot, mut place)) = cursor.parts() else { return Cursor::START };
@@ -45,19 +47,24 @@ impl Keyspace {
         if self.databases[usize::from(physical)].slots.get().is_none() {
             return Cursor::START;
         }
-        let (mut visited, most_slots) = (0, count.max(SLOTS_PER_CALL));
+        let (mut met, most_slots) = (0, count.max(SLOTS_PER_CALL));
         for slot in first_slot..SLOTS {
-            if usize::from(slot - first_slot) >= most_slots && visited > 0 || visited >= count {
+            if usize::from(slot - first_slot) >= most_slots && met > 0 || met >= count {
                 return Cursor::new(slot, 0);
             }
             let mut guard = self.lock_slot(caller, physical, slot);
-            guard.expire_due();
-            let next = guard.table().scan(place, count - visited, |entry| {
-                visited += 1;
-                if !has_expired(entry, caller) {
-                    visit(entry);
+            let mut meets_expired = false;
+            let next = guard.table().scan(place, count - met, |entry| {
+                met += 1;
+                match (wanted(entry), has_expired(entry, caller)) {
+                    (true, true) => meets_expired = true,
+                    (true, false) => visit(entry),
+                    (false, _) => {}
                 }
             });
+            if meets_expired {
+                guard.expire_due();
+            }
             place = 0;
             if let Some(next) = next {
                 return Cursor::new(slot, next);
@@ -68,12 +75,13 @@ impl Keyspace {
 
     /// Visits every key of a database, slot by slot.
     pub fn for_each(&self, caller: Caller, database: usize, mut visit: impl FnMut(&Entry)) {
-        let mut cursor = Cursor::START;
-        loop {
-            cursor = self.scan(caller, database, cursor, usize::MAX, &mut visit);
-            if cursor == Cursor::START {
-                return;
-            }
+        let physical = self.physical(database);
+        if self.is_empty(database) || self.databases[usize::from(physical)].slots.get().is_none() {
+            return;
+        }
+        for slot in 0..SLOTS {
+            let guard = self.lock_slot(caller, physical, slot);
+            guard.table().iter().filter(|entry| !has_expired(entry, caller)).for_each(|entry| visit(&entry));
         }
     }
 
@@ -90,18 +98,18 @@ impl Keyspace {
         let database = &self.databases[usize::from(physical)];
         database.slots.get()?;
         for _ in 0..RANDOM_DRAWS {
-            let counts = database.keys.by_group();
+            let counts = database.tally.keys_by_part();
             let total: usize = counts.iter().sum();
             if total == 0 {
                 return None;
             }
             let mut skipped = (random() % total as u64) as usize;
-            let mut group = 0;
-            while skipped >= counts[group] {
-                skipped -= counts[group];
-                group += 1;
+            let mut part = 0;
+            while skipped >= counts[part] {
+                skipped -= counts[part];
+                part += 1;
             }
-            for slot in (group as u16..SLOTS).step_by(counts.len()) {
+            for slot in (part as u16..SLOTS).step_by(counts.len()) {
                 let mut guard = self.lock_slot(caller, physical, slot);
                 let len = guard.table().len();
                 if skipped >= len {

@@ -8,6 +8,7 @@ use super::entry::{Content, Entry, Owned};
 use super::expiry::ExpiryQueue;
 use super::recency::Recency;
 use super::table::{Index, Ref, Table, place};
+use super::tally::Change;
 use super::{Caller, Database, Key, Keyspace, Slots};
 use crate::types::Value;
 
@@ -27,6 +28,11 @@ impl Slot {
 
     pub(super) fn expiring(&self) -> usize {
         self.expiries.live()
+    }
+
+    /// Bytes of the table's cells, and of the deadlines.
+    pub(super) fn overhead_bytes(&self) -> (usize, usize) {
+        (self.table.memory_bytes(), self.expiries.memory_bytes())
     }
 }
 
@@ -147,7 +153,11 @@ impl<'k> SlotGuard<'k> {
             Some(index) => {
                 let old_ms = self.slot.table.get(index).expiry_ms();
                 let new_ms = self.resolve(expiry, Some(old_ms));
-                self.slot.table.get_mut(index).set_inline(bytes, new_ms);
+                let mut entry = self.slot.table.get_mut(index);
+                let old_bytes = entry.data_bytes();
+                entry.set_inline(bytes, new_ms);
+                drop(entry);
+                self.resized(old_bytes, bytes.len());
                 self.touch(index);
                 self.expiry_changed(place(key.hash), old_ms, new_ms);
             }
@@ -172,7 +182,12 @@ impl<'k> SlotGuard<'k> {
     pub fn modify<R>(&mut self, key: &Key, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
         let index = self.find(key)?;
         self.touch(index);
-        let result = change(self.slot.table.get_mut(index).make_boxed());
+        let mut entry = self.slot.table.get_mut(index);
+        let old_bytes = entry.data_bytes();
+        let result = change(entry.make_boxed());
+        let new_bytes = entry.data_bytes();
+        drop(entry);
+        self.resized(old_bytes, new_bytes);
         self.changed();
         Some(result)
     }
@@ -254,17 +269,32 @@ impl<'k> SlotGuard<'k> {
         let is_known = self.keyspace.ghosts.take(key.hash);
         let recency = Recency::fresh(self.caller.now_ms, &self.keyspace.rules(), is_known);
         let entry = Entry::new(key.bytes, content, expiry_ms, recency);
+        self.count(&entry, 1);
         self.slot.table.insert(place(key.hash), entry);
-        self.database.keys.add(self.number, 1);
         self.expiry_changed(place(key.hash), None, expiry_ms);
     }
 
     fn delete(&mut self, index: Index) -> Entry {
         let place = self.slot.table.place_of(index);
         let entry = self.slot.table.remove(index);
-        self.database.keys.add(self.number, -1);
+        self.count(&entry, -1);
         self.expiry_changed(place, entry.expiry_ms(), None);
         entry
+    }
+
+    /// Counts an entry in (1) or out (-1).
+    #[inline]
+    fn count(&self, entry: &Entry, sign: i64) {
+        let (key_bytes, value_bytes) = (entry.key().len() as i64, entry.data_bytes() as i64);
+        let change = Change { keys: sign, key_bytes: sign * key_bytes, value_bytes: sign * value_bytes };
+        self.database.tally.add(self.number, change);
+    }
+
+    /// Counts that a value's data changed its size.
+    #[inline]
+    fn resized(&self, old_bytes: usize, new_bytes: usize) {
+        let value_bytes = new_bytes as i64 - old_bytes as i64;
+        self.database.tally.add(self.number, Change { value_bytes, ..Change::default() });
     }
 
     fn expire(&mut self, index: Index) {
@@ -280,12 +310,12 @@ impl<'k> SlotGuard<'k> {
         match (old_ms, new_ms) {
             (None, Some(new_ms)) => {
                 self.slot.expiries.add(place, new_ms);
-                self.database.expiring.add(self.number, 1);
+                self.database.tally.add_expiring(self.number, 1);
             }
             (Some(_), Some(new_ms)) => self.slot.expiries.change(place, new_ms),
             (Some(_), None) => {
                 self.slot.expiries.forget();
-                self.database.expiring.add(self.number, -1);
+                self.database.tally.add_expiring(self.number, -1);
             }
             (None, None) => {}
         }

@@ -1,8 +1,11 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::types::Value;
 
 fn keyspace() -> Keyspace {
     Keyspace::new(1, Arc::new(Settings::default()), Arc::new(Stats::new(0)))
@@ -32,10 +35,10 @@ fn a_key_ends_at_its_expiry_whoever_notices() {
     assert_eq!((keyspace.len(0), keyspace.expiring(0)), (2000, 2000));
     assert!(exists(&keyspace, 99, "spread0") && !exists(&keyspace, 100, "spread0"));
     let far = Instant::now() + Duration::from_secs(60);
-    assert!(keyspace.expire_due(599, far));
+    assert!(keyspace.expire_due(599, &mut ExpiryCursor::default(), far));
     assert_eq!((keyspace.len(0), keyspace.expiring(0)), (1000, 1000));
     assert!(exists(&keyspace, 599, "spread500") && exists(&keyspace, 599, "{one-slot}999"));
-    assert!(keyspace.expire_due(2000, far));
+    assert!(keyspace.expire_due(2000, &mut ExpiryCursor::default(), far));
     assert_eq!((keyspace.len(0), keyspace.expiring(0)), (0, 0));
     assert_eq!(keyspace.stats.sum(|shard| &shard.expired_keys), 2000);
 }
@@ -52,7 +55,7 @@ fn a_changed_expiry_is_the_one_that_counts() {
     set(&keyspace, 0, "sooner", NewExpiry::At(100));
     set(&keyspace, 0, "kept", NewExpiry::At(100));
     set(&keyspace, 0, "kept", NewExpiry::Keep);
-    assert!(keyspace.expire_due(200, far));
+    assert!(keyspace.expire_due(200, &mut ExpiryCursor::default(), far));
     let left: Vec<&str> =
         ["later", "never", "sooner", "kept"].into_iter().filter(|key| exists(&keyspace, 0, key)).collect();
     assert_eq!(left, ["later", "never"]);
@@ -71,7 +74,7 @@ fn scan_visits_every_key_once_and_ends() {
         let (mut seen, mut cursor) = (Vec::new(), Cursor::START);
         loop {
             let visit = |entry: &entry::Entry| seen.push(String::from_utf8(entry.key().to_vec()).unwrap());
-            cursor = keyspace.scan(at(0), 0, cursor, count, visit);
+            cursor = keyspace.scan(at(0), 0, cursor, count, |_| true, visit);
             if cursor == Cursor::START {
                 break;
             }
@@ -79,7 +82,7 @@ fn scan_visits_every_key_once_and_ends() {
         assert_eq!(seen.len(), names.len());
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), names);
     }
-    assert_eq!(keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, |_| {}), Cursor::START);
+    assert_eq!(keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, |_| true, |_| {}), Cursor::START);
 }
 
 #[test]
@@ -90,6 +93,126 @@ fn swap_and_flush_act_on_whole_databases() {
     assert_eq!((keyspace.len(0), keyspace.len(3)), (0, 1));
     drop(keyspace.flush(3));
     assert_eq!((keyspace.len(3), keyspace.expiring(3)), (0, 0));
+}
+
+#[test]
+fn an_expiry_cycle_without_time_goes_on_where_it_stopped() {
+    let keyspace = keyspace();
+    for number in 0..5000 {
+        set(&keyspace, 0, &number.to_string(), NewExpiry::At(100));
+    }
+    keyspace.swap(0, 15);
+    set(&keyspace, 0, "in another database", NewExpiry::At(100));
+    let (mut cursor, mut rounds, past) = (ExpiryCursor::default(), 0, Instant::now());
+    while !keyspace.expire_due(100, &mut cursor, past) {
+        rounds += 1;
+        assert!(rounds <= 5001, "a round makes progress");
+    }
+    assert_eq!((keyspace.len(0), keyspace.len(15)), (0, 0));
+    assert!(rounds > 1000, "each visit of a slot ends the round: {rounds}");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set { key: u8, value: Vec<u8>, expiry: NewExpiry },
+    Put { key: u8, value: Vec<u8> },
+    Append { key: u8, value: Vec<u8> },
+    Expiry { key: u8, expiry_ms: Option<u64> },
+    Remove { key: u8 },
+    Cycle,
+    Flush,
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
+    let key = 0..12u8;
+    let value = || prop::collection::vec(any::<u8>(), 0..50);
+    let expiry = prop_oneof![Just(NewExpiry::Clear), Just(NewExpiry::Keep), (0..400u64).prop_map(NewExpiry::At)];
+    let step = prop_oneof![
+        8 => (key.clone(), value(), expiry).prop_map(|(key, value, expiry)| Step::Set { key, value, expiry }),
+        4 => (key.clone(), value()).prop_map(|(key, value)| Step::Put { key, value }),
+        4 => (key.clone(), value()).prop_map(|(key, value)| Step::Append { key, value }),
+        3 => (key.clone(), prop::option::of(0..400u64)).prop_map(|(key, expiry_ms)| Step::Expiry { key, expiry_ms }),
+        3 => key.prop_map(|key| Step::Remove { key }),
+        2 => Just(Step::Cycle),
+        1 => Just(Step::Flush),
+    ];
+    prop::collection::vec((0..20u64, step), 0..80)
+}
+
+proptest! {
+    /// The counts against a plain map.
+    #[test]
+    fn the_size_is_that_of_what_is_there(steps in steps()) {
+        let keyspace = keyspace();
+        let mut model: BTreeMap<Vec<u8>, (Vec<u8>, Option<u64>)> = BTreeMap::new();
+        let mut now_ms = 0;
+        for (pause_ms, step) in steps {
+            now_ms += pause_ms;
+            let name = |key: u8| vec![key; usize::from(key)];
+            let alive = |entry: &(Vec<u8>, Option<u64>)| entry.1.is_none_or(|expiry_ms| expiry_ms > now_ms);
+            if let Step::Set { key, .. } | Step::Put { key, .. } | Step::Append { key, .. }
+                | Step::Expiry { key, .. } | Step::Remove { key } = &step
+                && model.get(&name(*key)).is_some_and(|entry| !alive(entry))
+            {
+                model.remove(&name(*key));
+            }
+            match step {
+                Step::Set { key, value, expiry } => {
+                    let name = name(key);
+                    let key = keyspace.key(&name);
+                    keyspace.lock(at(now_ms), 0, &key).set_string(&key, &value, expiry);
+                    let old_ms = model.get(&name).and_then(|entry| entry.1);
+                    let new_ms = match expiry {
+                        NewExpiry::Clear => None,
+                        NewExpiry::Keep => old_ms,
+                        NewExpiry::At(expiry_ms) => Some(expiry_ms),
+                    };
+                    model.insert(name, (value, new_ms));
+                }
+                Step::Put { key, value } => {
+                    let name = name(key);
+                    let key = keyspace.key(&name);
+                    let boxed = Owned::Boxed(Box::new(Value::String(value.clone())));
+                    keyspace.lock(at(now_ms), 0, &key).put(&key, boxed, NewExpiry::Clear);
+                    model.insert(name, (value, None));
+                }
+                Step::Append { key, value } => {
+                    let name = name(key);
+                    let key = keyspace.key(&name);
+                    keyspace.lock(at(now_ms), 0, &key).modify(&key, |Value::String(string)| string.extend(&value));
+                    model.entry(name).and_modify(|entry| entry.0.extend(value));
+                }
+                Step::Expiry { key, expiry_ms } => {
+                    let name = name(key);
+                    let key = keyspace.key(&name);
+                    keyspace.lock(at(now_ms), 0, &key).set_expiry(&key, expiry_ms);
+                    model.entry(name).and_modify(|entry| entry.1 = expiry_ms);
+                }
+                Step::Remove { key } => {
+                    let name = name(key);
+                    let key = keyspace.key(&name);
+                    keyspace.lock(at(now_ms), 0, &key).remove(&key);
+                    model.remove(&name);
+                }
+                Step::Cycle => {
+                    let far = Instant::now() + Duration::from_secs(60);
+                    prop_assert!(keyspace.expire_due(now_ms, &mut ExpiryCursor::default(), far));
+                    model.retain(|_, entry| alive(entry));
+                }
+                Step::Flush => {
+                    drop(keyspace.flush(0));
+                    model.clear();
+                }
+            }
+            let expected = Size {
+                keys: model.len() as u64,
+                expiring: model.values().filter(|entry| entry.1.is_some()).count() as u64,
+                key_bytes: model.keys().map(|key| key.len() as u64).sum(),
+                value_bytes: model.values().map(|entry| entry.0.len() as u64).sum(),
+            };
+            prop_assert_eq!(keyspace.size(0), expected);
+        }
+    }
 }
 
 #[test]

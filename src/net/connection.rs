@@ -19,7 +19,8 @@ use crate::command::clients::Client;
 use crate::command::dispatch::Flow;
 use crate::command::session::Session;
 use crate::command::state::State;
-use crate::reply::Error;
+use crate::protocol::{book, resp};
+use crate::reply::{Error, Sink};
 
 /// Read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
@@ -79,7 +80,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Err(error) = poll_fn(|context| self.poll(context)).await {
             tracing::debug!(%error, client = id, "connection broke");
         }
-        self.state.clients.disconnect(id);
     }
 
     /// Goes as far as it can without waiting. Ready: the connection is over.
@@ -265,6 +265,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+/// However the connection ends, a panic included, its client is gone.
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.state.clients.disconnect(self.session.client.id);
+    }
+}
+
 /// Has the kernel probe an idle peer, as Redis does: first after `keepalive_s`, then each third of it, three times.
 pub fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> {
     let interval = Duration::from_secs((keepalive_s / 3).max(1));
@@ -274,8 +281,10 @@ pub fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<
 
 /// Tells a client why it may not come in, as far as its socket takes it at once.
 pub fn refuse(mut stream: std::net::TcpStream, kind: Kind, error: &Error) -> io::Result<()> {
-    let line = match kind {
-        Kind::Resp => [b"-", error.line(), b"\r\n"].concat(),
-    };
-    io::Write::write_all(&mut stream, &line)
+    let mut bytes = Vec::new();
+    match kind {
+        Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
+        Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
+    }
+    io::Write::write_all(&mut stream, &bytes)
 }

@@ -4,7 +4,7 @@ use super::listener::Kind;
 use crate::command::dispatch::{Flow, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
-use crate::protocol::resp::{Limits, ReplyWriter, RequestParser};
+use crate::protocol::{Args, book, resp};
 use crate::reply::{Error, Sink};
 
 /// Commands executed at one time and under one passing of the gate; more that were read follow at once.
@@ -30,13 +30,15 @@ pub enum Next {
 }
 
 pub enum Conversation {
-    Resp(RequestParser),
+    Resp(resp::RequestParser),
+    Book(book::RequestParser),
 }
 
 impl Conversation {
     pub fn new(kind: Kind) -> Conversation {
         match kind {
-            Kind::Resp => Conversation::Resp(RequestParser::default()),
+            Kind::Resp => Conversation::Resp(resp::RequestParser::default()),
+            Kind::Book => Conversation::Book(book::RequestParser::default()),
         }
     }
 
@@ -51,7 +53,8 @@ impl Conversation {
         output_max_bytes: usize,
     ) -> Progress {
         match self {
-            Conversation::Resp(parser) => resp_turn(parser, state, session, input, output, output_max_bytes),
+            Conversation::Resp(parser) => take_turn(parser, state, session, input, output, output_max_bytes),
+            Conversation::Book(parser) => take_turn(parser, state, session, input, output, output_max_bytes),
         }
     }
 
@@ -59,36 +62,117 @@ impl Conversation {
     pub fn wanted_bytes(&self) -> usize {
         match self {
             Conversation::Resp(parser) => parser.wanted_bytes(),
+            Conversation::Book(parser) => parser.wanted_bytes(),
         }
     }
 
     pub fn memory_bytes(&self) -> usize {
         match self {
             Conversation::Resp(parser) => parser.memory_bytes(),
+            Conversation::Book(parser) => parser.memory_bytes(),
         }
     }
 }
 
-fn resp_turn(
-    parser: &mut RequestParser,
+/// What a turn needs of a protocol.
+trait Protocol {
+    /// Reads up to `max_commands` complete commands. Those before an error stay readable.
+    fn advance(&mut self, input: &mut [u8], state: &State, session: &Session, max_commands: usize)
+    -> Result<(), Error>;
+    /// How many complete commands were read.
+    fn commands(&self) -> usize;
+    /// Gives the arguments of a complete command to `run`.
+    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow;
+    /// Where a reply is described to.
+    fn sink<'o>(output: &'o mut Vec<u8>, session: &Session) -> impl Sink + 'o;
+    /// Forgets executed commands, and tells how many bytes of the input they were.
+    fn consume(&mut self, executed: usize) -> usize;
+}
+
+impl Protocol for resp::RequestParser {
+    fn advance(
+        &mut self,
+        input: &mut [u8],
+        state: &State,
+        session: &Session,
+        max_commands: usize,
+    ) -> Result<(), Error> {
+        let bulk_bytes = state.settings.proto_max_bulk_len.get();
+        let limits = resp::Limits { bulk_bytes, authenticated: session.client.is_authenticated() };
+        self.advance(input, &limits, max_commands).map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
+    }
+
+    #[inline]
+    fn commands(&self) -> usize {
+        self.commands()
+    }
+
+    #[inline]
+    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow {
+        run(self.command(input, index))
+    }
+
+    #[inline]
+    fn sink<'o>(output: &'o mut Vec<u8>, session: &Session) -> impl Sink + 'o {
+        resp::ReplyWriter::new(output, session.client.version())
+    }
+
+    fn consume(&mut self, executed: usize) -> usize {
+        self.consume(executed)
+    }
+}
+
+impl Protocol for book::RequestParser {
+    fn advance(&mut self, input: &mut [u8], state: &State, _: &Session, max_commands: usize) -> Result<(), Error> {
+        self.advance(input, state.settings.proto_max_bulk_len.get(), max_commands)
+            .map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
+    }
+
+    #[inline]
+    fn commands(&self) -> usize {
+        self.commands()
+    }
+
+    #[inline]
+    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow {
+        match self.command(input, index) {
+            Some((book::Operation::Set, key, value)) => run(Args::from_slices(&[b"SET", key, value])),
+            Some((book::Operation::Get, key, _)) => run(Args::from_slices(&[b"GET", key])),
+            Some((book::Operation::Delete, key, _)) => run(Args::from_slices(&[b"DEL", key])),
+            None => Flow::Continue,
+        }
+    }
+
+    #[inline]
+    fn sink<'o>(output: &'o mut Vec<u8>, _: &Session) -> impl Sink + 'o {
+        book::ReplyWriter::new(output)
+    }
+
+    fn consume(&mut self, executed: usize) -> usize {
+        self.consume(executed)
+    }
+}
+
+fn take_turn<P: Protocol>(
+    protocol: &mut P,
     state: &State,
     session: &mut Session,
     input: &mut [u8],
     output: &mut Vec<u8>,
     output_max_bytes: usize,
 ) -> Progress {
-    let authenticated = session.client.is_authenticated();
-    let limits = Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
-    let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
-    let error = parser.advance(input, &limits, max_commands).err();
+    let max_commands = if session.client.is_authenticated() { TURN_COMMANDS } else { 1 };
+    let error = protocol.advance(input, state, session, max_commands).err();
 
     let mut turn = Turn::new(state);
     let mut executed = 0;
-    let mut next = if parser.commands() >= max_commands { Next::Again } else { Next::Read };
-    while executed < parser.commands() {
-        let args = parser.command(input, executed);
-        let flow = turn.execute(session, args, &mut ReplyWriter::new(output, session.client.version()));
+    let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
+    while executed < protocol.commands() {
+        let flow = protocol.with_command(input, executed, |args| {
+            let mut sink = P::sink(output, session);
+            turn.execute(session, args, &mut sink)
+        });
         if flow != Flow::Paused {
             executed += 1;
         }
@@ -100,9 +184,8 @@ fn resp_turn(
         break;
     }
     if let (Next::Read | Next::Again, Some(error)) = (&next, error) {
-        let line = format!("ERR Protocol error: {error}");
-        ReplyWriter::new(output, session.client.version()).error(&Error::owned(line));
+        P::sink(output, session).error(&error);
         next = Next::Close;
     }
-    Progress { consumed: parser.consume(executed), next }
+    Progress { consumed: protocol.consume(executed), next }
 }

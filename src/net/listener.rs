@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
@@ -13,6 +14,8 @@ use tokio::net::{TcpListener, UnixListener};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Resp,
+    /// The plain TCP cache protocol, see [`crate::protocol::book`].
+    Book,
 }
 
 /// A bound socket. A Unix socket's file goes when this is dropped.
@@ -25,28 +28,8 @@ impl BoundListener {
     /// Binds every address of `hosts`. As in Redis, a host with a leading `-` may be unavailable, and `*` and `::*` mean
     /// all addresses of IPv4 and IPv6. Port 0 lets the system choose, once for all hosts.
     pub fn bind_tcp(hosts: &[String], port: u16, backlog: i32, kind: Kind) -> io::Result<Vec<BoundListener>> {
-        let mut listeners = Vec::new();
-        let mut port = port;
-        for host in hosts {
-            let (host, optional) = host.strip_prefix('-').map_or((host.as_str(), false), |host| (host, true));
-            let host = match host {
-                "*" => "0.0.0.0",
-                "::*" => "::",
-                host => host,
-            };
-            match bind_host(host, port, backlog) {
-                Ok(listener) => {
-                    port = listener.local_addr()?.port();
-                    listeners.push(BoundListener::Tcp(listener, kind));
-                }
-                Err(error) if optional => tracing::debug!(%error, host, "optional address left out"),
-                Err(error) => {
-                    let text = format!("cannot listen on {host}:{port}: {error}");
-                    return Err(io::Error::new(error.kind(), text));
-                }
-            }
-        }
-        Ok(listeners)
+        let listeners = bind_hosts(hosts, port, backlog)?;
+        Ok(listeners.into_iter().map(|listener| BoundListener::Tcp(listener, kind)).collect())
     }
 
     /// Binds a Unix socket. A socket file that nobody serves any more is replaced.
@@ -74,7 +57,7 @@ impl BoundListener {
         }
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
             BoundListener::Tcp(_, kind) => *kind,
             BoundListener::Unix(..) => Kind::Resp,
@@ -124,6 +107,45 @@ impl Drop for SocketFile {
             tracing::debug!(%error, path = %self.0.display(), "socket file not removed");
         }
     }
+}
+
+/// Binds every address of `hosts` as [`BoundListener::bind_tcp`] does, for whoever accepts by itself.
+pub fn bind_hosts(hosts: &[String], port: u16, backlog: i32) -> io::Result<Vec<StdTcpListener>> {
+    let mut listeners: Vec<StdTcpListener> = Vec::new();
+    let mut chosen_port = port;
+    for host in hosts {
+        let (host, optional) = host.strip_prefix('-').map_or((host.as_str(), false), |host| (host, true));
+        let host = match host {
+            "*" => "0.0.0.0",
+            "::*" => "::",
+            host => host,
+        };
+        match bind_host(host, chosen_port, backlog) {
+            Ok(listener) => {
+                chosen_port = listener.local_addr()?.port();
+                listeners.push(listener);
+            }
+            // A port of the system's choice on one address may be taken on another: of those, the optional are left out.
+            Err(error) if optional && (port == 0 || is_unavailable(&error)) => {
+                tracing::debug!(%error, host, "optional address left out");
+            }
+            Err(error) => {
+                let text = format!("cannot listen on {host}:{chosen_port}: {error}");
+                return Err(io::Error::new(error.kind(), text));
+            }
+        }
+    }
+    if listeners.is_empty() && !hosts.is_empty() {
+        let text = format!("cannot listen on port {port}: none of the addresses exists here");
+        return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, text));
+    }
+    Ok(listeners)
+}
+
+/// Whether the machine lacks the address or its family.
+fn is_unavailable(error: &io::Error) -> bool {
+    let missing = [Errno::ADDRNOTAVAIL, Errno::AFNOSUPPORT, Errno::PROTONOSUPPORT];
+    Errno::from_io_error(error).is_some_and(|code| missing.contains(&code))
 }
 
 fn bind_host(host: &str, port: u16, backlog: i32) -> io::Result<StdTcpListener> {

@@ -5,5 +5,5 @@ mod conversation;
 mod listener;
 mod workers;
 
-pub use listener::{BoundListener, Kind};
+pub use listener::{BoundListener, Kind, bind_hosts};
 pub use workers::Workers;

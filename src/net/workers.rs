@@ -14,6 +14,7 @@ use tokio::task::LocalSet;
 use super::connection::{self, Connection};
 use super::listener::{AsyncListener, BoundListener, Kind};
 use crate::base::clock;
+use crate::command::alarm::Alarm;
 use crate::command::clients::Client;
 use crate::command::state::State;
 use crate::reply::Error;
@@ -25,6 +26,9 @@ const PROTECTED: Error = Error::new(
      from external computers, either set a password with 'requirepass', or turn protected mode off with \
      'protected-mode no' where only trusted clients can reach the server.",
 );
+/// The plain TCP protocol has no way to say a password.
+const NO_PASSWORD: Error =
+    Error::new("NOAUTH Authentication required: this protocol has none, use RESP or HTTP where 'requirepass' is set.");
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open connections may take to send what they have when the server ends.
@@ -51,7 +55,10 @@ impl Workers {
             let (queue, accepted) = mpsc::unbounded_channel();
             let (state, stopped) = (state.clone(), stopped.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let run = move || LocalSet::new().block_on(&runtime, work(state, accepted, stopped));
+            let run = move || {
+                let _alarm = Alarm::new(&state, "worker");
+                LocalSet::new().block_on(&runtime, work(state, accepted, stopped));
+            };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
             queues.push(queue);
         }
@@ -80,6 +87,7 @@ async fn accept(
     queues: Vec<mpsc::UnboundedSender<Accepted>>,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let _alarm = Alarm::new(&state, "accept");
     let mut turn = 0;
     loop {
         let accepted = tokio::select! {
@@ -129,7 +137,7 @@ async fn work(state: Arc<State>, mut accepted: mpsc::UnboundedReceiver<Accepted>
             Some(Accepted::Unix(stream, path)) => match UnixStream::from_std(stream) {
                 Ok(stream) => {
                     let (address, local) = (format!("{path}:0"), format!("{path}:0"));
-                    if let Ok(client) = admit(&state, address, local, true) {
+                    if let Ok(client) = admit(&state, address, local, true, Kind::Resp) {
                         tokio::task::spawn_local(Connection::new(stream, state.clone(), client, Kind::Resp).serve());
                     }
                 }
@@ -158,7 +166,8 @@ fn welcome_tcp(state: &Arc<State>, stream: std::net::TcpStream, address: SocketA
         connection::keep_alive(&stream, keepalive_s as u64)?;
     }
     let local = stream.local_addr()?;
-    match admit(state, address.to_string(), local.to_string(), address.ip().to_canonical().is_loopback()) {
+    let is_local = address.ip().to_canonical().is_loopback();
+    match admit(state, address.to_string(), local.to_string(), is_local, kind) {
         Ok(client) => {
             let stream = TcpStream::from_std(stream)?;
             tokio::task::spawn_local(Connection::new(stream, state.clone(), client, kind).serve());
@@ -169,10 +178,12 @@ fn welcome_tcp(state: &Arc<State>, stream: std::net::TcpStream, address: SocketA
 }
 
 /// Registers a client, or says why it may not come in.
-fn admit(state: &State, address: String, local: String, is_local: bool) -> Result<Arc<Client>, Error> {
+fn admit(state: &State, address: String, local: String, is_local: bool, kind: Kind) -> Result<Arc<Client>, Error> {
     let has_password = !state.settings.requirepass.get().is_empty();
     let refused = if state.settings.protected_mode.get() && !has_password && !is_local {
         PROTECTED
+    } else if has_password && kind == Kind::Book {
+        NO_PASSWORD
     } else {
         let max = state.settings.maxclients.get().max(0) as usize;
         let create = |id| Client::new(id, address, local, clock::now_ms(), !has_password);

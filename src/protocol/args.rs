@@ -70,3 +70,9 @@ impl<'a> Args<'a> {
         self.iter().map(<[u8]>::len).sum()
     }
 }
+
+/// An argument as Redis takes it where it works on C strings (some options and names, quotes in messages): up to its
+/// first NUL.
+pub fn until_nul(argument: &[u8]) -> &[u8] {
+    memchr::memchr(0, argument).map_or(argument, |end| &argument[..end])
+}

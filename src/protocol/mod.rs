@@ -1,6 +1,7 @@
 //! Bytes to arguments and replies to bytes. Nothing here knows a command.
 
+pub mod book;
 pub mod resp;
 
 mod args;
-pub use args::{Args, Range};
+pub use args::{Args, Range, until_nul};

@@ -1,13 +1,31 @@
 //! Counters. INFO, `/status` and `/metrics` only render them.
 //!
-//! Each thread writes its own shard, so that counting costs no shared cache line; readers sum the shards.
+//! Each thread writes its own shard, so that counting costs no shared cache line; readers sum the shards. Nothing
+//! ever sets a shard back, because its thread may be about to write it: what CONFIG RESETSTAT forgets is remembered
+//! as a baseline, and readers subtract it.
 
+mod errors;
+mod histogram;
+mod latency;
+mod sampler;
+mod slow_log;
+
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
+use parking_lot::RwLock;
 
 use crate::base::thread;
+use crate::base::ticks::Ticker;
 
+pub use errors::ErrorCounts;
+pub use histogram::{Distribution, Histogram};
+pub use latency::{LatencyEvents, Series, Spike, Summary};
+pub use sampler::{Readings, Sampler};
+pub use slow_log::{SlowCommand, SlowLog, shortened};
+
+/// Threads have a shard each; only the last shard is shared, by all threads for which there is none.
 const SHARDS: usize = 64;
 
 #[derive(Default)]
@@ -22,9 +40,16 @@ impl Counter {
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
+}
 
-    fn reset(&self) {
-        self.0.store(0, Ordering::Relaxed);
+/// Adds to a counter. One that no other thread writes is spared the locked instruction, which costs as much as all
+/// else that is recorded of a command but its time.
+#[inline]
+fn add(counter: &AtomicU64, amount: u64, alone: bool) {
+    if alone {
+        counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    } else {
+        counter.fetch_add(amount, Ordering::Relaxed);
     }
 }
 
@@ -38,10 +63,11 @@ macro_rules! shard {
         }
 
         impl Shard {
-            fn reset(&self) {
-                $(self.$name.reset();)*
-                for command in &self.commands {
-                    command.reset();
+            /// Adds all that `other` has counted.
+            fn merge(&self, other: &Shard) {
+                $(self.$name.add(other.$name.get());)*
+                for (own, others) in self.commands.iter().zip(&other.commands) {
+                    own.merge(others);
                 }
             }
         }
@@ -63,12 +89,14 @@ shard! {
     expired_keys,
     /// Active expiry cycles that ran out of their time budget.
     expire_cycles_capped,
+    /// Microseconds spent in active expiry cycles.
+    expire_cycles_us,
     evicted_keys,
     /// Microseconds with memory over `maxmemory`.
     eviction_exceeded_us,
     clients_cut_for_output,
     clients_cut_for_input,
-    /// Changes to keys.
+    /// Changes to keys, since the start: CONFIG RESETSTAT leaves them.
     changes,
 }
 
@@ -76,45 +104,80 @@ shard! {
 #[derive(Default)]
 pub struct CommandCounters {
     pub calls: Counter,
-    pub duration_us: Counter,
+    pub duration_ns: Counter,
     /// Refused before execution.
     pub rejected: Counter,
     /// Answered with an error by the command itself.
     pub failed: Counter,
+    latencies: OnceLock<Box<Histogram>>,
 }
 
 impl CommandCounters {
-    fn reset(&self) {
-        self.calls.reset();
-        self.duration_us.reset();
-        self.rejected.reset();
-        self.failed.reset();
+    fn latencies(&self) -> &Histogram {
+        self.latencies.get_or_init(Box::default)
+    }
+
+    fn merge(&self, other: &CommandCounters) {
+        self.calls.add(other.calls.get());
+        self.duration_ns.add(other.duration_ns.get());
+        self.rejected.add(other.rejected.get());
+        self.failed.add(other.failed.get());
+        if let Some(latencies) = other.latencies.get() {
+            self.latencies().merge(latencies);
+        }
     }
 }
 
 pub struct Stats {
-    shards: Box<[CachePadded<Shard>]>,
+    shards: Box<[OnceLock<Box<CachePadded<Shard>>>]>,
+    commands: usize,
+    /// What was counted before the last CONFIG RESETSTAT.
+    baseline: RwLock<Box<Shard>>,
+    pub errors: ErrorCounts,
+    pub slow_log: SlowLog,
+    pub latency_events: LatencyEvents,
+    pub sampler: Sampler,
+    /// Times commands.
+    pub ticker: Ticker,
 }
 
 impl Stats {
     /// `commands`: how many entries the command table has.
     pub fn new(commands: usize) -> Stats {
-        let shard = || {
-            let commands = std::iter::repeat_with(CommandCounters::default).take(commands).collect();
-            CachePadded::new(Shard { commands, ..Shard::default() })
-        };
-        Stats { shards: std::iter::repeat_with(shard).take(SHARDS).collect() }
+        Stats {
+            shards: std::iter::repeat_with(OnceLock::new).take(SHARDS).collect(),
+            commands,
+            baseline: RwLock::new(Box::new(new_shard(commands))),
+            errors: ErrorCounts::default(),
+            slow_log: SlowLog::default(),
+            latency_events: LatencyEvents::default(),
+            sampler: Sampler::default(),
+            ticker: Ticker::calibrate(),
+        }
     }
 
     /// This thread's shard.
     #[inline]
     pub fn shard(&self) -> &Shard {
-        &self.shards[thread::index() % SHARDS]
+        self.own_shard().0
+    }
+
+    /// This thread's shard, and whether no other thread has the same.
+    #[inline]
+    fn own_shard(&self) -> (&Shard, bool) {
+        let index = thread::index();
+        let shard = self.shards[index.min(SHARDS - 1)].get_or_init(|| Box::new(new_shard(self.commands).into()));
+        (shard, index < SHARDS - 1)
+    }
+
+    fn all_shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().filter_map(OnceLock::get).map(|shard| &***shard)
     }
 
     /// The counter of all threads together, for example `stats.sum(|shard| &shard.keyspace_hits)`.
     pub fn sum(&self, counter: impl Fn(&Shard) -> &Counter) -> u64 {
-        self.shards.iter().map(|shard| counter(shard).get()).sum()
+        let forgotten = counter(&self.baseline.read()).get();
+        self.all_shards().map(|shard| counter(shard).get()).sum::<u64>().saturating_sub(forgotten)
     }
 
     /// This thread's counters of the command with that index in the table.
@@ -125,15 +188,74 @@ impl Stats {
 
     /// A command's counter of all threads together.
     pub fn sum_command(&self, index: usize, counter: impl Fn(&CommandCounters) -> &Counter) -> u64 {
-        self.shards.iter().filter_map(|shard| shard.commands.get(index)).map(|command| counter(command).get()).sum()
+        let of = |shard: &Shard| shard.commands.get(index).map_or(0, |command| counter(command).get());
+        let forgotten = of(&self.baseline.read());
+        self.all_shards().map(of).sum::<u64>().saturating_sub(forgotten)
     }
 
-    /// CONFIG RESETSTAT.
-    pub fn reset(&self) {
-        for shard in &self.shards {
-            shard.reset();
+    /// How long a command's calls took; `None` if there were none while latencies were tracked.
+    pub fn latencies(&self, index: usize) -> Option<Distribution> {
+        let baseline = self.baseline.read();
+        let mut distribution: Option<Distribution> = None;
+        for histogram in self.all_shards().filter_map(|shard| shard.commands.get(index)?.latencies.get()) {
+            distribution.get_or_insert_default().add(histogram);
+        }
+        let mut distribution = distribution?;
+        if let Some(forgotten) = baseline.commands.get(index).and_then(|command| command.latencies.get()) {
+            distribution.subtract(forgotten);
+        }
+        (distribution.total() > 0).then_some(distribution)
+    }
+
+    /// Counts a command that has run.
+    #[inline]
+    pub fn record(&self, index: usize, duration_ns: u64, failed: bool, tracks_latency: bool) {
+        let (shard, alone) = self.own_shard();
+        add(&shard.commands_processed.0, 1, alone);
+        let Some(command) = shard.commands.get(index) else { return };
+        add(&command.calls.0, 1, alone);
+        add(&command.duration_ns.0, duration_ns, alone);
+        if failed {
+            command.failed.add(1);
+        }
+        if tracks_latency {
+            add(command.latencies().counter(duration_ns), 1, alone);
         }
     }
+
+    /// Counts an error reply by its code word.
+    pub fn record_error(&self, code: &[u8]) {
+        self.shard().error_replies.add(1);
+        self.errors.add(code);
+    }
+
+    /// Takes a sample of the rates if one is due; to be called at least every 100 ms.
+    pub fn sample(&self, now: std::time::Instant) {
+        self.sampler.sample(now, || Readings {
+            commands: self.sum(|shard| &shard.commands_processed),
+            input_bytes: self.sum(|shard| &shard.network_input_bytes),
+            output_bytes: self.sum(|shard| &shard.network_output_bytes),
+        });
+    }
+
+    /// CONFIG RESETSTAT: forgets all counts. The slow log and the latency events have commands of their own for that.
+    pub fn reset(&self) {
+        let mut baseline = self.baseline.write();
+        let mut present = new_shard(self.commands);
+        for shard in self.all_shards() {
+            present.merge(shard);
+        }
+        present.changes = Counter::default();
+        **baseline = present;
+        drop(baseline);
+        self.errors.reset();
+        self.sampler.reset();
+    }
+}
+
+fn new_shard(commands: usize) -> Shard {
+    let commands = std::iter::repeat_with(CommandCounters::default).take(commands).collect();
+    Shard { commands, ..Shard::default() }
 }
 
 #[cfg(test)]
@@ -154,6 +276,16 @@ mod tests {
         assert_eq!(stats.sum(|shard| &shard.keyspace_hits), 6);
         assert_eq!(stats.sum_command(1, |command| &command.calls), 3);
         assert!(stats.command(2).is_none());
+        stats.record(1, 5_000, true, true);
+        assert_eq!(stats.latencies(1).unwrap().total(), 1);
+        stats.shard().changes.add(1);
+        stats.reset();
+        assert!(stats.latencies(1).is_none());
+        assert_eq!(stats.sum(|shard| &shard.changes), 1);
+        stats.record(1, 7_000, false, true);
+        let command = |counter: fn(&CommandCounters) -> &Counter| stats.sum_command(1, counter);
+        assert_eq!((command(|c| &c.calls), command(|c| &c.failed), command(|c| &c.duration_ns)), (1, 0, 7_000));
+        assert_eq!(stats.latencies(1).unwrap().cumulative_us(), [(8, 1)]);
         stats.reset();
         assert_eq!(stats.sum(|shard| &shard.keyspace_hits) + stats.sum_command(1, |command| &command.calls), 0);
     }

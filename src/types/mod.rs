@@ -31,6 +31,13 @@ impl Value {
         }
     }
 
+    /// Bytes of data held; known without a walk, since it is asked for before and after every change.
+    pub fn data_bytes(&self) -> usize {
+        match self {
+            Value::String(bytes) => bytes.len(),
+        }
+    }
+
     /// Bytes allocated, the value itself included.
     pub fn memory_bytes(&self) -> usize {
         size_of::<Value>()

@@ -1,9 +1,9 @@
 //! EXPIRE and its like, TTL and its like, PERSIST.
 
-use super::until_nul;
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::expire_time::Notation;
+use crate::protocol::until_nul;
 use crate::reply::Error;
 
 /// NX, XX, GT, LT of EXPIRE and its like.

@@ -198,8 +198,3 @@ const fn on_two_keys(name: &'static str, arity: i32, handler: Handler, flags: Fl
 const fn on_all_keys(name: &'static str, handler: Handler, flags: Flags, key_use: KeyUse) -> Spec {
     Spec::new(name, -2, handler).flags(flags).keys(1, -1, 1, key_use).categories(KEYSPACE)
 }
-
-/// An option or name as Redis compares it: as a C string, which ends at its first NUL.
-fn until_nul(argument: &[u8]) -> &[u8] {
-    memchr::memchr(0, argument).map_or(argument, |end| &argument[..end])
-}

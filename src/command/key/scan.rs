@@ -1,9 +1,10 @@
 //! KEYS, SCAN, RANDOMKEY, DBSIZE.
 
-use super::until_nul;
 use crate::base::{glob, number, thread};
 use crate::command::context::Context;
 use crate::keyspace::Cursor;
+use crate::keyspace::entry::Entry;
+use crate::protocol::until_nul;
 use crate::reply::{Error, Sink};
 
 const DEFAULT_COUNT: usize = 10;
@@ -73,12 +74,13 @@ pub fn scan(context: &mut Context<'_>) -> Result<(), Error> {
         index += 2;
     }
     let mut names = Names::default();
-    let next = context.keyspace().scan(context.caller(), context.database(), cursor, count, |entry| {
-        let has_type = type_name.is_none_or(|name| name.eq_ignore_ascii_case(entry.type_name().as_bytes()));
-        if has_type && pattern.matches(entry.key()) {
-            names.add(entry.key());
-        }
-    });
+    let wanted = |entry: &Entry| {
+        let has_type = type_name.is_none_or(|name: &[u8]| name.eq_ignore_ascii_case(entry.type_name().as_bytes()));
+        has_type && pattern.matches(entry.key())
+    };
+    let keyspace = context.keyspace();
+    let next =
+        keyspace.scan(context.caller(), context.database(), cursor, count, wanted, |entry| names.add(entry.key()));
     context.reply.array(2);
     context.reply.bulk(next.0.to_string().as_bytes());
     names.reply(context.reply);

@@ -1,10 +1,9 @@
 //! CONFIG (<https://redis.io/docs/latest/commands/config/>).
 
 use super::{ADMIN, CONSTANT, help_of, reply_lines};
-use crate::base::log;
 use crate::command::context::Context;
 use crate::command::spec::Spec;
-use crate::config::{Caller, NotApplied, Settings};
+use crate::config::{Caller, NotApplied};
 use crate::reply::Error;
 
 const HELP: &[&str] = &[
@@ -81,7 +80,7 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
     let changed = settings
-        .set_with(&pairs, caller, |changed| apply(settings, changed))
+        .set_with(&pairs, caller, apply)
         .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
     if !changed.is_empty() {
         tracing::info!(parameters = changed.join(" "), client = context.session.client.id, "settings changed");
@@ -92,18 +91,15 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// Puts new values to use where nobody reads them anyway whenever they matter. `requirepass` and `maxclients`, like
 /// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once.
-fn apply(settings: &Settings, changed: &[&'static str]) -> Result<(), NotApplied> {
+fn apply(changed: &[&'static str]) -> Result<(), NotApplied> {
     if let Some(name) = changed.iter().find(|name| ["port", "bind"].contains(name)) {
         return Err(NotApplied { name, reason: "it takes effect at the next start: set it there".to_owned() });
-    }
-    if changed.contains(&"loglevel") {
-        log::set_level(settings.loglevel.get().filter());
     }
     Ok(())
 }
 
 fn reset_statistics(context: &mut Context<'_>) -> Result<(), Error> {
-    context.state.stats.reset();
+    context.state.reset_statistics();
     context.reply.ok();
     Ok(())
 }

@@ -1,0 +1,91 @@
+//! Who may come in.
+
+use std::sync::Arc;
+
+use axum::extract::{Extension, Request, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::failure::Failure;
+use super::routes::HEALTH;
+use crate::command::clients::Client;
+use crate::command::state::State;
+
+const PROTECTED: &str = "DENIED protected mode is on and no password is set: only the loopback interface is served; \
+                         set 'requirepass', or 'protected-mode no' where only trusted clients can reach the server";
+
+/// The other end of a connection.
+#[derive(Clone)]
+pub struct Peer {
+    pub client: Arc<Client>,
+    pub is_local: bool,
+}
+
+/// Lets a request pass, or answers it.
+pub async fn admit(
+    Shared(state): Shared<Arc<State>>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let password = state.settings.requirepass.get();
+    if password.is_empty() {
+        if state.settings.protected_mode.get() && !peer.is_local {
+            return Failure::new(StatusCode::FORBIDDEN, PROTECTED).into_response();
+        }
+    } else if request.uri().path() != HEALTH && !knows(request.headers(), password.as_bytes()) {
+        let failure = Failure::new(StatusCode::UNAUTHORIZED, "NOAUTH Authentication required.");
+        return ([(header::WWW_AUTHENTICATE, "Basic realm=\"rockpool\"")], failure).into_response();
+    }
+    next.run(request).await
+}
+
+/// Whether the request brings the password.
+fn knows(headers: &HeaderMap, password: &[u8]) -> bool {
+    let Some(authorization) = headers.get(header::AUTHORIZATION) else { return false };
+    let mut words = authorization.as_bytes().splitn(2, |byte| *byte == b' ');
+    let (Some(scheme), Some(credentials)) = (words.next(), words.next()) else { return false };
+    if scheme.eq_ignore_ascii_case(b"Bearer") {
+        return equal(credentials, password);
+    }
+    if scheme.eq_ignore_ascii_case(b"Basic")
+        && let Ok(decoded) = BASE64_STANDARD.decode(credentials)
+        && let Some(colon) = decoded.iter().position(|byte| *byte == b':')
+    {
+        return equal(&decoded[colon + 1..], password);
+    }
+    false
+}
+
+/// Takes as long whether the first byte differs or the last.
+fn equal(given: &[u8], password: &[u8]) -> bool {
+    let differences =
+        (0..given.len()).fold(0, |sum, index| sum | (given[index] ^ password[index % password.len().max(1)]));
+    given.len() == password.len() && std::hint::black_box(differences) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_schemes_carry_the_password() {
+        let knows = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            knows(&headers, b"open: sesame")
+        };
+        let basic = |text: &str| format!("basic {}", BASE64_STANDARD.encode(text));
+        assert!(
+            knows("Bearer open: sesame") && knows(&basic("default:open: sesame")) && knows(&basic(":open: sesame"))
+        );
+        for value in ["", "Bearer", "Bearer ", "Bearer open: sesam", "Bearer open: sesame!", "Basic ?", "Digest x"] {
+            assert!(!knows(value), "{value}");
+        }
+        assert!(!knows(&basic("open: sesame")) && !knows(&basic("default:")));
+        assert!(!super::knows(&HeaderMap::new(), b"open: sesame"));
+    }
+}

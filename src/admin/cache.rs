@@ -1,0 +1,193 @@
+//! `/cache/{key}`: the cache, one value a request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Extension, State as Shared};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use percent_encoding::percent_decode;
+use tokio::time::{Instant, timeout_at};
+
+use super::access::Peer;
+use super::failure::Failure;
+use crate::command::dispatch::{Flow, Turn};
+use crate::command::session::Session;
+use crate::command::state::State;
+use crate::protocol::Args;
+use crate::reply::Tree;
+
+pub const PREFIX: &str = "/cache/";
+
+/// PUT's parameters, and the options of SET that they stand for.
+const LIFETIMES: [(&str, &[u8]); 2] = [("ttl", b"EX"), ("ttl_ms", b"PX")];
+/// How long a client may take to send a body: so much at first, and more for each so many bytes that came.
+const BODY_PATIENCE: Duration = Duration::from_secs(20);
+const BODY_BYTES_A_SECOND: f64 = 16.0 * 1024.0;
+/// How soon a command is tried again while clients are paused.
+const PAUSE_STEP: Duration = Duration::from_millis(10);
+
+pub async fn get(
+    Shared(state): Shared<Arc<State>>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+) -> Result<Response, Failure> {
+    let key = key(&uri)?;
+    without_parameters(&uri)?;
+    match execute(&state, &peer, &[b"GET", &key]).await? {
+        Tree::Bulk(value) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response()),
+        _ => Err(Failure::new(StatusCode::NOT_FOUND, "no such key")),
+    }
+}
+
+pub async fn put(
+    Shared(state): Shared<Arc<State>>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Failure> {
+    let key = key(&uri)?;
+    let expiry = expiry(&uri)?;
+    let value = read(body, &headers, state.settings.proto_max_bulk_len.get()).await?;
+    match &expiry {
+        Some((unit, amount)) => execute(&state, &peer, &[b"SET", &key, &value, unit, amount]).await?,
+        None => execute(&state, &peer, &[b"SET", &key, &value]).await?,
+    };
+    Ok(StatusCode::OK)
+}
+
+pub async fn delete(
+    Shared(state): Shared<Arc<State>>,
+    Extension(peer): Extension<Peer>,
+    uri: Uri,
+) -> Result<StatusCode, Failure> {
+    let key = key(&uri)?;
+    without_parameters(&uri)?;
+    execute(&state, &peer, &[b"DEL", &key]).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Runs a command through the one door, as soon as clients are not paused.
+async fn execute(state: &State, peer: &Peer, args: &[&[u8]]) -> Result<Tree, Failure> {
+    loop {
+        match try_execute(state, peer, args) {
+            (_, Flow::Paused) => tokio::time::sleep(PAUSE_STEP).await,
+            (Tree::Error(error), _) => return Err(error.into()),
+            (reply, _) => return Ok(reply),
+        }
+    }
+}
+
+fn try_execute(state: &State, peer: &Peer, args: &[&[u8]]) -> (Tree, Flow) {
+    let mut session = Session::new(peer.client.clone());
+    let mut flow = Flow::Continue;
+    let reply = Tree::record(|sink| flow = Turn::new(state).execute(&mut session, Args::from_slices(args), sink));
+    (reply, flow)
+}
+
+/// The key that a path names.
+fn key(uri: &Uri) -> Result<Vec<u8>, Failure> {
+    let encoded = uri.path().strip_prefix(PREFIX).unwrap_or_default().as_bytes();
+    if encoded.is_empty() {
+        return Err(Failure::bad_request("the key is empty"));
+    }
+    let is_escape =
+        |place: usize| encoded.get(place + 1..place + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if memchr::memchr_iter(b'%', encoded).any(|place| !is_escape(place)) {
+        return Err(Failure::bad_request("a '%' in the key is not followed by two hexadecimal digits"));
+    }
+    Ok(percent_decode(encoded).collect())
+}
+
+fn without_parameters(uri: &Uri) -> Result<(), Failure> {
+    match uri.query().unwrap_or_default() {
+        "" => Ok(()),
+        _ => Err(Failure::bad_request("parameters are known to PUT alone: ttl, ttl_ms")),
+    }
+}
+
+/// SET's option and its amount that the parameters ask for.
+fn expiry(uri: &Uri) -> Result<Option<(&'static [u8], Vec<u8>)>, Failure> {
+    let mut expiry = None;
+    for parameter in uri.query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, amount) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let Some((_, unit)) = LIFETIMES.iter().find(|(known, _)| *known == name) else {
+            return Err(Failure::bad_request("unknown parameter; known are ttl (seconds) and ttl_ms"));
+        };
+        if expiry.is_some() {
+            return Err(Failure::bad_request("more than one of ttl and ttl_ms"));
+        }
+        let is_number = amount.bytes().all(|byte| byte.is_ascii_digit());
+        match amount.parse::<i64>() {
+            Ok(number) if is_number && number > 0 => expiry = Some((*unit, number.to_string().into_bytes())),
+            _ => return Err(Failure::bad_request(format!("{name} must be a whole number above 0"))),
+        }
+    }
+    Ok(expiry)
+}
+
+/// Reads a body. Memory follows what has come, not what was announced.
+async fn read(mut body: Body, headers: &HeaderMap, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
+    let too_long =
+        || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a value may have {limit_bytes} bytes at most"));
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limit_bytes) {
+        return Err(too_long());
+    }
+    let begun = Instant::now();
+    let mut value = Vec::new();
+    loop {
+        let patience = BODY_PATIENCE + Duration::from_secs_f64(value.len() as f64 / BODY_BYTES_A_SECOND);
+        let frame = match timeout_at(begun + patience, body.frame()).await {
+            Ok(None) => return Ok(value),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(_))) => return Err(Failure::bad_request("the body is malformed or was cut off")),
+            Err(_) => return Err(Failure::new(StatusCode::REQUEST_TIMEOUT, "the body came too slowly")),
+        };
+        if let Ok(data) = frame.into_data() {
+            if value.len() as u64 + data.len() as u64 > limit_bytes {
+                return Err(too_long());
+            }
+            value.extend_from_slice(&data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_any_bytes_but_none() {
+        let key = |path: &str| key(&path.parse().unwrap()).ok();
+        assert_eq!(key("/cache/a/b//c%2f"), Some(b"a/b//c/".to_vec()));
+        assert_eq!(key("/cache/%00%fF%25+%3f?ttl=1"), Some(b"\x00\xff%+?".to_vec()));
+        for bad in ["/cache/", "/cache/%", "/cache/a%1", "/cache/%g0", "/cache/%%41"] {
+            assert_eq!(key(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_positive_lifetime() {
+        let expiry = |query: &str| expiry(&format!("/cache/k?{query}").parse().unwrap()).ok();
+        assert_eq!(expiry(""), Some(None));
+        assert_eq!(expiry("ttl=30&"), Some(Some((&b"EX"[..], b"30".to_vec()))));
+        assert_eq!(expiry("ttl_ms=0500"), Some(Some((&b"PX"[..], b"500".to_vec()))));
+        for bad in [
+            "ttl",
+            "ttl=",
+            "ttl=0",
+            "ttl=-1",
+            "ttl=+1",
+            "ttl=1.5",
+            "ttl=1&ttl_ms=1",
+            "TTL=1",
+            "ttl=9999999999999999999",
+        ] {
+            assert_eq!(expiry(bad), None, "{bad}");
+        }
+    }
+}

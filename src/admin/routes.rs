@@ -1,0 +1,37 @@
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::{Router, get, post};
+
+use super::failure::Failure;
+use super::{access, cache, metrics, status};
+use crate::command::state::State;
+
+/// The path that needs no password, for probes.
+pub const HEALTH: &str = "/healthz";
+
+/// All calls. Each connection adds its [`access::Peer`].
+pub fn router(state: Arc<State>) -> Router {
+    let cache = get(cache::get).put(cache::put).delete(cache::delete);
+    Router::new()
+        .route(cache::PREFIX, cache.clone())
+        .route(&format!("{}{{*key}}", cache::PREFIX), cache)
+        .route("/status", get(status::status))
+        .route("/cluster", get(status::cluster))
+        .route("/rebalance", post(status::rebalance))
+        .route("/metrics", get(metrics::metrics))
+        .route(HEALTH, get(status::health))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(state.clone(), access::admit))
+        .with_state(state)
+}
+
+async fn not_found() -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, "no such path")
+}
+
+async fn method_not_allowed() -> Failure {
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "the path does not know this method")
+}

@@ -1,0 +1,90 @@
+//! What the node is and how it does, as JSON.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use serde::Serialize;
+
+use crate::base::memory;
+use crate::command::state::State;
+use crate::keyspace::{DATABASES, Size};
+
+/// The first three fields have the names, and the meaning, of the cache server in Hu Shijie's *Distributed Cache*.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Status {
+    /// Keys in all databases.
+    count: u64,
+    /// The lengths of all keys together, in bytes.
+    key_size: u64,
+    /// What all values hold together, in bytes.
+    value_size: u64,
+    /// Keys that have an expiry.
+    expiring: u64,
+    /// Memory allocated, in bytes.
+    used_memory: u64,
+    /// `maxmemory`, in bytes; 0: no limit.
+    max_memory: u64,
+    /// Clients of RESP and the plain TCP protocol.
+    connected_clients: usize,
+    commands_processed: u64,
+    hits: u64,
+    misses: u64,
+    expired: u64,
+    evicted: u64,
+    uptime_seconds: u64,
+    version: &'static str,
+}
+
+/// What all databases hold.
+fn total(state: &State) -> Size {
+    (0..DATABASES).map(|database| state.keyspace.size(database)).fold(Size::default(), |sum, size| Size {
+        keys: sum.keys + size.keys,
+        expiring: sum.expiring + size.expiring,
+        key_bytes: sum.key_bytes + size.key_bytes,
+        value_bytes: sum.value_bytes + size.value_bytes,
+    })
+}
+
+pub async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
+    let size = total(&state);
+    Json(Status {
+        count: size.keys,
+        key_size: size.key_bytes,
+        value_size: size.value_bytes,
+        expiring: size.expiring,
+        used_memory: memory::used_bytes(),
+        max_memory: state.settings.maxmemory.get(),
+        connected_clients: state.clients.len(),
+        commands_processed: state.stats.sum(|shard| &shard.commands_processed),
+        hits: state.stats.sum(|shard| &shard.keyspace_hits),
+        misses: state.stats.sum(|shard| &shard.keyspace_misses),
+        expired: state.stats.sum(|shard| &shard.expired_keys),
+        evicted: state.stats.sum(|shard| &shard.evicted_keys),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// The members' addresses: this node alone.
+pub async fn cluster(Shared(state): Shared<Arc<State>>) -> Json<Vec<String>> {
+    let node = state.settings.node.get();
+    let address = if node.is_empty() {
+        let bind = state.settings.bind.get();
+        bind.first().map_or(String::new(), |first| first.trim_start_matches('-').to_owned())
+    } else {
+        node.to_string()
+    };
+    Json(vec![address])
+}
+
+/// A node that is alone holds every key it should.
+pub async fn rebalance() -> StatusCode {
+    StatusCode::OK
+}
+
+pub async fn health(Shared(state): Shared<Arc<State>>) -> (StatusCode, &'static str) {
+    if state.is_shutting_down() { (StatusCode::SERVICE_UNAVAILABLE, "ending\n") } else { (StatusCode::OK, "ok\n") }
+}

@@ -1,0 +1,47 @@
+use std::sync::Arc;
+
+use super::state::State;
+
+/// Held by a thread or task that the server cannot do without: if it panics, the server ends in good order, and says
+/// so, instead of serving on by halves.
+pub struct Alarm {
+    state: Arc<State>,
+    name: &'static str,
+}
+
+impl Alarm {
+    pub fn new(state: &Arc<State>, name: &'static str) -> Alarm {
+        Alarm { state: state.clone(), name }
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!(thread = self.name, "a part that is needed has panicked: the server ends");
+            self.state.fail();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    #[test]
+    fn only_a_panic_raises_it() {
+        let state = Arc::new(State::new(Arc::new(Settings::default()), 1));
+        drop(Alarm::new(&state, "well"));
+        assert!(!state.has_failed() && !state.is_shutting_down());
+        let thread = std::thread::spawn({
+            let state = state.clone();
+            move || {
+                let _alarm = Alarm::new(&state, "ill");
+                panic!("as this test wants");
+            }
+        });
+        assert!(thread.join().is_err());
+        assert!(state.has_failed() && state.is_shutting_down());
+    }
+}

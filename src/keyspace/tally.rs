@@ -1,0 +1,86 @@
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+const PARTS: usize = 16;
+
+/// What a database holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub keys: u64,
+    /// Keys that have an expiry.
+    pub expiring: u64,
+    /// The lengths of all keys together.
+    pub key_bytes: u64,
+    /// What all values hold together: for a string, its length.
+    pub value_bytes: u64,
+}
+
+/// A change of a [`Size`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    pub keys: i64,
+    pub key_bytes: i64,
+    pub value_bytes: i64,
+}
+
+#[derive(Default)]
+struct Part {
+    keys: AtomicI64,
+    expiring: AtomicI64,
+    key_bytes: AtomicI64,
+    value_bytes: AtomicI64,
+}
+
+/// The size of a database, which many threads change, spread by slot: what one change touches lies in one cache line.
+#[derive(Default)]
+pub struct Tally([CachePadded<Part>; PARTS]);
+
+impl Tally {
+    fn part(&self, slot: u16) -> &Part {
+        &self.0[usize::from(slot) % PARTS]
+    }
+
+    #[inline]
+    pub fn add(&self, slot: u16, change: Change) {
+        let part = self.part(slot);
+        if change.keys != 0 {
+            part.keys.fetch_add(change.keys, Ordering::Relaxed);
+            part.key_bytes.fetch_add(change.key_bytes, Ordering::Relaxed);
+        }
+        if change.value_bytes != 0 {
+            part.value_bytes.fetch_add(change.value_bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    pub fn add_expiring(&self, slot: u16, amount: i64) {
+        self.part(slot).expiring.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub fn size(&self) -> Size {
+        let sum = |counter: fn(&Part) -> &AtomicI64| {
+            self.0.iter().map(|part| counter(part).load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+        };
+        Size {
+            keys: sum(|part| &part.keys),
+            expiring: sum(|part| &part.expiring),
+            key_bytes: sum(|part| &part.key_bytes),
+            value_bytes: sum(|part| &part.value_bytes),
+        }
+    }
+
+    /// The keys of each part: part `n` counts the slots whose number is `n` modulo the number of parts.
+    pub fn keys_by_part(&self) -> [usize; PARTS] {
+        std::array::from_fn(|part| self.0[part].keys.load(Ordering::Relaxed).max(0) as usize)
+    }
+
+    /// For a database that is empty, and stays so during the call.
+    pub fn clear(&self) {
+        for part in &self.0 {
+            for counter in [&part.keys, &part.expiring, &part.key_bytes, &part.value_bytes] {
+                counter.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+}
