@@ -23,13 +23,6 @@ impl<'a> Context<'a> {
         &self.state.keyspace
     }
 
-    /// Whether the client is on this machine.
-    pub fn is_local(&self) -> bool {
-        // What is no address of TCP is the path of a Unix socket.
-        let address = self.session.client.address.parse::<std::net::SocketAddr>();
-        address.map_or(true, |address| address.ip().to_canonical().is_loopback())
-    }
-
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {

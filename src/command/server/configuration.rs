@@ -1,6 +1,6 @@
 //! CONFIG (<https://redis.io/docs/latest/commands/config/>).
 
-use super::{ADMIN, CONSTANT, help_of, reply_lines};
+use super::{ADMIN, CONSTANT, help_of, is_local, reply_lines};
 use crate::command::context::Context;
 use crate::command::spec::Spec;
 use crate::config::{Caller, NotApplied};
@@ -77,11 +77,9 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
         return Err(Error::SYNTAX);
     }
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
-    let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
+    let caller = if is_local(context) { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
-    let changed = settings
-        .set_with(&pairs, caller, apply)
-        .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
+    let changed = settings.set_with(&pairs, caller, apply).map_err(|reason| Error::owned(format!("ERR {reason}")))?;
     if !changed.is_empty() {
         tracing::info!(parameters = changed.join(" "), client = context.session.client.id, "settings changed");
     }
