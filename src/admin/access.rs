@@ -17,23 +17,16 @@ use crate::command::state::State;
 const PROTECTED: &str = "DENIED protected mode is on and no password is set: only the loopback interface is served; \
                          set 'requirepass', or 'protected-mode no' where only trusted clients can reach the server";
 
-/// The other end of a connection.
-#[derive(Clone)]
-pub struct Peer {
-    pub client: Arc<Client>,
-    pub is_local: bool,
-}
-
 /// Lets a request pass, or answers it.
 pub async fn admit(
     Shared(state): Shared<Arc<State>>,
-    Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Arc<Client>>,
     request: Request,
     next: Next,
 ) -> Response {
     let password = state.settings.requirepass.get();
     if password.is_empty() {
-        if state.settings.protected_mode.get() && !peer.is_local {
+        if state.settings.protected_mode.get() && !client.peer.is_local {
             return Failure::new(StatusCode::FORBIDDEN, PROTECTED).into_response();
         }
     } else if request.uri().path() != HEALTH && !knows(request.headers(), password.as_bytes()) {

@@ -11,8 +11,8 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode;
 use tokio::time::{Instant, timeout_at};
 
-use super::access::Peer;
 use super::failure::Failure;
+use crate::command::clients::Client;
 use crate::command::dispatch::{Flow, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
@@ -31,12 +31,12 @@ const PAUSE_STEP: Duration = Duration::from_millis(10);
 
 pub async fn get(
     Shared(state): Shared<Arc<State>>,
-    Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Arc<Client>>,
     uri: Uri,
 ) -> Result<Response, Failure> {
     let key = key(&uri)?;
     without_parameters(&uri)?;
-    match execute(&state, &peer, &[b"GET", &key]).await? {
+    match execute(&state, &client, &[b"GET", &key]).await? {
         Tree::Bulk(value) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response()),
         _ => Err(Failure::new(StatusCode::NOT_FOUND, "no such key")),
     }
@@ -44,7 +44,7 @@ pub async fn get(
 
 pub async fn put(
     Shared(state): Shared<Arc<State>>,
-    Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Arc<Client>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -53,27 +53,27 @@ pub async fn put(
     let expiry = expiry(&uri)?;
     let value = read(body, &headers, state.settings.proto_max_bulk_len.get()).await?;
     match &expiry {
-        Some((unit, amount)) => execute(&state, &peer, &[b"SET", &key, &value, unit, amount]).await?,
-        None => execute(&state, &peer, &[b"SET", &key, &value]).await?,
+        Some((unit, amount)) => execute(&state, &client, &[b"SET", &key, &value, unit, amount]).await?,
+        None => execute(&state, &client, &[b"SET", &key, &value]).await?,
     };
     Ok(StatusCode::OK)
 }
 
 pub async fn delete(
     Shared(state): Shared<Arc<State>>,
-    Extension(peer): Extension<Peer>,
+    Extension(client): Extension<Arc<Client>>,
     uri: Uri,
 ) -> Result<StatusCode, Failure> {
     let key = key(&uri)?;
     without_parameters(&uri)?;
-    execute(&state, &peer, &[b"DEL", &key]).await?;
+    execute(&state, &client, &[b"DEL", &key]).await?;
     Ok(StatusCode::OK)
 }
 
 /// Runs a command through the one door, as soon as clients are not paused.
-async fn execute(state: &State, peer: &Peer, args: &[&[u8]]) -> Result<Tree, Failure> {
+async fn execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> Result<Tree, Failure> {
     loop {
-        match try_execute(state, peer, args) {
+        match try_execute(state, client, args) {
             (_, Flow::Paused) => tokio::time::sleep(PAUSE_STEP).await,
             (Tree::Error(error), _) => return Err(error.into()),
             (reply, _) => return Ok(reply),
@@ -81,8 +81,8 @@ async fn execute(state: &State, peer: &Peer, args: &[&[u8]]) -> Result<Tree, Fai
     }
 }
 
-fn try_execute(state: &State, peer: &Peer, args: &[&[u8]]) -> (Tree, Flow) {
-    let mut session = Session::new(peer.client.clone());
+fn try_execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> (Tree, Flow) {
+    let mut session = Session::new(client.clone());
     let mut flow = Flow::Continue;
     let reply = Tree::record(|sink| flow = Turn::new(state).execute(&mut session, Args::from_slices(args), sink));
     (reply, flow)

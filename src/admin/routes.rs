@@ -11,7 +11,7 @@ use crate::command::state::State;
 /// The path that needs no password, for probes.
 pub const HEALTH: &str = "/healthz";
 
-/// All calls. Each connection adds its [`access::Peer`].
+/// All calls. Each connection adds its client.
 pub fn router(state: Arc<State>) -> Router {
     let cache = get(cache::get).put(cache::put).delete(cache::delete);
     Router::new()

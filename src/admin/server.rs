@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +17,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio_io_timeout::TimeoutStream;
 
-use super::access::Peer;
 use super::routes;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
-use crate::command::clients::Client;
+use crate::command::clients::{Client, Peer};
 use crate::command::state::State;
 
 /// Connections at one time; one more is told so and closed.
@@ -142,9 +142,14 @@ async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     // It is in no list of clients: id 0 is nobody's.
-    let local = stream.local_addr()?.to_string();
-    let client = Arc::new(Client::new(0, address.to_string(), local, clock::now_ms(), true));
-    let peer = Peer { client, is_local: address.ip().to_canonical().is_loopback() };
+    let peer = Peer {
+        address: address.to_string(),
+        local_address: stream.local_addr()?.to_string(),
+        descriptor: stream.as_raw_fd(),
+        is_unix: false,
+        is_local: address.ip().to_canonical().is_loopback(),
+    };
+    let client = Arc::new(Client::new(0, peer, clock::now_ms(), true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_PATIENCE));
     let connection = http1::Builder::new()
@@ -152,7 +157,7 @@ async fn serve(
         .header_read_timeout(HEAD_PATIENCE)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.layer(Extension(peer))));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.layer(Extension(client))));
     watcher.watch(connection).await?;
     Ok(())
 }

@@ -1,4 +1,7 @@
-//! The connection itself: PING, ECHO, SELECT, QUIT, …
+//! The connection itself: PING, ECHO, SELECT, QUIT (<https://redis.io/docs/latest/commands/?group=connection>), and
+//! what speaks HTTP to the wrong port.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::context::Context;
 use super::session::After;
@@ -14,24 +17,31 @@ pub const COMMANDS: &[Spec] = &[
         .flags(Flags::FAST)
         .categories(Categories::CONNECTION)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .doc("connection", "1.0.0", "O(1)", "Ping the server"),
+        .doc("connection", "1.0.0", "O(1)", "Answers PONG, or the argument"),
     Spec::new("echo", 2, echo).flags(ANYTIME).categories(Categories::CONNECTION).doc(
         "connection",
         "1.0.0",
         "O(1)",
-        "Echo the given string",
+        "Answers its argument",
     ),
     Spec::new("select", 2, select).flags(ANYTIME).categories(Categories::CONNECTION).doc(
         "connection",
         "1.0.0",
         "O(1)",
-        "Change the selected database for the current connection",
+        "Changes the connection's database",
     ),
     Spec::new("quit", -1, quit)
         .flags(ANYTIME.or(Flags::NO_SCRIPT).or(Flags::NO_AUTH).or(Flags::ALLOW_BUSY))
         .categories(Categories::CONNECTION)
-        .doc("connection", "1.0.0", "O(1)", "Close the connection"),
+        .doc("connection", "1.0.0", "O(1)", "Closes the connection"),
+    Spec::new("post", -1, http).flags(HTTP),
+    Spec::new("host:", -1, http).flags(HTTP),
 ];
+
+const HTTP: Flags = Flags::HTTP.or(Flags::NO_AUTH).or(Flags::IGNORES_PAUSE).or(SILENT);
+const SILENT: Flags = Flags::SKIP_MONITOR.or(Flags::SKIP_SLOWLOG);
+/// How often HTTP is complained about, in milliseconds.
+const HTTP_LOG_INTERVAL_MS: u64 = 60_000;
 
 fn ping(context: &mut Context<'_>) -> Result<(), Error> {
     match context.args.len() {
@@ -49,7 +59,11 @@ fn echo(context: &mut Context<'_>) -> Result<(), Error> {
 
 fn select(context: &mut Context<'_>) -> Result<(), Error> {
     let database = number::parse_i64(context.args.at(1)).ok_or(Error::NOT_AN_INTEGER)?;
-    if !(0..DATABASES as i64).contains(&database) {
+    if i32::try_from(database).is_err() {
+        return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
+    }
+    let databases = context.state.settings.databases.get().min(DATABASES as i64);
+    if !(0..databases).contains(&database) {
         return Err(Error::DB_INDEX_OUT_OF_RANGE);
     }
     context.session.client.select(database as usize);
@@ -60,5 +74,20 @@ fn select(context: &mut Context<'_>) -> Result<(), Error> {
 fn quit(context: &mut Context<'_>) -> Result<(), Error> {
     context.session.after = After::Close;
     context.reply.ok();
+    Ok(())
+}
+
+/// A web page can have a browser send commands in the body of a request to any address: the lines before it give it away.
+fn http(context: &mut Context<'_>) -> Result<(), Error> {
+    static LOGGED_MS: AtomicU64 = AtomicU64::new(0);
+    let logged_ms = LOGGED_MS.load(Ordering::Relaxed);
+    if context.now_ms.abs_diff(logged_ms) > HTTP_LOG_INTERVAL_MS {
+        LOGGED_MS.store(context.now_ms, Ordering::Relaxed);
+        tracing::warn!(
+            address = context.session.client.peer.address,
+            "possible attack: an HTTP request (POST or Host:) was sent to the RESP port; connection closed"
+        );
+    }
+    context.session.after = After::Close;
     Ok(())
 }

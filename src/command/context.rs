@@ -23,6 +23,16 @@ impl<'a> Context<'a> {
         &self.state.keyspace
     }
 
+    /// Whether the client is on this machine.
+    pub fn is_local(&self) -> bool {
+        self.session.client.peer.is_local
+    }
+
+    /// Keeps the argument at `index` secret: MONITOR and the slow log do not show it.
+    pub fn redact(&mut self, index: usize) {
+        self.session.redacted.push(index);
+    }
+
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {

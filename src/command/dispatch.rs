@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::context::Context;
+use super::monitor;
+use super::session::{After, Session};
 use super::slow::{self, Limits};
-use super::session::{After, ReplyMode, Session};
 use super::spec::Flags;
 use super::state::State;
 use super::table::{Command, Table};
@@ -13,10 +14,13 @@ use crate::base::clock;
 use crate::keyspace::Caller;
 use crate::keyspace::gate::{Exclusive, Shared};
 use crate::protocol::{Args, until_nul};
-use crate::reply::{Discard, Error, Sink};
+use crate::reply::{Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 128;
+
+/// What a client that monitors may not run: Redis counts it among the replicas.
+const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
 
 /// What the connection does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,34 +48,28 @@ impl<'s> Turn<'s> {
         Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now() }
     }
 
-    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply
-    /// (or none, where CLIENT REPLY says so).
+    /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,
+    /// except from commands that have none (CLIENT REPLY OFF), and except for [`Flow::Paused`].
     pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
-        match session.reply_mode {
-            ReplyMode::On => self.answer(session, args, reply),
-            ReplyMode::Off => self.answer(session, args, &mut Discard),
-            ReplyMode::SkipNext => {
-                session.reply_mode = ReplyMode::On;
-                self.answer(session, args, &mut Discard);
-            }
-        }
-        match std::mem::replace(&mut session.after, After::Continue) {
-            After::Continue => Flow::Continue,
-            After::Close => Flow::Close,
-            After::Delay(duration) => Flow::Delay(duration),
-        }
-    }
-
-    fn answer(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) {
+        session.begin();
         let command = match find(&args) {
             Ok(command) => command,
-            Err(error) => return self.reject(None, &error, reply),
+            Err(error) => {
+                session.client.last_command.store(usize::MAX, Ordering::Relaxed);
+                self.reject(None, &error, reply);
+                return Flow::Continue;
+            }
         };
-        if let Err(error) = self.admit(command, session, &args) {
-            return self.reject(Some(command), &error, reply);
-        }
         session.client.last_command.store(command.index, Ordering::Relaxed);
-        let exclusive = self.pass_gate(command.spec.flags);
+        if let Err(error) = self.admit(command, session, &args) {
+            self.reject(Some(command), &error, reply);
+            return Flow::Continue;
+        }
+        let flags = command.spec.flags;
+        if self.state.clients.pause().holds(flags, self.now_ms) && !session.client.is_monitor() {
+            return Flow::Paused;
+        }
+        let exclusive = self.pass_gate(flags);
         let mut leftovers = Vec::new();
         let mut context = Context {
             state: self.state,
@@ -87,6 +85,14 @@ impl<'s> Turn<'s> {
         self.record(command, session, args, &result);
         if let Err(error) = result {
             reply.error(&error);
+        }
+        if self.state.clients.are_monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
+            monitor::feed(self.state, session, &args);
+        }
+        match std::mem::replace(&mut session.after, After::Continue) {
+            After::Continue => Flow::Continue,
+            After::Close => Flow::Close,
+            After::Delay(duration) => Flow::Delay(duration),
         }
     }
 
@@ -113,8 +119,10 @@ impl<'s> Turn<'s> {
         if let Err(error) = result {
             stats.record_error(error.code());
         }
-        let limits =
-            Limits { slow_us: settings.slowlog_log_slower_than.get(), spike_ms: settings.latency_monitor_threshold.get() };
+        let limits = Limits {
+            slow_us: settings.slowlog_log_slower_than.get(),
+            spike_ms: settings.latency_monitor_threshold.get(),
+        };
         if limits.reached(duration_ns) {
             slow::note(self.state, session, command, args, duration_ns, limits);
         }
@@ -126,8 +134,11 @@ impl<'s> Turn<'s> {
         if !command.spec.accepts(args.len()) {
             return Err(Error::owned(format!("ERR wrong number of arguments for '{}' command", command.full_name)));
         }
-        if !session.client.is_authenticated() && !flags.has(Flags::NO_AUTH) {
+        if !flags.has(Flags::NO_AUTH) && self.state.requires_auth(&session.client) {
             return Err(Error::NO_AUTH);
+        }
+        if session.client.is_monitor() && DATA_FLAGS.iter().any(|flag| flags.has(*flag)) {
+            return Err(Error::new("ERR Replica can't interact with the keyspace"));
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
         if !self.state.keyspace.make_room(caller) && flags.has(Flags::DENY_OOM) {

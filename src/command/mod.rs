@@ -15,5 +15,6 @@ mod connection;
 mod expire_time;
 mod info;
 mod key;
+mod monitor;
 mod server;
 mod string;

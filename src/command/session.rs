@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clients::Client;
+use crate::protocol::Args;
 
 /// What a connection does once a command's reply is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,10 @@ pub enum After {
 pub enum ReplyMode {
     On,
     Off,
-    /// The command that set it, and the next one, are not answered.
+    /// The next command is not answered.
     SkipNext,
+    /// The command that runs is not answered.
+    Skip,
 }
 
 /// What a connection knows of itself. Whatever others may see of it lies in its [`Client`].
@@ -28,10 +31,39 @@ pub struct Session {
     pub reply_mode: ReplyMode,
     /// Set by a handler, taken by the connection.
     pub after: After,
+    /// The present command's arguments that are secrets; see [`Context::redact`](super::context::Context::redact).
+    pub(super) redacted: Vec<usize>,
 }
 
 impl Session {
     pub fn new(client: Arc<Client>) -> Session {
-        Session { client, reply_mode: ReplyMode::On, after: After::Continue }
+        Session { client, reply_mode: ReplyMode::On, after: After::Continue, redacted: Vec::new() }
+    }
+
+    /// What others may be shown in place of the present command's argument at `index`: itself, or that it is secret.
+    pub fn shown<'a>(&self, args: &Args<'a>, index: usize) -> &'a [u8] {
+        if self.redacted.contains(&index) { b"(redacted)" } else { args.at(index) }
+    }
+
+    /// A command begins.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        self.redacted.clear();
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::Skip;
+        }
+    }
+
+    /// A command has run: whether its reply is to be dropped, because CLIENT REPLY said so.
+    #[inline]
+    pub fn take_mute(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On | ReplyMode::SkipNext => false,
+            ReplyMode::Off => true,
+            ReplyMode::Skip => {
+                self.reply_mode = ReplyMode::On;
+                true
+            }
+        }
     }
 }

@@ -45,9 +45,9 @@ pub fn note(state: &State, session: &Session, command: &Command, args: Args<'_>,
         id: 0,
         time_s,
         duration_us: duration_ns / 1000,
-        arguments: shortened((0..args.len()).map(|index| args.at(index))),
-        client_address: session.client.address.clone(),
-        client_name: Vec::new(),
+        arguments: shortened((0..args.len()).map(|index| session.shown(&args, index))),
+        client_address: session.client.peer.address.clone(),
+        client_name: session.client.names().name.into(),
     };
     state.stats.slow_log.add(slow, state.slow_log_max_len());
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::clients::Clients;
+use super::clients::{Client, Clients};
 use super::table::Table;
 use crate::base::{clock, memory};
 use crate::config::Settings;
@@ -85,6 +85,18 @@ impl State {
 
     pub fn slow_log_max_len(&self) -> usize {
         self.settings.slowlog_max_len.get().max(0) as usize
+    }
+
+    /// Whether the client must give the password before anything else. Who came in without one stays in when one is
+    /// set, and nobody is asked once there is none.
+    #[inline]
+    pub fn requires_auth(&self, client: &Client) -> bool {
+        !client.is_authenticated() && self.has_password()
+    }
+
+    /// Whether `requirepass` is set.
+    pub fn has_password(&self) -> bool {
+        !self.settings.requirepass.get().is_empty()
     }
 
     /// Asks the node to end in good order.

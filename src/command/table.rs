@@ -3,12 +3,19 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::spec::Spec;
-use super::{client, connection, info, key, server, string};
+use super::spec::{Flags, Spec};
+use super::{client, connection, info, key, monitor, server, string};
 
 /// Every family's commands.
-const FAMILIES: &[&[Spec]] =
-    &[connection::COMMANDS, client::COMMANDS, string::COMMANDS, key::COMMANDS, server::COMMANDS, info::COMMANDS];
+const FAMILIES: &[&[Spec]] = &[
+    connection::COMMANDS,
+    client::COMMANDS,
+    monitor::COMMANDS,
+    string::COMMANDS,
+    key::COMMANDS,
+    server::COMMANDS,
+    info::COMMANDS,
+];
 
 /// No command has a longer name, in bytes.
 const NAME_MAX_BYTES: usize = 32;
@@ -58,9 +65,10 @@ impl Table {
         &self.commands
     }
 
-    /// The top-level commands.
+    /// The top-level commands; lines of HTTP are none.
     pub fn top_level(&self) -> impl Iterator<Item = &Command> {
-        self.commands.iter().filter(|command| !command.full_name.contains('|'))
+        let is_command = |command: &&Command| !command.spec.flags.has(Flags::HTTP);
+        self.commands.iter().filter(is_command).filter(|command| !command.full_name.contains('|'))
     }
 
     /// A command by its name in any case.

@@ -1,9 +1,9 @@
 //! One connection: reads, has turns taken, writes; whatever it waits for, it waits for here.
 
 use std::cell::RefCell;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -15,19 +15,23 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::conversation::{Conversation, Next};
 use super::listener::Kind;
 use crate::base::clock;
-use crate::command::clients::Client;
+use crate::command::clients::{BufferSizes, Client, Ending};
 use crate::command::dispatch::Flow;
 use crate::command::session::Session;
 use crate::command::state::State;
-use crate::protocol::{book, resp};
-use crate::reply::{Error, Sink};
 
 /// Read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
-/// Buffers of a worker and of a connection that grew past this are given back once they are empty.
-const KEPT_BYTES: usize = 1024 * 1024;
+/// A worker's buffers that grew past this are given back.
+const WORKER_KEPT_BYTES: usize = 1024 * 1024;
+/// A connection's buffers that grew past this are given back once they are empty.
+const KEPT_BYTES: usize = 16 * 1024;
 /// Nobody waits longer than this; it stands for "never".
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+/// Turns taken before the worker's other connections have theirs.
+const TURNS_A_POLL: usize = 16;
+/// What may wait for a client that has not given the password, in bytes.
+const STRANGER_OUTPUT_BYTES: usize = 16 * 1024;
 
 /// A worker's buffers. Connections use them while they are being polled, so that an idle one holds no memory, and all
 /// of them work in the same warm cache lines.
@@ -40,22 +44,31 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { input: Vec::new(), output: Vec::new() }) };
 }
 
+/// What keeps a client waiting. Meanwhile its input is only kept.
+enum Wait {
+    /// Its command does; the reply, too, is held back until then.
+    Delay(Pin<Box<Sleep>>),
+    /// The pause of all clients, until its end or until it is lifted.
+    Pause(Pin<Box<Sleep>>),
+}
+
 pub struct Connection<S> {
     stream: S,
     state: Arc<State>,
     session: Session,
     conversation: Conversation,
-    /// Received, but not complete yet.
+    /// Received, but not complete or not executed yet.
     input: Vec<u8>,
     /// To be sent; the first `sent` bytes of it are.
     output: Vec<u8>,
     sent: usize,
-    /// Set while a command keeps this client waiting.
-    suspended: Option<Pin<Box<Sleep>>>,
+    wait: Option<Wait>,
     /// Close once the output is sent.
     closing: bool,
     /// The input may hold complete commands.
     pending: bool,
+    /// Of the present poll.
+    turns_left: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -68,48 +81,93 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input: Vec::new(),
             output: Vec::new(),
             sent: 0,
-            suspended: None,
+            wait: None,
             closing: false,
             pending: false,
+            turns_left: 0,
         }
     }
 
     /// Serves the client until it goes or is sent away.
     pub async fn serve(mut self) {
-        let id = self.session.client.id;
-        if let Err(error) = poll_fn(|context| self.poll(context)).await {
-            tracing::debug!(%error, client = id, "connection broke");
+        match poll_fn(|context| self.poll(context)).await {
+            Ok(()) => poll_fn(|context| self.discard_input(context)).await,
+            Err(error) => tracing::debug!(%error, client = self.session.client.id, "connection broke"),
         }
     }
 
     /// Goes as far as it can without waiting. Ready: the connection is over.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Before anything is looked at, so that no change is missed.
         self.session.client.register(context.waker());
+        self.turns_left = TURNS_A_POLL;
+        let result = self.progress(context);
+        self.session.client.set_buffer_sizes(BufferSizes {
+            input: self.input.len(),
+            input_capacity: self.input.capacity(),
+            output: self.output.len() - self.sent,
+            output_capacity: self.output.capacity(),
+        });
+        result
+    }
+
+    fn progress(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            if self.session.client.is_closing() {
-                self.closing = true;
+            match self.session.client.ending() {
+                Ending::Not => {}
+                Ending::Drained => self.closing = true,
+                Ending::Killed => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
+            self.session.client.take_pushes(&mut self.output);
             let flushed = self.poll_flush(context)?;
             if self.closing {
                 return flushed.map(Ok);
             }
-            if let Some(timer) = &mut self.suspended {
-                ready!(timer.as_mut().poll(context));
-                self.suspended = None;
+            if self.wait.is_some() {
+                if self.poll_wait(context).is_pending() {
+                    return self.poll_departure(context);
+                }
+                self.wait = None;
+                self.session.client.set_blocked(false);
                 self.pending = true;
+                continue;
+            }
+            if self.turns_left == 0 {
+                return let_others_run(context);
             }
             if self.pending {
                 self.pending = false;
                 let mut input = std::mem::take(&mut self.input);
                 let consumed = self.take_turns(&mut input, context)?;
                 input.drain(..consumed);
-                self.input = input;
+                self.keep(input);
                 continue;
             }
             if ready!(self.poll_read(context))? == 0 {
+                // It may have closed its half only, and still wait for replies.
+                self.closing = true;
+            }
+        }
+    }
+
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.wait {
+            None => Poll::Ready(()),
+            Some(Wait::Delay(timer)) => timer.as_mut().poll(context),
+            Some(Wait::Pause(_)) if self.state.clients.pause().end_ms(clock::now_ms()).is_none() => Poll::Ready(()),
+            Some(Wait::Pause(timer)) => timer.as_mut().poll(context),
+        }
+    }
+
+    /// Notices while the client has to wait that it has gone; then what it sent last is not executed any more. What
+    /// it sends meanwhile is kept, and past a bound left to the kernel.
+    fn poll_departure(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.input.len() < READ_BYTES {
+            if ready!(self.poll_append(context, READ_BYTES))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
+        Poll::Pending
     }
 
     /// Reads once and executes what is complete. Returns how many bytes were read; 0: the client has closed.
@@ -137,21 +195,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Ok(count))
     }
 
-    /// Appends to an incomplete command. The buffer grows with what has come, never with what was announced.
+    /// Goes on with an incomplete command. The buffer grows with what has come, never with what was announced.
     fn poll_read_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let old_bytes = self.input.len();
         let limit_bytes = self.state.settings.client_query_buffer_limit.get() as usize;
         if old_bytes + self.conversation.memory_bytes() > limit_bytes {
             self.state.stats.shard().clients_cut_for_input.add(1);
-            tracing::warn!(
-                client = self.session.client.id,
-                bytes = old_bytes,
-                "query buffer limit reached, client cut"
-            );
-            return Poll::Ready(Ok(0));
+            let client = self.session.client.id;
+            tracing::warn!(client, bytes = old_bytes, "query buffer limit reached, client cut");
+            return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
         let missing = self.conversation.wanted_bytes().saturating_sub(old_bytes);
-        self.input.resize(old_bytes + missing.clamp(READ_BYTES, old_bytes.max(READ_BYTES)), 0);
+        let count = ready!(self.poll_append(context, missing.clamp(READ_BYTES, old_bytes.max(READ_BYTES))))?;
+        if count > 0 {
+            let mut input = std::mem::take(&mut self.input);
+            let consumed = self.take_turns(&mut input, context)?;
+            input.drain(..consumed);
+            self.keep(input);
+        }
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads once, at most `most_bytes`, behind the input. Returns how many bytes came; 0: the client has closed.
+    fn poll_append(&mut self, context: &mut Context<'_>, most_bytes: usize) -> Poll<io::Result<usize>> {
+        let old_bytes = self.input.len();
+        self.input.resize(old_bytes + most_bytes, 0);
         let mut read = ReadBuf::new(&mut self.input[old_bytes..]);
         let polled = Pin::new(&mut self.stream).poll_read(context, &mut read);
         let count = read.filled().len();
@@ -159,15 +227,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         ready!(polled)?;
         if count > 0 {
             self.received(count);
-            let mut input = std::mem::take(&mut self.input);
-            let consumed = self.take_turns(&mut input, context)?;
-            input.drain(..consumed);
-            if input.is_empty() && input.capacity() > KEPT_BYTES {
-                input = Vec::new();
-            }
-            self.input = input;
         }
         Poll::Ready(Ok(count))
+    }
+
+    /// Keeps what is left of the input.
+    fn keep(&mut self, mut input: Vec<u8>) {
+        if input.is_empty() && input.capacity() > KEPT_BYTES {
+            input = Vec::new();
+        }
+        self.input = input;
     }
 
     fn received(&self, bytes: usize) {
@@ -175,16 +244,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.client.active_ms.store(clock::now_ms(), Ordering::Relaxed);
     }
 
-    /// Executes all complete commands of `input`, sends what can be sent at once and keeps the rest. Returns how many
+    /// Executes the complete commands of `input`, sends what can be sent at once and keeps the rest. Returns how many
     /// bytes of the input are done with.
     fn take_turns(&mut self, input: &mut [u8], context: &mut Context<'_>) -> io::Result<usize> {
         let mut output = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.output));
         output.clear();
+        self.session.client.set_input(input.len(), input.len().max(READ_BYTES));
         let unsent_bytes = self.output.len() - self.sent;
-        let limit_bytes = self.state.settings.client_output_buffer_limit.normal.get().hard_bytes;
-        let limit_bytes = if limit_bytes == 0 { usize::MAX } else { limit_bytes as usize };
+        let limit_bytes = match self.state.settings.client_output_buffer_limit.normal.get().hard_bytes {
+            0 => usize::MAX,
+            bytes => bytes as usize,
+        };
         let mut consumed = 0;
         loop {
+            self.turns_left = self.turns_left.saturating_sub(1);
             let progress = self.conversation.turn(
                 &self.state,
                 &mut self.session,
@@ -194,39 +267,61 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             );
             consumed += progress.consumed;
             match progress.next {
-                Next::Read => break,
-                Next::Again => continue,
+                Next::Read => {}
+                Next::Again if self.turns_left > 0 && self.session.client.ending() == Ending::Not => continue,
+                Next::Again => self.pending = true,
                 Next::Close => self.closing = true,
                 Next::Suspend(flow) => self.suspend(flow),
             }
             break;
         }
-        if unsent_bytes + output.len() > limit_bytes {
-            self.state.stats.shard().clients_cut_for_output.add(1);
-            tracing::warn!(client = self.session.client.id, "output buffer limit reached, client cut");
-            self.output.clear();
-            self.sent = 0;
-            output.clear();
-        }
-        let result = self.send(&output, context);
-        if output.capacity() > KEPT_BYTES {
+        let result = if unsent_bytes + output.len() > limit_bytes {
+            self.cut_for_output();
+            Ok(())
+        } else {
+            self.send(&output, context)
+        };
+        if output.capacity() > WORKER_KEPT_BYTES {
             output = Vec::new();
         }
         SCRATCH.with_borrow_mut(|scratch| scratch.output = output);
-        result.map(|()| consumed)
+        result?;
+        if self.output.len() - self.sent > STRANGER_OUTPUT_BYTES && self.state.requires_auth(&self.session.client) {
+            self.cut_for_output();
+        }
+        Ok(consumed)
+    }
+
+    /// Ends the connection, without what it should have been sent: nobody reads it.
+    fn cut_for_output(&mut self) {
+        self.state.stats.shard().clients_cut_for_output.add(1);
+        tracing::warn!(client = self.session.client.id, "output buffer limit reached, client cut");
+        self.output.clear();
+        self.sent = 0;
+        self.state.clients.kill(&self.session.client);
     }
 
     fn suspend(&mut self, flow: Flow) {
-        let wait = match flow {
-            Flow::Delay(duration) => duration.unwrap_or(FOREVER),
-            Flow::Continue | Flow::Close | Flow::Paused => Duration::ZERO,
-        };
-        self.suspended = Some(Box::pin(sleep_until(Instant::now() + wait.min(FOREVER))));
+        let timer = |wait: Duration| Box::pin(sleep_until(Instant::now() + wait.min(FOREVER)));
+        self.wait = Some(match flow {
+            Flow::Delay(duration) => Wait::Delay(timer(duration.unwrap_or(FOREVER))),
+            Flow::Continue | Flow::Close | Flow::Paused => {
+                let now_ms = clock::now_ms();
+                let end_ms = self.state.clients.pause().end_ms(now_ms).unwrap_or(now_ms);
+                Wait::Pause(timer(Duration::from_millis(end_ms - now_ms)))
+            }
+        });
+        self.session.client.set_blocked(true);
+    }
+
+    /// Whether what there is to send is held back.
+    fn is_held(&self) -> bool {
+        matches!(self.wait, Some(Wait::Delay(_))) && !self.closing
     }
 
     /// Writes `bytes` behind what waits already; what the socket does not take is kept.
     fn send(&mut self, mut bytes: &[u8], context: &mut Context<'_>) -> io::Result<()> {
-        let waits = self.suspended.is_some() || !self.output.is_empty();
+        let waits = self.is_held() || !self.output.is_empty();
         while !bytes.is_empty() && !waits {
             match Pin::new(&mut self.stream).poll_write(context, bytes) {
                 Poll::Ready(written) => bytes = &bytes[self.wrote(written?)?..],
@@ -247,14 +342,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends what waits. Ready: nothing waits any more.
     fn poll_flush(&mut self, context: &mut Context<'_>) -> io::Result<Poll<()>> {
-        if self.suspended.is_some() && !self.closing {
+        if self.output.is_empty() {
+            return Ok(Poll::Ready(()));
+        }
+        if self.is_held() {
             return Ok(Poll::Pending);
         }
         while self.sent < self.output.len() {
             match Pin::new(&mut self.stream).poll_write(context, &self.output[self.sent..]) {
                 Poll::Ready(written) => self.sent += self.wrote(written?)?,
-                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Pending => {
+                    self.forget_sent();
+                    return Ok(Poll::Pending);
+                }
             }
+            self.session.client.active_ms.store(clock::now_ms(), Ordering::Relaxed);
         }
         self.sent = 0;
         self.output.clear();
@@ -263,28 +365,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         Ok(Poll::Ready(()))
     }
+
+    /// A client that reads slowly and is sent more and more holds memory only for what it has not got yet. Moving at
+    /// most half of the buffer makes the cost a constant for each byte sent.
+    fn forget_sent(&mut self) {
+        if self.sent > READ_BYTES && self.sent >= self.output.len() / 2 {
+            self.output.drain(..self.sent);
+            self.sent = 0;
+        }
+    }
+
+    /// Reads away what has come by now: closing a socket that holds unread bytes resets the connection, and the last
+    /// replies may be lost with it.
+    fn discard_input(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut input = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.input));
+        input.resize(READ_BYTES, 0);
+        for _ in 0..TURNS_A_POLL {
+            let mut read = ReadBuf::new(&mut input);
+            let polled = Pin::new(&mut self.stream).poll_read(context, &mut read);
+            if !matches!(polled, Poll::Ready(Ok(()))) || read.filled().is_empty() {
+                break;
+            }
+        }
+        SCRATCH.with_borrow_mut(|scratch| scratch.input = input);
+        Poll::Ready(())
+    }
 }
 
-/// However the connection ends, a panic included, its client is gone.
+/// Has the task run again after the others of its worker, those included whose sockets became ready meanwhile.
+fn let_others_run<T>(context: &mut Context<'_>) -> Poll<T> {
+    // Its first poll does that, and is never ready.
+    let _ = pin!(tokio::task::yield_now()).poll(context);
+    Poll::Pending
+}
+
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
-        self.state.clients.disconnect(self.session.client.id);
+        self.state.clients.disconnect(&self.session.client);
     }
-}
-
-/// Has the kernel probe an idle peer, as Redis does: first after `keepalive_s`, then each third of it, three times.
-pub fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> {
-    let interval = Duration::from_secs((keepalive_s / 3).max(1));
-    let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(keepalive_s)).with_interval(interval);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3))
-}
-
-/// Tells a client why it may not come in, as far as its socket takes it at once.
-pub fn refuse(mut stream: std::net::TcpStream, kind: Kind, error: &Error) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    match kind {
-        Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
-        Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
-    }
-    io::Write::write_all(&mut stream, &bytes)
 }

@@ -77,8 +77,7 @@ impl Conversation {
 /// What a turn needs of a protocol.
 trait Protocol {
     /// Reads up to `max_commands` complete commands. Those before an error stay readable.
-    fn advance(&mut self, input: &mut [u8], state: &State, session: &Session, max_commands: usize)
-    -> Result<(), Error>;
+    fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error>;
     /// How many complete commands were read.
     fn commands(&self) -> usize;
     /// Gives the arguments of a complete command to `run`.
@@ -90,16 +89,8 @@ trait Protocol {
 }
 
 impl Protocol for resp::RequestParser {
-    fn advance(
-        &mut self,
-        input: &mut [u8],
-        state: &State,
-        session: &Session,
-        max_commands: usize,
-    ) -> Result<(), Error> {
-        let bulk_bytes = state.settings.proto_max_bulk_len.get();
-        let limits = resp::Limits { bulk_bytes, authenticated: session.client.is_authenticated() };
-        self.advance(input, &limits, max_commands).map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
+    fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
+        self.advance(input, limits, max_commands).map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
     }
 
     #[inline]
@@ -123,8 +114,8 @@ impl Protocol for resp::RequestParser {
 }
 
 impl Protocol for book::RequestParser {
-    fn advance(&mut self, input: &mut [u8], state: &State, _: &Session, max_commands: usize) -> Result<(), Error> {
-        self.advance(input, state.settings.proto_max_bulk_len.get(), max_commands)
+    fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
+        self.advance(input, limits.bulk_bytes, max_commands)
             .map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
     }
 
@@ -161,21 +152,30 @@ fn take_turn<P: Protocol>(
     output: &mut Vec<u8>,
     output_max_bytes: usize,
 ) -> Progress {
+    let authenticated = !state.requires_auth(&session.client);
+    let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
-    let max_commands = if session.client.is_authenticated() { TURN_COMMANDS } else { 1 };
-    let error = protocol.advance(input, state, session, max_commands).err();
+    let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
+    let error = protocol.advance(input, &limits, max_commands).err();
 
     let mut turn = Turn::new(state);
     let mut executed = 0;
     let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
     while executed < protocol.commands() {
+        let old_bytes = output.len();
         let flow = protocol.with_command(input, executed, |args| {
             let mut sink = P::sink(output, session);
             turn.execute(session, args, &mut sink)
         });
-        if flow != Flow::Paused {
-            executed += 1;
+        if flow == Flow::Paused {
+            next = Next::Suspend(flow);
+            break;
         }
+        executed += 1;
+        if session.take_mute() {
+            output.truncate(old_bytes);
+        }
+        session.client.take_pushes(output);
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,

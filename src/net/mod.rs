@@ -3,6 +3,7 @@
 mod connection;
 mod conversation;
 mod listener;
+mod sweep;
 mod workers;
 
 pub use listener::{BoundListener, Kind, bind_hosts};

@@ -3,21 +3,25 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, JoinSet, LocalSet};
 
-use super::connection::{self, Connection};
+use super::connection::Connection;
 use super::listener::{AsyncListener, BoundListener, Kind};
+use super::sweep;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
-use crate::command::clients::Client;
+use crate::command::clients::{Client, Peer};
 use crate::command::state::State;
-use crate::reply::Error;
+use crate::protocol::{book, resp};
+use crate::reply::{Error, Sink};
 
 const MAX_CLIENTS: Error = Error::new("ERR max number of clients reached");
 const PROTECTED: Error = Error::new(
@@ -46,7 +50,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` threads and accepts on `listeners` in the calling runtime.
+    /// Starts `count` threads; accepts on `listeners`, and sweeps, in the calling runtime.
     pub fn start(state: &Arc<State>, listeners: Vec<BoundListener>, count: usize) -> io::Result<Workers> {
         let (stop, stopped) = watch::channel(false);
         let mut threads = Vec::new();
@@ -66,6 +70,7 @@ impl Workers {
             let kind = listener.kind();
             tokio::spawn(accept(state.clone(), listener.into_async()?, kind, queues.clone(), stopped.clone()));
         }
+        tokio::spawn(sweep::run(state.clone(), stopped));
         Ok(Workers { threads, stop })
     }
 
@@ -122,76 +127,119 @@ async fn accept_one(listener: &AsyncListener, kind: Kind) -> io::Result<Accepted
     }
 }
 
+/// One worker: welcomes who is handed over, until the server stops; then lets them have what they were about to get.
 async fn work(state: Arc<State>, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut stopped: watch::Receiver<bool>) {
+    let mut connections = JoinSet::new();
     loop {
         let next = tokio::select! {
             next = accepted.recv() => next,
+            Some(ended) = connections.join_next() => {
+                report(ended);
+                continue;
+            }
             _ = stopped.wait_for(|stopped| *stopped) => None,
         };
-        match next {
-            Some(Accepted::Tcp(stream, address, kind)) => {
-                if let Err(error) = welcome_tcp(&state, stream, address, kind) {
-                    tracing::debug!(%error, %address, "connection ended before it began");
-                }
-            }
-            Some(Accepted::Unix(stream, path)) => match UnixStream::from_std(stream) {
-                Ok(stream) => {
-                    let (address, local) = (format!("{path}:0"), format!("{path}:0"));
-                    if let Ok(client) = admit(&state, address, local, true, Kind::Resp) {
-                        tokio::task::spawn_local(Connection::new(stream, state.clone(), client, Kind::Resp).serve());
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "connection ended before it began"),
-            },
-            None => break,
+        let Some(next) = next else { break };
+        if let Err(error) = welcome(&state, next, &mut connections) {
+            tracing::debug!(%error, "connection ended before it began");
         }
     }
+    // Everybody's clients, not only this worker's: the others do the same.
     for client in state.clients.all() {
-        client.close();
+        client.drain();
     }
     let drained = async {
-        while !state.clients.is_empty() {
-            tokio::task::yield_now().await;
+        while let Some(ended) = connections.join_next().await {
+            report(ended);
         }
     };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!("connections that did not read their replies were cut");
+        tracing::warn!(count = connections.len(), "connections that did not read their replies were cut");
     }
 }
 
-fn welcome_tcp(state: &Arc<State>, stream: std::net::TcpStream, address: SocketAddr, kind: Kind) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let keepalive_s = state.settings.tcp_keepalive.get();
-    if keepalive_s > 0 {
-        connection::keep_alive(&stream, keepalive_s as u64)?;
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "a connection's task failed");
     }
-    let local = stream.local_addr()?;
-    let is_local = address.ip().to_canonical().is_loopback();
-    match admit(state, address.to_string(), local.to_string(), is_local, kind) {
-        Ok(client) => {
-            let stream = TcpStream::from_std(stream)?;
-            tokio::task::spawn_local(Connection::new(stream, state.clone(), client, kind).serve());
-            Ok(())
+}
+
+fn welcome(state: &Arc<State>, accepted: Accepted, connections: &mut JoinSet<()>) -> io::Result<()> {
+    match accepted {
+        Accepted::Tcp(stream, address, kind) => {
+            stream.set_nodelay(true)?;
+            let keepalive_s = state.settings.tcp_keepalive.get();
+            if keepalive_s > 0 {
+                keep_alive(&stream, keepalive_s as u64)?;
+            }
+            let peer = Peer {
+                address: address.to_string(),
+                local_address: stream.local_addr()?.to_string(),
+                descriptor: stream.as_raw_fd(),
+                is_unix: false,
+                is_local: address.ip().to_canonical().is_loopback(),
+            };
+            match admit(state, peer, kind) {
+                Ok(client) => serve(state, TcpStream::from_std(stream), client, kind, connections),
+                Err(error) => refuse(stream, kind, &error),
+            }
         }
-        Err(error) => connection::refuse(stream, kind, &error),
+        Accepted::Unix(stream, path) => {
+            let address = format!("{path}:0");
+            let local_address = address.clone();
+            let descriptor = stream.as_raw_fd();
+            let peer = Peer { address, local_address, descriptor, is_unix: true, is_local: true };
+            match admit(state, peer, Kind::Resp) {
+                Ok(client) => serve(state, UnixStream::from_std(stream), client, Kind::Resp, connections),
+                Err(error) => refuse(stream, Kind::Resp, &error),
+            }
+        }
     }
+}
+
+fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    state: &Arc<State>,
+    stream: io::Result<S>,
+    client: Arc<Client>,
+    kind: Kind,
+    connections: &mut JoinSet<()>,
+) -> io::Result<()> {
+    let stream = stream.inspect_err(|_| state.clients.disconnect(&client))?;
+    connections.spawn_local(Connection::new(stream, state.clone(), client, kind).serve());
+    Ok(())
 }
 
 /// Registers a client, or says why it may not come in.
-fn admit(state: &State, address: String, local: String, is_local: bool, kind: Kind) -> Result<Arc<Client>, Error> {
-    let has_password = !state.settings.requirepass.get().is_empty();
-    let refused = if state.settings.protected_mode.get() && !has_password && !is_local {
+fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
+    let has_password = state.has_password();
+    let refused = if state.settings.protected_mode.get() && !has_password && !peer.is_local {
         PROTECTED
     } else if has_password && kind == Kind::Book {
         NO_PASSWORD
     } else {
         let max = state.settings.maxclients.get().max(0) as usize;
-        let create = |id| Client::new(id, address, local, clock::now_ms(), !has_password);
-        match state.clients.connect(max, create) {
+        match state.clients.connect(max, |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
             Some(client) => return Ok(client),
             None => MAX_CLIENTS,
         }
     };
     state.stats.shard().connections_rejected.add(1);
     Err(refused)
+}
+
+/// Has the kernel probe an idle peer, as Redis does: first after `keepalive_s`, then each third of it, three times.
+fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> {
+    let interval = Duration::from_secs((keepalive_s / 3).max(1));
+    let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(keepalive_s)).with_interval(interval);
+    socket2::SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3))
+}
+
+/// Tells a client why it may not come in, as far as its socket takes it at once.
+fn refuse(mut stream: impl io::Write, kind: Kind, error: &Error) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    match kind {
+        Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
+        Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
+    }
+    stream.write_all(&bytes)
 }

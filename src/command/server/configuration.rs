@@ -1,9 +1,9 @@
 //! CONFIG (<https://redis.io/docs/latest/commands/config/>).
 
-use super::{ADMIN, CONSTANT, help_of, is_local, reply_lines};
+use super::{ADMIN, CONSTANT, help_of, reply_lines};
 use crate::command::context::Context;
 use crate::command::spec::Spec;
-use crate::config::{Caller, NotApplied};
+use crate::config::{Caller, NotApplied, is_sensitive};
 use crate::reply::Error;
 
 const HELP: &[&str] = &[
@@ -76,8 +76,10 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     if !rest.is_empty() {
         return Err(Error::SYNTAX);
     }
+    let secrets = pairs.iter().enumerate().filter(|(_, [name, _])| is_sensitive(name));
+    secrets.for_each(|(index, _)| context.redact(2 * index + 3));
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
-    let caller = if is_local(context) { Caller::Local } else { Caller::Remote };
+    let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
     let changed = settings.set_with(&pairs, caller, apply).map_err(|reason| Error::owned(format!("ERR {reason}")))?;
     if !changed.is_empty() {

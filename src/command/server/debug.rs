@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::digest::Digest;
-use super::{is_local, is_word, reply_lines, wrong_subcommand};
+use super::{is_word, reply_lines, wrong_subcommand};
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::session::After;
@@ -80,7 +80,7 @@ pub fn debug(context: &mut Context<'_>) -> Result<(), Error> {
     let is_allowed = match context.state.settings.enable_debug_command.get() {
         Permission::No => false,
         Permission::Yes => true,
-        Permission::Local => is_local(context),
+        Permission::Local => context.is_local(),
     };
     if !is_allowed {
         return Err(NOT_ALLOWED);

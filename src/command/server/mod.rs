@@ -126,10 +126,3 @@ fn wrong_subcommand(command: &str, subcommand: &[u8]) -> Error {
     let rest = format!("'. Try {command} HELP.");
     Error::owned([b"ERR unknown subcommand or wrong number of arguments for '", quoted, rest.as_bytes()].concat())
 }
-
-/// Whether the client is on this machine.
-fn is_local(context: &Context<'_>) -> bool {
-    // What is no address of TCP is the path of a Unix socket.
-    let address = context.session.client.address.parse::<std::net::SocketAddr>();
-    address.map_or(true, |address| address.ip().to_canonical().is_loopback())
-}

@@ -72,10 +72,6 @@ impl Sink for ReplyWriter<'_> {
         if self.is_resp3() { self.line(b',', digits.as_bytes()) } else { self.bulk(digits.as_bytes()) }
     }
 
-    fn big_number(&mut self, digits: &str) {
-        if self.is_resp3() { self.line(b'(', digits.as_bytes()) } else { self.bulk(digits.as_bytes()) }
-    }
-
     fn boolean(&mut self, value: bool) {
         match (self.is_resp3(), value) {
             (true, true) => self.output.extend_from_slice(b"#t\r\n"),
@@ -104,10 +100,6 @@ impl Sink for ReplyWriter<'_> {
         if self.is_resp3() { self.header(b'%', len as i64) } else { self.header(b'*', 2 * len as i64) }
     }
 
-    fn attribute(&mut self, len: usize) {
-        self.header(b'|', len as i64);
-    }
-
     fn set(&mut self, len: usize) {
         self.header(if self.is_resp3() { b'~' } else { b'*' }, len as i64);
     }
@@ -118,6 +110,18 @@ impl Sink for ReplyWriter<'_> {
 
     fn error(&mut self, error: &Error) {
         self.line(b'-', error.line());
+    }
+
+    fn big_number(&mut self, digits: &str) {
+        if self.is_resp3() { self.line(b'(', digits.as_bytes()) } else { self.bulk(digits.as_bytes()) }
+    }
+
+    fn attribute(&mut self, len: usize) {
+        self.header(b'|', len as i64);
+    }
+
+    fn set_resp3(&mut self, resp3: bool) {
+        self.version = if resp3 { Version::Resp3 } else { Version::Resp2 };
     }
 }
 

@@ -1,0 +1,197 @@
+//! Who the client says it is: password, protocol, names.
+
+use crate::command::context::Context;
+use crate::command::session::ReplyMode;
+use crate::protocol::resp::Version;
+use crate::reply::Error;
+
+use super::quoting;
+use crate::base::number;
+
+/// The version of Redis whose commands and answers these are; clients choose their commands by it.
+const REDIS_VERSION: &str = "7.0.15";
+/// The only user.
+pub(super) const USER: &[u8] = b"default";
+
+const WRONG_PASSWORD: Error = Error::new("WRONGPASS invalid username-password pair or user is disabled.");
+const NO_PASSWORD_SET: Error = Error::new(
+    "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+     configuration is correct?",
+);
+const HELLO_WITHOUT_AUTH: Error = Error::new(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option \
+     can be used to authenticate the client and select the RESP protocol version at the same time",
+);
+const BAD_NAME: Error = Error::new("ERR Client names cannot contain spaces, newlines or special characters.");
+
+/// AUTH password, AUTH user password.
+pub(super) fn auth(context: &mut Context<'_>) -> Result<(), Error> {
+    let count = context.args.len();
+    if count > 3 {
+        return Err(Error::SYNTAX);
+    }
+    (1..count).for_each(|index| context.redact(index));
+    if count == 2 && !context.state.has_password() {
+        return Err(NO_PASSWORD_SET);
+    }
+    let user = if count == 2 { USER } else { context.args.at(1) };
+    authenticate(context, user, context.args.at(count - 1))?;
+    context.reply.ok();
+    Ok(())
+}
+
+fn authenticate(context: &Context<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
+    let expected = context.state.settings.requirepass.get();
+    // Without a password any will do, as in Redis.
+    if user != USER || !(expected.is_empty() || equal_in_constant_time(password, expected.as_bytes())) {
+        return Err(WRONG_PASSWORD);
+    }
+    context.session.client.set_authenticated(true);
+    Ok(())
+}
+
+/// Takes a time that depends on the lengths alone, so that it does not tell how much of a guess was right.
+fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
+    let mut difference = u8::from(given.len() != expected.len());
+    for (index, byte) in given.iter().enumerate() {
+        difference |= byte ^ expected.get(index).copied().unwrap_or(0);
+    }
+    std::hint::black_box(difference) == 0
+}
+
+/// HELLO [version [AUTH user password] [SETNAME name]]. Options before a wrong one take effect, as in Redis.
+pub(super) fn hello(context: &mut Context<'_>) -> Result<(), Error> {
+    let args = context.args;
+    let version = args.get(1).map(parse_version).transpose()?;
+    let mut index = 2;
+    while let Some(option) = args.get(index) {
+        let more = args.len() - 1 - index;
+        if option.eq_ignore_ascii_case(b"auth") && more >= 2 {
+            context.redact(index + 1);
+            context.redact(index + 2);
+            authenticate(context, args.at(index + 1), args.at(index + 2))?;
+            index += 3;
+        } else if option.eq_ignore_ascii_case(b"setname") && more >= 1 {
+            rename(context, args.at(index + 1))?;
+            index += 2;
+        } else {
+            return Err(quoting("ERR Syntax error in HELLO option '", option, "'"));
+        }
+    }
+    let client = &context.session.client;
+    if !client.is_authenticated() {
+        return Err(HELLO_WITHOUT_AUTH);
+    }
+    if let Some(version) = version {
+        client.set_version(version);
+        context.reply.set_resp3(version == Version::Resp3);
+    }
+    let is_cluster = context.state.settings.cluster_enabled.get();
+    let reply = &mut context.reply;
+    reply.map(7);
+    reply.bulk(b"server");
+    reply.bulk(b"redis");
+    reply.bulk(b"version");
+    reply.bulk(REDIS_VERSION.as_bytes());
+    reply.bulk(b"proto");
+    reply.integer(if client.version() == Version::Resp3 { 3 } else { 2 });
+    reply.bulk(b"id");
+    reply.integer(client.id as i64);
+    reply.bulk(b"mode");
+    reply.bulk(if is_cluster { b"cluster" } else { b"standalone" });
+    reply.bulk(b"role");
+    reply.bulk(b"master");
+    reply.bulk(b"modules");
+    reply.array(0);
+    Ok(())
+}
+
+fn parse_version(word: &[u8]) -> Result<Version, Error> {
+    match number::parse_i64(word) {
+        Some(2) => Ok(Version::Resp2),
+        Some(3) => Ok(Version::Resp3),
+        Some(_) => Err(Error::new("NOPROTO unsupported protocol version")),
+        None => Err(Error::new("ERR Protocol version is not an integer or out of range")),
+    }
+}
+
+/// RESET.
+pub(super) fn reset(context: &mut Context<'_>) -> Result<(), Error> {
+    let client = &context.session.client;
+    context.state.clients.end_monitoring(client);
+    client.select(0);
+    client.set_version(Version::Resp2);
+    client.set_authenticated(!context.state.has_password());
+    client.set_touches(true);
+    client.change_names(|names| names.name.clear());
+    if context.session.reply_mode != ReplyMode::Skip {
+        context.session.reply_mode = ReplyMode::On;
+    }
+    context.reply.simple("RESET");
+    Ok(())
+}
+
+/// CLIENT ID.
+pub(super) fn id(context: &mut Context<'_>) -> Result<(), Error> {
+    context.reply.integer(context.session.client.id as i64);
+    Ok(())
+}
+
+/// CLIENT GETNAME.
+pub(super) fn get_name(context: &mut Context<'_>) -> Result<(), Error> {
+    match context.session.client.names().name {
+        name if name.is_empty() => context.reply.null(),
+        name => context.reply.bulk(&name),
+    }
+    Ok(())
+}
+
+/// CLIENT SETNAME name.
+pub(super) fn set_name(context: &mut Context<'_>) -> Result<(), Error> {
+    rename(context, context.args.at(2))?;
+    context.reply.ok();
+    Ok(())
+}
+
+fn rename(context: &Context<'_>, name: &[u8]) -> Result<(), Error> {
+    if !fits_the_list(name) {
+        return Err(BAD_NAME);
+    }
+    context.session.client.change_names(|names| names.name = name.to_vec());
+    Ok(())
+}
+
+/// CLIENT SETINFO (LIB-NAME|LIB-VER) text, of Redis 7.2.
+pub(super) fn set_info(context: &mut Context<'_>) -> Result<(), Error> {
+    let (attribute, text) = (context.args.at(2), context.args.at(3));
+    let is_name = attribute.eq_ignore_ascii_case(b"lib-name");
+    if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
+        return Err(quoting("ERR Unrecognized option '", attribute, "'"));
+    }
+    if !fits_the_list(text) {
+        return Err(quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters."));
+    }
+    context.session.client.change_names(|names| {
+        *(if is_name { &mut names.library } else { &mut names.library_version }) = text.to_vec();
+    });
+    context.reply.ok();
+    Ok(())
+}
+
+/// CLIENT LIST separates its fields by blanks.
+fn fits_the_list(text: &[u8]) -> bool {
+    text.iter().all(u8::is_ascii_graphic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_compared_whole() {
+        assert!(equal_in_constant_time(b"secret", b"secret"));
+        for wrong in [b"".as_slice(), b"secre", b"secrets", b"Secret", b"secret\0"] {
+            assert!(!equal_in_constant_time(wrong, b"secret"), "{wrong:?}");
+        }
+    }
+}

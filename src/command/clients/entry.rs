@@ -1,0 +1,282 @@
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use atomic_waker::AtomicWaker;
+use parking_lot::Mutex;
+
+use crate::protocol::resp::Version;
+
+/// An outbox that grew past this gives its memory back once it is empty, in bytes.
+const KEPT_BYTES: usize = 64 * 1024;
+
+/// The two ends of a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Peer {
+    /// The other side's address, `IP:PORT`, or the path of the Unix socket with `:0`.
+    pub address: String,
+    /// The address it connected to.
+    pub local_address: String,
+    /// The socket's file descriptor, for people to look at.
+    pub descriptor: i32,
+    pub is_unix: bool,
+    /// Whether it is on this machine: over loopback or a Unix socket.
+    pub is_local: bool,
+}
+
+/// Whether a connection has been asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Not,
+    /// Once it has sent what waits.
+    Drained,
+    /// At once.
+    Killed,
+}
+
+const NOT: u8 = 0;
+const DRAINED: u8 = 1;
+const KILLED: u8 = 2;
+
+/// How a client calls itself; an empty name is none.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    pub name: Vec<u8>,
+    pub library: Vec<u8>,
+    pub library_version: Vec<u8>,
+}
+
+/// The sizes of a connection's buffers, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BufferSizes {
+    /// Received and not executed.
+    pub input: usize,
+    pub input_capacity: usize,
+    /// Waiting to be sent.
+    pub output: usize,
+    pub output_capacity: usize,
+}
+
+/// A connected client, as others may see and touch it. Its connection writes most of it, without locks.
+pub struct Client {
+    pub id: u64,
+    pub peer: Peer,
+    pub created_ms: u64,
+    database: AtomicUsize,
+    resp_version: AtomicU8,
+    authenticated: AtomicBool,
+    touches: AtomicBool,
+    evictable: AtomicBool,
+    blocked: AtomicBool,
+    monitor: AtomicBool,
+    /// Unix milliseconds of the last time that something was received from it, or sent late.
+    pub active_ms: AtomicU64,
+    /// Index of its last command in the table; `usize::MAX`: none, or one that does not exist.
+    pub last_command: AtomicUsize,
+    input: AtomicUsize,
+    input_capacity: AtomicUsize,
+    output: AtomicUsize,
+    output_capacity: AtomicUsize,
+    /// Since when more than the soft limit waits to be sent, in Unix milliseconds; 0: it does not. Of the sweep.
+    pub over_soft_limit_ms: AtomicU64,
+    names: Mutex<Names>,
+    /// What others have to tell it, in the protocol's bytes.
+    outbox: Mutex<Vec<u8>>,
+    /// Length of `outbox`.
+    pushed: AtomicUsize,
+    ending: AtomicU8,
+    waker: AtomicWaker,
+}
+
+impl Client {
+    pub fn new(id: u64, peer: Peer, now_ms: u64, authenticated: bool) -> Client {
+        Client {
+            id,
+            peer,
+            created_ms: now_ms,
+            database: AtomicUsize::new(0),
+            resp_version: AtomicU8::new(2),
+            authenticated: AtomicBool::new(authenticated),
+            touches: AtomicBool::new(true),
+            evictable: AtomicBool::new(true),
+            blocked: AtomicBool::new(false),
+            monitor: AtomicBool::new(false),
+            active_ms: AtomicU64::new(now_ms),
+            last_command: AtomicUsize::new(usize::MAX),
+            input: AtomicUsize::new(0),
+            input_capacity: AtomicUsize::new(0),
+            output: AtomicUsize::new(0),
+            output_capacity: AtomicUsize::new(0),
+            over_soft_limit_ms: AtomicU64::new(0),
+            names: Mutex::default(),
+            outbox: Mutex::default(),
+            pushed: AtomicUsize::new(0),
+            ending: AtomicU8::new(NOT),
+            waker: AtomicWaker::new(),
+        }
+    }
+
+    #[inline]
+    pub fn database(&self) -> usize {
+        self.database.load(Ordering::Relaxed)
+    }
+
+    pub fn select(&self, database: usize) {
+        self.database.store(database, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn version(&self) -> Version {
+        if self.resp_version.load(Ordering::Relaxed) == 3 { Version::Resp3 } else { Version::Resp2 }
+    }
+
+    pub fn set_version(&self, version: Version) {
+        self.resp_version.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
+    }
+
+    /// Whether it gave the password, or came when none was asked for.
+    #[inline]
+    pub fn is_authenticated(&self) -> bool {
+        self.authenticated.load(Ordering::Relaxed)
+    }
+
+    pub fn set_authenticated(&self, authenticated: bool) {
+        self.authenticated.store(authenticated, Ordering::Relaxed);
+    }
+
+    /// Whether its commands count as a use of the keys they look at (CLIENT NO-TOUCH).
+    #[inline]
+    pub fn touches(&self) -> bool {
+        self.touches.load(Ordering::Relaxed)
+    }
+
+    pub fn set_touches(&self, touches: bool) {
+        self.touches.store(touches, Ordering::Relaxed);
+    }
+
+    /// Whether it may be cut when clients' buffers take too much memory (CLIENT NO-EVICT).
+    pub fn is_evictable(&self) -> bool {
+        self.evictable.load(Ordering::Relaxed)
+    }
+
+    pub fn set_evictable(&self, evictable: bool) {
+        self.evictable.store(evictable, Ordering::Relaxed);
+    }
+
+    /// Whether it is kept waiting by its command or by a pause.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Whether it is fed what others do (MONITOR).
+    #[inline]
+    pub fn is_monitor(&self) -> bool {
+        self.monitor.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_monitor(&self, monitor: bool) {
+        self.monitor.store(monitor, Ordering::Relaxed);
+    }
+
+    pub fn names(&self) -> Names {
+        self.names.lock().clone()
+    }
+
+    pub fn change_names(&self, change: impl FnOnce(&mut Names)) {
+        change(&mut self.names.lock());
+    }
+
+    pub fn buffer_sizes(&self) -> BufferSizes {
+        BufferSizes {
+            input: self.input.load(Ordering::Relaxed),
+            input_capacity: self.input_capacity.load(Ordering::Relaxed),
+            output: self.output.load(Ordering::Relaxed),
+            output_capacity: self.output_capacity.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Tells what the connection holds at the moment.
+    #[inline]
+    pub fn set_buffer_sizes(&self, sizes: BufferSizes) {
+        self.set_input(sizes.input, sizes.input_capacity);
+        self.output.store(sizes.output, Ordering::Relaxed);
+        self.output_capacity.store(sizes.output_capacity, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn set_input(&self, bytes: usize, capacity_bytes: usize) {
+        self.input.store(bytes, Ordering::Relaxed);
+        self.input_capacity.store(capacity_bytes, Ordering::Relaxed);
+    }
+
+    /// Everything that waits to be sent to it, in bytes.
+    pub fn output_bytes(&self) -> usize {
+        self.output.load(Ordering::Relaxed) + self.pushed.load(Ordering::Relaxed)
+    }
+
+    /// Sends `bytes` out of band, from any thread. False: with them `hard_bytes` or more would wait (0: no limit), and
+    /// nothing more is kept for it.
+    pub fn push(&self, bytes: &[u8], hard_bytes: u64) -> bool {
+        let mut outbox = self.outbox.lock();
+        let waiting = self.output.load(Ordering::Relaxed) + outbox.len() + bytes.len();
+        if hard_bytes > 0 && waiting as u64 >= hard_bytes {
+            return false;
+        }
+        outbox.extend_from_slice(bytes);
+        self.pushed.store(outbox.len(), Ordering::Relaxed);
+        drop(outbox);
+        self.waker.wake();
+        true
+    }
+
+    /// Moves what was sent out of band to the end of `output`.
+    #[inline]
+    pub fn take_pushes(&self, output: &mut Vec<u8>) {
+        if self.pushed.load(Ordering::Relaxed) > 0 {
+            self.empty_outbox(output);
+        }
+    }
+
+    #[cold]
+    fn empty_outbox(&self, output: &mut Vec<u8>) {
+        let mut outbox = self.outbox.lock();
+        output.extend_from_slice(&outbox);
+        outbox.clear();
+        outbox.shrink_to(KEPT_BYTES);
+        self.pushed.store(0, Ordering::Relaxed);
+    }
+
+    /// Has its connection end once it has sent what waits, from any thread.
+    pub fn drain(&self) {
+        self.ending.fetch_max(DRAINED, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Has its connection end at once, from any thread.
+    pub(super) fn kill(&self) {
+        self.ending.fetch_max(KILLED, Ordering::Release);
+        self.waker.wake();
+    }
+
+    #[inline]
+    pub fn ending(&self) -> Ending {
+        match self.ending.load(Ordering::Acquire) {
+            NOT => Ending::Not,
+            DRAINED => Ending::Drained,
+            _ => Ending::Killed,
+        }
+    }
+
+    /// Has the connection's task woken when there is something to notice. Whatever may be noticed is looked at after
+    /// this, or a change in between is missed.
+    pub fn register(&self, waker: &std::task::Waker) {
+        self.waker.register(waker);
+    }
+
+    /// Has its connection look at everything again.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+}
