@@ -79,7 +79,7 @@ fn stats(context: &mut Context<'_>) -> Result<(), Error> {
         ("startup.allocated", report.startup),
         ("replication.backlog", 0),
         ("clients.slaves", 0),
-        ("clients.normal", 0),
+        ("clients.normal", report.clients),
         ("cluster.links", 0),
         ("aof.buffer", 0),
         ("lua.caches", 0),
