@@ -22,6 +22,8 @@ use crate::command::state::State;
 
 /// Read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
+/// Read at once of a long argument, in bytes.
+const LARGE_READ_BYTES: usize = 512 * 1024;
 /// A worker's buffers that grew past this are given back.
 const WORKER_KEPT_BYTES: usize = 1024 * 1024;
 /// A connection's buffers that grew past this are given back once they are empty.
@@ -205,8 +207,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tracing::warn!(client, bytes = old_bytes, "query buffer limit reached, client cut");
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
-        let missing = self.conversation.wanted_bytes().saturating_sub(old_bytes);
-        let count = ready!(self.poll_append(context, missing.clamp(READ_BYTES, old_bytes.max(READ_BYTES))))?;
+        let missing = self.conversation.wanted_bytes().saturating_sub(old_bytes).max(READ_BYTES);
+        if self.input.capacity() - old_bytes < READ_BYTES {
+            self.input.reserve_exact(missing.min(old_bytes.max(READ_BYTES)));
+        }
+        let count = ready!(self.poll_append(context, missing.min(LARGE_READ_BYTES)))?;
         if count > 0 {
             let mut input = std::mem::take(&mut self.input);
             let consumed = self.take_turns(&mut input, context)?;
@@ -219,7 +224,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads once, at most `most_bytes`, behind the input. Returns how many bytes came; 0: the client has closed.
     fn poll_append(&mut self, context: &mut Context<'_>, most_bytes: usize) -> Poll<io::Result<usize>> {
         let old_bytes = self.input.len();
-        self.input.resize(old_bytes + most_bytes, 0);
+        let room = (self.input.capacity() - old_bytes).max(READ_BYTES);
+        self.input.resize(old_bytes + most_bytes.min(room), 0);
         let mut read = ReadBuf::new(&mut self.input[old_bytes..]);
         let polled = Pin::new(&mut self.stream).poll_read(context, &mut read);
         let count = read.filled().len();
