@@ -23,6 +23,8 @@ pub const PREFIX: &str = "/cache/";
 
 /// PUT's parameters, and the options of SET that they stand for.
 const LIFETIMES: [(&str, &[u8]); 2] = [("ttl", b"EX"), ("ttl_ms", b"PX")];
+/// An option of SET and its amount.
+type Expiry = (&'static [u8], Vec<u8>);
 /// How long a client may take to send a body: so much at first, and more for each so many bytes that came.
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES_A_SECOND: f64 = 16.0 * 1024.0;
@@ -110,7 +112,7 @@ fn without_parameters(uri: &Uri) -> Result<(), Failure> {
 }
 
 /// SET's option and its amount that the parameters ask for.
-fn expiry(uri: &Uri) -> Result<Option<(&'static [u8], Vec<u8>)>, Failure> {
+fn expiry(uri: &Uri) -> Result<Option<Expiry>, Failure> {
     let mut expiry = None;
     for parameter in uri.query().unwrap_or_default().split('&').filter(|parameter| !parameter.is_empty()) {
         let (name, amount) = parameter.split_once('=').unwrap_or((parameter, ""));

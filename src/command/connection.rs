@@ -13,12 +13,11 @@ use crate::reply::Error;
 const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE).or(Flags::FAST);
 
 pub const COMMANDS: &[Spec] = &[
-    Spec::new("ping", -1, ping).flags(Flags::FAST).categories(Categories::CONNECTION).doc(
-        "connection",
-        "1.0.0",
-        "O(1)",
-        "Answers PONG, or the argument",
-    ),
+    Spec::new("ping", -1, ping)
+        .flags(Flags::FAST)
+        .categories(Categories::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .doc("connection", "1.0.0", "O(1)", "Answers PONG, or the argument"),
     Spec::new("echo", 2, echo).flags(ANYTIME).categories(Categories::CONNECTION).doc(
         "connection",
         "1.0.0",

@@ -1,7 +1,7 @@
 use super::session::Session;
 use super::state::State;
 use crate::base::number;
-use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, SlotGuard, SlotGuards};
+use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, SlotGuard, SlotGuards, Spot};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -16,6 +16,8 @@ pub struct Context<'a> {
     pub now_ms: u64,
     /// What a handler took out of the keyspace; it is freed once the gate is let go.
     pub leftovers: &'a mut Vec<Flushed>,
+    /// Where the argument of that index belongs as a key, if dispatch has found out already.
+    pub foreseen_key: Option<(usize, Spot)>,
 }
 
 impl<'a> Context<'a> {
@@ -36,7 +38,10 @@ impl<'a> Context<'a> {
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
-        self.state.keyspace.key(self.args.at(index))
+        match self.foreseen_key {
+            Some((foreseen, spot)) if foreseen == index => Key::at(self.args.at(index), spot),
+            _ => self.state.keyspace.key(self.args.at(index)),
+        }
     }
 
     /// The number of the client's database.

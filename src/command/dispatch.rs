@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::context::Context;
 use super::monitor;
 use super::session::{After, Session};
@@ -11,20 +13,24 @@ use super::spec::Flags;
 use super::state::State;
 use super::table::{Command, Table};
 use crate::base::clock;
-use crate::keyspace::Caller;
 use crate::keyspace::gate::{Exclusive, Shared};
+use crate::keyspace::{Caller, Spot};
 use crate::protocol::{Args, until_nul};
 use crate::reply::{Error, Sink};
 
 /// How much of a client's arguments an error message quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 128;
 
+/// How many commands are looked at ahead: their cache lines must not push out each other.
+pub const FORESIGHT: usize = 32;
+
 /// What a client that monitors may not run: Redis counts it among the replicas.
 const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
 
 /// What the connection does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
+    #[default]
     Continue,
     /// Send what is written, then close.
     Close,
@@ -41,18 +47,56 @@ pub struct Turn<'s> {
     gate: Option<Shared<'s>>,
     /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
     last_ticks: u64,
+    /// Commands that have run.
+    executed: u64,
+    /// The next commands, as far as they were looked at ahead; last one first.
+    foreseen: SmallVec<[Foreseen; FORESIGHT]>,
+}
+
+/// What is known of a command before its turn.
+#[derive(Clone, Copy, Default)]
+struct Foreseen {
+    command: Option<&'static Command>,
+    /// Its first key: which argument that is, and where it belongs.
+    key: Option<(usize, Spot)>,
 }
 
 impl<'s> Turn<'s> {
     pub fn new(state: &'s State) -> Turn<'s> {
-        Turn { state, now_ms: clock::now_ms(), gate: None, last_ticks: state.stats.ticker.now() }
+        Turn {
+            state,
+            now_ms: clock::now_ms(),
+            gate: None,
+            last_ticks: state.stats.ticker.now(),
+            executed: 0,
+            foreseen: SmallVec::new(),
+        }
+    }
+
+    /// Looks ahead at the next `count` commands, whose arguments `each` gives by their number, last one first; all of
+    /// them must then be executed in their order, or the turn ended. Their keys are brought into the cache together.
+    pub fn foresee(&mut self, session: &Session, count: usize, mut each: impl FnMut(usize, &mut dyn FnMut(Args<'_>))) {
+        self.foreseen.clear();
+        for number in (0..count).rev() {
+            each(number, &mut |args| {
+                let command = find(&args).ok();
+                let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
+                    let key = args.get(index)?;
+                    Some((index, self.state.keyspace.spot(key)))
+                });
+                self.foreseen.push(Foreseen { command, key });
+            });
+        }
+        let spots = self.foreseen.iter().rev().filter_map(|foreseen| Some(foreseen.key?.1));
+        self.state.keyspace.prefetch(session.client.database(), spots);
     }
 
     /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,
     /// except from commands that have none (CLIENT REPLY OFF), and except for [`Flow::Paused`].
     pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
         session.begin();
-        let command = match find(&args) {
+        let foreseen = self.foreseen.pop().unwrap_or_default();
+        let command = match foreseen.command.map_or_else(|| find(&args), Ok) {
             Ok(command) => command,
             Err(error) => {
                 session.client.last_command.store(usize::MAX, Ordering::Relaxed);
@@ -78,6 +122,7 @@ impl<'s> Turn<'s> {
             reply,
             now_ms: self.now_ms,
             leftovers: &mut leftovers,
+            foreseen_key: foreseen.key,
         };
         let result = (command.spec.handler)(&mut context);
         drop(exclusive);
@@ -112,6 +157,7 @@ impl<'s> Turn<'s> {
         let ticks = stats.ticker.now();
         let mut duration_ns = stats.ticker.nanoseconds(ticks.saturating_sub(self.last_ticks));
         self.last_ticks = ticks;
+        self.executed += 1;
         if let After::Delay(Some(delay)) = session.after {
             duration_ns = duration_ns.saturating_add(delay.as_nanos() as u64);
         }
@@ -154,6 +200,12 @@ impl<'s> Turn<'s> {
         }
         self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
         None
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.state.stats.record_turn(self.executed);
     }
 }
 

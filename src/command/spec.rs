@@ -139,6 +139,14 @@ pub enum Keys {
 }
 
 impl Keys {
+    /// The index of the first key, where it does not depend on the arguments.
+    pub fn first(&self) -> Option<usize> {
+        match *self {
+            Keys::Range { first, .. } => Some(first),
+            Keys::None | Keys::Found(_) => None,
+        }
+    }
+
     /// The indices of the arguments that are keys.
     pub fn indices(&self, args: &Args<'_>) -> Vec<usize> {
         match *self {

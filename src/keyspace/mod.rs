@@ -47,7 +47,20 @@ pub struct Key<'a> {
     slot: u16,
 }
 
+/// Where a key belongs: what there is to compute of it before its lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    hash: u64,
+    slot: u16,
+}
+
 impl<'a> Key<'a> {
+    /// `spot` must be the one that [`Keyspace::spot`] gave for the same bytes.
+    #[inline]
+    pub fn at(bytes: &'a [u8], spot: Spot) -> Key<'a> {
+        Key { bytes, hash: spot.hash, slot: spot.slot }
+    }
+
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -141,8 +154,13 @@ impl Keyspace {
     }
 
     #[inline]
+    pub fn spot(&self, bytes: &[u8]) -> Spot {
+        Spot { hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
+    }
+
+    #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key { bytes, hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
+        Key::at(bytes, self.spot(bytes))
     }
 
     /// What eviction's metadata goes by now.

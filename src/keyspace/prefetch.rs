@@ -5,28 +5,29 @@
 //! do the like.
 
 use super::table::place;
-use super::{Key, Keyspace, Slots};
+use super::{Keyspace, Slots, Spot};
 use crate::base::prefetch::prefetch;
 
 impl Keyspace {
-    /// Prefetches the entries of `keys`, or where they would be. Only a hint: it changes and promises nothing.
-    pub fn prefetch(&self, database: usize, keys: &[Key<'_>]) {
+    /// Prefetches the entries of keys, or where they would be. Only a hint: it changes and promises nothing.
+    pub fn prefetch(&self, database: usize, spots: impl Iterator<Item = Spot> + Clone) {
         let Some(slots) = self.database(database).slots.get() else { return };
-        for key in keys {
-            prefetch(&slots.slots[usize::from(key.slot)]);
+        for spot in spots.clone() {
+            prefetch(&slots.slots[usize::from(spot.slot)]);
         }
-        for key in keys {
-            with_slot(slots, key, |slot| slot.table.prefetch_cells(place(key.hash)));
+        for spot in spots.clone() {
+            with_slot(slots, spot, |slot| slot.table.prefetch_cells(place(spot.hash)));
         }
-        for key in keys {
-            with_slot(slots, key, |slot| slot.table.prefetch_entry(place(key.hash)));
+        for spot in spots {
+            with_slot(slots, spot, |slot| slot.table.prefetch_entry(place(spot.hash)));
         }
     }
 }
 
 /// A slot that another thread holds is left out.
-fn with_slot(slots: &Slots, key: &Key<'_>, look: impl FnOnce(&super::slot::Slot)) {
-    if let Some(slot) = slots.slots[usize::from(key.slot)].try_lock() {
+#[inline]
+fn with_slot(slots: &Slots, spot: Spot, look: impl FnOnce(&super::slot::Slot)) {
+    if let Some(slot) = slots.slots[usize::from(spot.slot)].try_lock() {
         look(&slot);
     }
 }

@@ -6,7 +6,7 @@ use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
 
 /// Slots that one SCAN call that has found something passes at most, or as many as it was to find keys: a sparse
-/// database costs a bounded time a call.
+/// database costs a bounded time a call. One with no more than that many keys is gone through in one call.
 const SLOTS_PER_CALL: usize = 2048;
 /// How often RANDOMKEY draws anew when it comes upon a key that has expired.
 const RANDOM_DRAWS: usize = 16;
@@ -47,7 +47,9 @@ impl Keyspace {
         if self.databases[usize::from(physical)].slots.get().is_none() {
             return Cursor::START;
         }
-        let (mut met, most_slots) = (0, count.max(SLOTS_PER_CALL));
+        let is_small = self.len(database) <= count as u64;
+        let most_slots = if is_small { usize::from(SLOTS) } else { count.max(SLOTS_PER_CALL) };
+        let mut met = 0;
         for slot in first_slot..SLOTS {
             if usize::from(slot - first_slot) >= most_slots && met > 0 || met >= count {
                 return Cursor::new(slot, 0);

@@ -126,7 +126,12 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     let key = 0..12u8;
     let value = || prop::collection::vec(any::<u8>(), 0..50);
-    let expiry = prop_oneof![Just(NewExpiry::Clear), Just(NewExpiry::Keep), (0..400u64).prop_map(NewExpiry::At)];
+    let expiry = prop_oneof![
+        Just(NewExpiry::Clear),
+        Just(NewExpiry::Never),
+        Just(NewExpiry::Keep),
+        (0..400u64).prop_map(NewExpiry::At)
+    ];
     let step = prop_oneof![
         8 => (key.clone(), value(), expiry).prop_map(|(key, value, expiry)| Step::Set { key, value, expiry }),
         4 => (key.clone(), value()).prop_map(|(key, value)| Step::Put { key, value }),
@@ -163,7 +168,7 @@ proptest! {
                     keyspace.lock(at(now_ms), 0, &key).set_string(&key, &value, expiry);
                     let old_ms = model.get(&name).and_then(|entry| entry.1);
                     let new_ms = match expiry {
-                        NewExpiry::Clear => None,
+                        NewExpiry::Clear | NewExpiry::Never => None,
                         NewExpiry::Keep => old_ms,
                         NewExpiry::At(expiry_ms) => Some(expiry_ms),
                     };

@@ -1,7 +1,7 @@
 //! What one connection speaks: turns received bytes into executed commands and bytes to send.
 
 use super::listener::Kind;
-use crate::command::dispatch::{Flow, Turn};
+use crate::command::dispatch::{FORESIGHT, Flow, Turn};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::state::State;
 use crate::protocol::{Args, book, resp};
@@ -81,7 +81,7 @@ trait Protocol {
     /// How many complete commands were read.
     fn commands(&self) -> usize;
     /// Gives the arguments of a complete command to `run`.
-    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow;
+    fn with_command<R: Default>(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> R) -> R;
     /// Where a reply is described to.
     fn sink<'o>(output: &'o mut Vec<u8>, session: &Session) -> impl Sink + 'o;
     /// Forgets executed commands, and tells how many bytes of the input they were.
@@ -105,7 +105,7 @@ impl Protocol for resp::RequestParser {
     }
 
     #[inline]
-    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow {
+    fn with_command<R: Default>(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> R) -> R {
         run(self.command(input, index))
     }
 
@@ -131,12 +131,12 @@ impl Protocol for book::RequestParser {
     }
 
     #[inline]
-    fn with_command(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> Flow) -> Flow {
+    fn with_command<R: Default>(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> R) -> R {
         match self.command(input, index) {
             Some((book::Operation::Set, key, value)) => run(Args::from_slices(&[b"SET", key, value])),
             Some((book::Operation::Get, key, _)) => run(Args::from_slices(&[b"GET", key])),
             Some((book::Operation::Delete, key, _)) => run(Args::from_slices(&[b"DEL", key])),
-            None => Flow::Continue,
+            None => R::default(),
         }
     }
 
@@ -168,6 +168,15 @@ fn take_turn<P: Protocol>(
     let mut executed = 0;
     let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
     while executed < protocol.commands() {
+        if executed.is_multiple_of(FORESIGHT) {
+            let count = FORESIGHT.min(protocol.commands() - executed);
+            // A command alone has nothing to overlap with.
+            if count > 1 {
+                turn.foresee(session, count, |number, look| {
+                    protocol.with_command(input, executed + number, |args| look(args))
+                });
+            }
+        }
         let old_bytes = output.len();
         let flow = protocol.with_command(input, executed, |args| {
             let mut sink = P::sink(output, session);
@@ -190,6 +199,7 @@ fn take_turn<P: Protocol>(
         break;
     }
     if let (Next::Read | Next::Again, Some(error)) = (&next, error) {
+        state.stats.record_error(error.code());
         if session.reply_mode == ReplyMode::On {
             P::sink(output, session).error(&error);
         }

@@ -48,7 +48,9 @@ fn level(level: LogLevel) -> LevelFilter {
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
-    let message = panic.payload_as_str().unwrap_or("no message");
+    let payload = panic.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let message = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = std::backtrace::Backtrace::capture();
     tracing::error!(thread = thread.name().unwrap_or("unnamed"), place, %backtrace, "panic: {message}");

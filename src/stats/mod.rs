@@ -211,7 +211,6 @@ impl Stats {
     #[inline]
     pub fn record(&self, index: usize, duration_ns: u64, failed: bool, tracks_latency: bool) {
         let (shard, alone) = self.own_shard();
-        add(&shard.commands_processed.0, 1, alone);
         let Some(command) = shard.commands.get(index) else { return };
         add(&command.calls.0, 1, alone);
         add(&command.duration_ns.0, duration_ns, alone);
@@ -221,6 +220,13 @@ impl Stats {
         if tracks_latency {
             add(command.latencies().counter(duration_ns), 1, alone);
         }
+    }
+
+    /// Counts commands that ran together.
+    pub fn record_turn(&self, commands: u64) {
+        let (shard, alone) = self.own_shard();
+        add(&shard.commands_processed.0, commands, alone);
+        add(&shard.batches.0, 1, alone);
     }
 
     /// Counts an error reply by its code word.

@@ -58,14 +58,19 @@ const SUBCOMMANDS: &[Spec] = &[
         "Describes the subcommands",
     ),
     connection("id", 2, identity::id, ANYTIME).doc("connection", "5.0.0", "O(1)", "Answers the connection's number"),
-    connection("info", 2, list::info, ANYTIME).doc("connection", "6.2.0", "O(1)", "Describes this connection"),
+    connection("info", 2, list::info, ANYTIME).tips(&["nondeterministic_output"]).doc(
+        "connection",
+        "6.2.0",
+        "O(1)",
+        "Describes this connection",
+    ),
     connection("kill", -3, kill::kill, ADMIN_IN_PAUSE).doc(
         "connection",
         "2.4.0",
         "O(N) where N is the number of client connections",
         "Ends connections",
     ),
-    connection("list", -2, list::list, ADMIN_IN_PAUSE).doc(
+    connection("list", -2, list::list, ADMIN_IN_PAUSE).tips(&["nondeterministic_output"]).doc(
         "connection",
         "2.4.0",
         "O(N) where N is the number of client connections",

@@ -10,25 +10,45 @@ use crate::stats::Distribution;
 
 const QUERY: Flags = ADMIN.or(Flags::NO_SCRIPT);
 
+const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+
 pub const COMMAND: Spec =
     Spec::new("latency", -2, container).doc("server", "2.8.13", "Depends on the subcommand", "Latency").subcommands(&[
-        Spec::new("doctor", 2, doctor).flags(QUERY).doc("server", "2.8.13", "O(1)", "Explain the spikes of latency"),
-        Spec::new("graph", 3, graph).flags(QUERY).doc("server", "2.8.13", "O(1)", "Draw the spikes of an event"),
+        Spec::new("doctor", 2, doctor).flags(QUERY).tips(REPORT_TIPS).doc(
+            "server",
+            "2.8.13",
+            "O(1)",
+            "Explain the spikes of latency",
+        ),
+        Spec::new("graph", 3, graph).flags(QUERY).tips(REPORT_TIPS).doc(
+            "server",
+            "2.8.13",
+            "O(1)",
+            "Draw the spikes of an event",
+        ),
         Spec::new("help", 2, help).flags(ANYTIME).doc("server", "2.8.13", "O(1)", "Describe the subcommands"),
-        Spec::new("histogram", -2, histogram).flags(QUERY).doc(
+        Spec::new("histogram", -2, histogram).flags(QUERY).tips(REPORT_TIPS).doc(
             "server",
             "7.0.0",
             "O(N) where N is the number of commands with latency information being retrieved",
             "Return how long the calls of commands took",
         ),
-        Spec::new("history", 3, history).flags(QUERY).doc("server", "2.8.13", "O(1)", "Return the spikes of an event"),
-        Spec::new("latest", 2, latest).flags(QUERY).doc(
+        Spec::new("history", 3, history).flags(QUERY).tips(REPORT_TIPS).doc(
+            "server",
+            "2.8.13",
+            "O(1)",
+            "Return the spikes of an event",
+        ),
+        Spec::new("latest", 2, latest).flags(QUERY).tips(REPORT_TIPS).doc(
             "server",
             "2.8.13",
             "O(1)",
             "Return the last spike of each event",
         ),
-        Spec::new("reset", -2, reset).flags(QUERY).doc("server", "2.8.13", "O(1)", "Forget the spikes of events"),
+        Spec::new("reset", -2, reset)
+            .flags(QUERY)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .doc("server", "2.8.13", "O(1)", "Forget the spikes of events"),
     ]);
 
 fn now_s() -> u64 {

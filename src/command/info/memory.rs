@@ -7,24 +7,36 @@ use crate::command::context::Context;
 use crate::command::spec::{Flags, KeyUse, Spec};
 use crate::reply::Error;
 
+const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
+
 pub const COMMAND: Spec =
     Spec::new("memory", -2, container).doc("server", "4.0.0", "Depends on the subcommand", "Memory").subcommands(&[
-        Spec::new("doctor", 2, doctor).doc("server", "4.0.0", "O(1)", "Tell what is wrong with memory"),
+        Spec::new("doctor", 2, doctor).tips(REPORT_TIPS).doc(
+            "server",
+            "4.0.0",
+            "O(1)",
+            "Tell what is wrong with memory",
+        ),
         Spec::new("help", 2, help).flags(ANYTIME).doc("server", "4.0.0", "O(1)", "Describe the subcommands"),
-        Spec::new("malloc-stats", 2, malloc_stats).doc(
+        Spec::new("malloc-stats", 2, malloc_stats).tips(REPORT_TIPS).doc(
             "server",
             "4.0.0",
             "Depends on how much memory is allocated, could be slow",
             "Return statistics of the allocator",
         ),
-        Spec::new("purge", 2, purge).doc(
+        Spec::new("purge", 2, purge).tips(&["request_policy:all_shards", "response_policy:all_succeeded"]).doc(
             "server",
             "4.0.0",
             "Depends on how much memory is allocated, could be slow",
             "Have the allocator give memory back",
         ),
-        Spec::new("stats", 2, stats).doc("server", "4.0.0", "O(1)", "Tell how the memory in use divides"),
-        Spec::new("usage", -3, usage).flags(Flags::READONLY).keys(2, 2, 1, KeyUse::Read).doc(
+        Spec::new("stats", 2, stats).tips(REPORT_TIPS).doc(
+            "server",
+            "4.0.0",
+            "O(1)",
+            "Tell how the memory in use divides",
+        ),
+        Spec::new("usage", -3, usage).flags(Flags::READONLY).keys(2, 2, 1, KeyUse::Inspect).doc(
             "server",
             "4.0.0",
             "O(N) where N is the number of samples.",
@@ -67,7 +79,7 @@ fn stats(context: &mut Context<'_>) -> Result<(), Error> {
         ("startup.allocated", report.startup),
         ("replication.backlog", 0),
         ("clients.slaves", 0),
-        ("clients.normal", 0),
+        ("clients.normal", report.clients),
         ("cluster.links", 0),
         ("aof.buffer", 0),
         ("lua.caches", 0),

@@ -2,6 +2,7 @@
 
 use super::system;
 use crate::base::memory;
+use crate::command::clients::Client;
 use crate::command::state::State;
 use crate::keyspace::DATABASES;
 
@@ -16,6 +17,8 @@ pub struct MemoryReport {
     /// Of each database with keys: its number, the slots and tables, the deadlines.
     pub databases: Vec<(usize, u64, u64)>,
     pub keys: u64,
+    /// Clients' buffers.
+    pub clients: u64,
 }
 
 impl MemoryReport {
@@ -32,6 +35,7 @@ impl MemoryReport {
             resident: system::resident_bytes(),
             startup: state.startup_memory_bytes,
             databases: used_databases.map(overhead).collect(),
+            clients: state.clients.all().iter().map(|client| buffer_bytes(client)).sum(),
             keys: (0..DATABASES).map(|number| state.keyspace.len(number)).sum(),
         }
     }
@@ -39,7 +43,7 @@ impl MemoryReport {
     /// All that is neither key nor value.
     pub fn overhead(&self) -> u64 {
         let databases: u64 = self.databases.iter().map(|(_, tables, deadlines)| tables + deadlines).sum();
-        (self.startup + databases).min(self.used)
+        (self.startup + databases + self.clients).min(self.used)
     }
 
     pub fn dataset(&self) -> u64 {
@@ -68,6 +72,11 @@ impl MemoryReport {
     pub fn bytes_per_key(&self) -> u64 {
         self.used.saturating_sub(self.startup).checked_div(self.keys).unwrap_or(0)
     }
+}
+
+fn buffer_bytes(client: &Client) -> u64 {
+    let sizes = client.buffer_sizes();
+    (sizes.input_capacity + sizes.output_capacity) as u64
 }
 
 fn percent(part: u64, whole: u64) -> f64 {

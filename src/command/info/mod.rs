@@ -14,12 +14,11 @@ use super::spec::{Categories, Flags, Spec};
 use crate::reply::Error;
 
 pub const COMMANDS: &[Spec] = &[
-    Spec::new("info", -1, sections::info).flags(ANYTIME).categories(Categories::DANGEROUS).doc(
-        "server",
-        "1.0.0",
-        "O(1)",
-        "Tell about the server and what it has counted",
-    ),
+    Spec::new("info", -1, sections::info)
+        .flags(ANYTIME)
+        .categories(Categories::DANGEROUS)
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
+        .doc("server", "1.0.0", "O(1)", "Tell about the server and what it has counted"),
     slowlog::COMMAND,
     latency::COMMAND,
     memory::COMMAND,

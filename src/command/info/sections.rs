@@ -110,7 +110,7 @@ fn server(context: &Context<'_>, text: &mut String) {
         "uptime_in_days": uptime_s / DAY_S,
         "hz": settings.hz.get(),
         "configured_hz": settings.hz.get(),
-        "lru_clock": now_us / 1_000_000 & 0xff_ffff,
+        "lru_clock": (now_us / 1_000_000) & 0xff_ffff,
         "executable": executable.display(),
         "config_file": settings.config_file().unwrap_or("".as_ref()).display(),
         "io_threads_active": u8::from(workers > 1),
@@ -118,13 +118,15 @@ fn server(context: &Context<'_>, text: &mut String) {
 }
 
 fn clients(context: &Context<'_>, text: &mut String) {
+    let clients = &context.state.clients;
+    let sizes: Vec<_> = clients.all().iter().map(|client| client.buffer_sizes()).collect();
     lines!(text,
-        "connected_clients": context.state.clients.len(),
+        "connected_clients": clients.len(),
         "cluster_connections": 0,
         "maxclients": context.state.settings.maxclients.get(),
-        "client_recent_max_input_buffer": 0,
-        "client_recent_max_output_buffer": 0,
-        "blocked_clients": 0,
+        "client_recent_max_input_buffer": sizes.iter().map(|sizes| sizes.input_capacity).max().unwrap_or(0),
+        "client_recent_max_output_buffer": sizes.iter().map(|sizes| sizes.output_capacity).max().unwrap_or(0),
+        "blocked_clients": clients.blocked(),
         "tracking_clients": 0,
         "clients_in_timeout_table": 0,
     );
@@ -180,7 +182,7 @@ fn memory(context: &Context<'_>, text: &mut String) {
         "mem_replication_backlog": 0,
         "mem_total_replication_buffers": 0,
         "mem_clients_slaves": 0,
-        "mem_clients_normal": 0,
+        "mem_clients_normal": report.clients,
         "mem_cluster_links": 0,
         "mem_aof_buffer": 0,
         "mem_allocator": "mimalloc",

@@ -9,19 +9,20 @@ use crate::reply::Error;
 pub const COMMAND: Spec = Spec::new("slowlog", -2, container)
     .doc("server", "2.2.12", "Depends on the subcommand", "The slow log")
     .subcommands(&[
-        Spec::new("get", -2, get).flags(ADMIN).doc(
+        Spec::new("get", -2, get).flags(ADMIN).tips(&["request_policy:all_nodes", "nondeterministic_output"]).doc(
             "server",
             "2.2.12",
             "O(N) where N is the number of entries returned",
             "Return entries of the slow log",
         ),
-        Spec::new("len", 2, len).flags(ADMIN).doc("server", "2.2.12", "O(1)", "Count the entries of the slow log"),
-        Spec::new("reset", 2, reset).flags(ADMIN).doc(
-            "server",
-            "2.2.12",
-            "O(N) where N is the number of entries",
-            "Remove all entries of the slow log",
-        ),
+        Spec::new("len", 2, len)
+            .flags(ADMIN)
+            .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"])
+            .doc("server", "2.2.12", "O(1)", "Count the entries of the slow log"),
+        Spec::new("reset", 2, reset)
+            .flags(ADMIN)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .doc("server", "2.2.12", "O(N) where N is the number of entries", "Remove all entries of the slow log"),
         Spec::new("help", 2, help).flags(ANYTIME).doc("server", "6.2.0", "O(1)", "Describe the subcommands"),
     ]);
 

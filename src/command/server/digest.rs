@@ -38,7 +38,7 @@ impl Digest {
         let mut digest = Digest::default();
         digest.chain(entry.key());
         digest.chain_value(entry);
-        self.combine(&digest);
+        self.add(&digest.0);
     }
 
     /// The fingerprint of a value, and of whether it expires.

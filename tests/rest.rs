@@ -1,0 +1,350 @@
+//! HTTP from outside: the cache by REST, status, metrics, and who may come in.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use support::{Engine, Server, Value, eventually, on_every_engine};
+
+struct Response {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Response {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.text());
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+}
+
+/// A connection that is kept alive.
+struct Http(BufReader<TcpStream>);
+
+impl Http {
+    fn connect(server: &Server) -> Http {
+        let stream = TcpStream::connect(server.http_address()).expect("a connection");
+        stream.set_read_timeout(Some(support::PATIENCE)).expect("a deadline");
+        stream.set_nodelay(true).expect("no delay");
+        Http(BufReader::new(stream))
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).expect("the server reads");
+    }
+
+    fn request(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Response {
+        let length = body.len();
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n");
+        self.write(&[head.as_bytes(), body].concat());
+        self.response(method)
+    }
+
+    fn response(&mut self, method: &str) -> Response {
+        let mut line = || {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("a line of the head");
+            line.trim_end().to_owned()
+        };
+        let first = line();
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.unwrap_or_else(|| panic!("no status in {first:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let line = line();
+            match line.split_once(": ") {
+                Some((name, value)) => headers.push((name.to_owned(), value.to_owned())),
+                None => break,
+            }
+        }
+        let mut response = Response { status, headers, body: Vec::new() };
+        let length = response.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+        if method != "HEAD" && status != 100 {
+            response.body = vec![0; length];
+            self.0.read_exact(&mut response.body).expect("the body");
+        }
+        response
+    }
+
+    fn get(&mut self, path: &str) -> Response {
+        self.request("GET", path, "", b"")
+    }
+
+    fn put(&mut self, path: &str, body: &[u8]) -> u16 {
+        self.request("PUT", path, "", body).status
+    }
+
+    /// Whether the server closes with nothing left to read.
+    fn at_end(&mut self) -> bool {
+        let mut rest = Vec::new();
+        self.0.read_to_end(&mut rest).is_ok() && rest.is_empty()
+    }
+}
+
+on_every_engine!(a_value_is_put_got_and_deleted, |server| {
+    let mut http = Http::connect(&server);
+    let missing = http.get("/cache/key");
+    assert_eq!((missing.status, missing.json()["error"].is_string()), (404, true));
+    assert_eq!(http.put("/cache/key", b"value"), 200);
+    let found = http.get("/cache/key");
+    assert_eq!((found.status, found.text().as_str()), (200, "value"));
+    assert_eq!(found.header("content-type"), Some("application/octet-stream"));
+    assert_eq!(http.put("/cache/key", b""), 200);
+    assert_eq!((http.get("/cache/key").status, http.get("/cache/key").body.len()), (200, 0));
+    assert_eq!(http.request("DELETE", "/cache/key", "", b"").status, 200);
+    assert_eq!(http.request("DELETE", "/cache/key", "", b"").status, 200);
+    assert_eq!(http.get("/cache/key").status, 404);
+});
+
+on_every_engine!(keys_are_any_bytes, |server| {
+    let mut http = Http::connect(&server);
+    let all: Vec<u8> = (0..=255).collect();
+    let encoded: String = all.iter().map(|byte| format!("%{byte:02x}")).collect();
+    assert_eq!(http.put(&format!("/cache/{encoded}"), &all), 200);
+    assert_eq!(http.get(&format!("/cache/{}", encoded.to_uppercase())).body, all);
+    assert_eq!(server.client().command(&[b"GET".as_slice(), &all]), Value::bulk(&all));
+    // Slashes are the key's, written out or not; a plus sign is itself.
+    assert_eq!(http.put("/cache/a/b//c", b"deep"), 200);
+    assert_eq!(http.get("/cache/a%2fb%2F/c").text(), "deep");
+    assert_eq!(server.client().command(&["GET", "a/b//c"]), Value::bulk("deep"));
+    assert_eq!(http.put("/cache/1+1", b"plus"), 200);
+    assert_eq!(server.client().command(&["GET", "1+1"]), Value::bulk("plus"));
+});
+
+on_every_engine!(values_are_any_bytes_of_any_length, |server| {
+    let mut http = Http::connect(&server);
+    for length in [1, 255, 65_536, 3_000_000u32] {
+        let value: Vec<u8> = (0..length).map(|number| (number.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        assert_eq!(http.put("/cache/large", &value), 200);
+        assert!(http.get("/cache/large").body == value, "{length} bytes");
+        let head = http.request("HEAD", "/cache/large", "", b"");
+        assert_eq!((head.status, head.header("content-length")), (200, Some(length.to_string().as_str())));
+    }
+    http.write(b"PUT /cache/chunked HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    assert_eq!(http.response("PUT").status, 200);
+    assert_eq!(http.get("/cache/chunked").text(), "abcde");
+});
+
+on_every_engine!(a_lifetime_is_taken, |server| {
+    let mut http = Http::connect(&server);
+    let mut resp = server.client();
+    let mut left_ms = |key: &str| match resp.command(&["PTTL", key]) {
+        Value::Integer(left_ms) => left_ms,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(http.put("/cache/seconds?ttl=100", b"v"), 200);
+    assert_eq!(http.put("/cache/milliseconds?ttl_ms=90000", b"v"), 200);
+    assert!((90_001..=100_000).contains(&left_ms("seconds")));
+    assert!((80_001..=90_000).contains(&left_ms("milliseconds")));
+    assert_eq!(http.put("/cache/seconds", b"v"), 200);
+    assert_eq!(left_ms("seconds"), -1);
+    assert_eq!(http.put("/cache/short?ttl_ms=1", b"v"), 200);
+    assert!(eventually(support::PATIENCE, || http.get("/cache/short").status == 404));
+});
+
+on_every_engine!(bad_requests_say_why, |server| {
+    let mut http = Http::connect(&server);
+    for path in [
+        "/cache/",
+        "/cache/%",
+        "/cache/%zz",
+        "/cache/k?ttl=0",
+        "/cache/k?ttl=x",
+        "/cache/k?ttl=-1",
+        "/cache/k?tttl=1",
+        "/cache/k?ttl=1&ttl_ms=1",
+        "/cache/k?ttl=99999999999999999999",
+        "/cache/k?ttl=9223372036854775807",
+    ] {
+        let response = http.request("PUT", path, "", b"v");
+        assert_eq!((response.status, response.json()["error"].is_string()), (400, true), "{path}");
+    }
+    for path in ["/", "/cache", "/caches/k", "/status/", "/favicon.ico"] {
+        let response = http.get(path);
+        assert_eq!((response.status, response.json()["error"].is_string()), (404, true), "{path}");
+    }
+    for (method, path, allowed) in [
+        ("POST", "/cache/k", vec!["DELETE", "GET", "HEAD", "PUT"]),
+        ("PUT", "/status", vec!["GET", "HEAD"]),
+        ("DELETE", "/metrics", vec!["GET", "HEAD"]),
+        ("GET", "/rebalance", vec!["POST"]),
+    ] {
+        let response = http.request(method, path, "", b"");
+        let mut allow: Vec<&str> = response.header("allow").unwrap_or_default().split(',').map(str::trim).collect();
+        allow.sort_unstable();
+        assert_eq!((response.status, allow), (405, allowed), "{method} {path}");
+        assert!(response.json()["error"].is_string());
+    }
+    assert_eq!(server.client().command(&["DBSIZE"]), Value::Integer(0));
+});
+
+on_every_engine!(a_value_past_the_limit_is_refused_before_it_came, ["--proto-max-bulk-len", "1mb"], |server| {
+    let mut http = Http::connect(&server);
+    assert_eq!(http.put("/cache/k", &vec![b'v'; 1 << 20]), 200);
+    // Announced: not a byte of it is sent, nor asked for.
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 1048577\r\nExpect: 100-continue\r\n\r\n");
+    let refused = http.response("PUT");
+    assert_eq!((refused.status, refused.json()["error"].is_string()), (413, true));
+    assert!(http.at_end());
+    // Not announced: cut as soon as it is too long.
+    let mut http = Http::connect(&server);
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n");
+    http.write(&vec![b'v'; 0x10_0001]);
+    assert_eq!(http.response("PUT").status, 413);
+    assert_eq!(Http::connect(&server).get("/cache/k").body.len(), 1 << 20);
+});
+
+on_every_engine!(a_body_is_asked_for, |server| {
+    let mut http = Http::connect(&server);
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(http.response("PUT").status, 100);
+    http.write(b"value");
+    assert_eq!(http.response("PUT").status, 200);
+});
+
+on_every_engine!(a_full_memory_is_507, ["--maxmemory", "1", "--maxmemory-policy", "noeviction"], |server| {
+    let refused = Http::connect(&server).request("PUT", "/cache/k", "", b"v");
+    assert_eq!(refused.status, 507);
+    assert!(refused.json()["error"].as_str().is_some_and(|error| error.starts_with("OOM ")), "{}", refused.text());
+});
+
+on_every_engine!(status_counts_keys_and_their_bytes, |server| {
+    let (mut http, mut resp) = (Http::connect(&server), server.client());
+    let mut sizes = || {
+        let status = http.get("/status").json();
+        ["Count", "KeySize", "ValueSize"]
+            .map(|name| status[name].as_u64().unwrap_or_else(|| panic!("{name}: {status}")))
+    };
+    assert_eq!(sizes(), [0, 0, 0]);
+    resp.command(&["SET", "one", "12345"]);
+    resp.command(&["SET", "three", "1234567890"]);
+    assert_eq!(sizes(), [2, 8, 15]);
+    resp.command(&["SET", "one", "1"]);
+    resp.command(&["APPEND", "three", "x"]);
+    assert_eq!(sizes(), [2, 8, 12]);
+    resp.command(&["SELECT", "5"]);
+    resp.command(&["SET", "k", "v"]);
+    assert_eq!(sizes(), [3, 9, 13]);
+    resp.command(&["DEL", "k"]);
+    resp.command(&["SELECT", "0"]);
+    resp.command(&["RENAME", "three", "3"]);
+    assert_eq!(sizes(), [2, 4, 12]);
+    resp.command(&["FLUSHALL"]);
+    assert_eq!(sizes(), [0, 0, 0]);
+});
+
+on_every_engine!(the_node_is_its_only_member, ["--node", "10.0.0.7"], |server| {
+    let mut http = Http::connect(&server);
+    assert_eq!(http.get("/cluster").json(), serde_json::json!(["10.0.0.7"]));
+    assert_eq!(http.request("POST", "/rebalance", "", b"").status, 200);
+    let health = http.get("/healthz");
+    assert_eq!((health.status, health.text().as_str()), (200, "ok\n"));
+});
+
+on_every_engine!(metrics_are_read_when_they_are_asked_for, |server| {
+    let (mut http, mut resp) = (Http::connect(&server), server.client());
+    resp.command(&["SET", "key", "value"]);
+    resp.command(&["GET", "key"]);
+    resp.command(&["GET", "no"]);
+    resp.command(&["GET"]);
+    let page = http.get("/metrics");
+    assert_eq!(page.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    let text = page.text();
+    for line in [
+        "rockpool_commands_total{command=\"get\"} 2",
+        "rockpool_commands_rejected_total{command=\"get\"} 1",
+        "rockpool_keys{db=\"0\"} 1",
+        "rockpool_values_size_bytes{db=\"0\"} 5",
+        "rockpool_keyspace_hits_total 1",
+        "rockpool_keyspace_misses_total 1",
+        "rockpool_connected_clients 1.0",
+        "# TYPE rockpool_commands counter",
+        "# TYPE rockpool_memory_used_bytes gauge",
+        "# EOF",
+    ] {
+        assert!(
+            text.lines().any(|known| known.trim_end_matches(".0") == line.trim_end_matches(".0")),
+            "{line}\n{text}"
+        );
+    }
+    let version = format!("rockpool_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    assert!(text.contains(&version), "{text}");
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let value = line.rsplit(' ').next().unwrap_or_default();
+        assert!(line.starts_with("rockpool_") && value.parse::<f64>().is_ok(), "{line}");
+    }
+});
+
+on_every_engine!(a_password_is_asked_for, ["--requirepass", "se:cret"], |server| {
+    let mut http = Http::connect(&server);
+    for (path, headers) in [
+        ("/cache/k", ""),
+        ("/status", "Authorization: Bearer wrong\r\n"),
+        ("/metrics", "Authorization: Basic d3Jvbmc=\r\n"),
+        ("/nowhere", ""),
+    ] {
+        let refused = http.request("GET", path, headers, b"");
+        assert_eq!(
+            (refused.status, refused.header("www-authenticate")),
+            (401, Some("Basic realm=\"rockpool\"")),
+            "{path}"
+        );
+        assert!(refused.json()["error"].as_str().is_some_and(|error| error.starts_with("NOAUTH")));
+    }
+    // default:se:cret
+    for headers in ["Authorization: Bearer se:cret\r\n", "Authorization: Basic ZGVmYXVsdDpzZTpjcmV0\r\n"] {
+        assert_eq!(http.request("PUT", "/cache/k", headers, b"v").status, 200);
+        assert_eq!(http.request("GET", "/cache/k", headers, b"").text(), "v");
+    }
+    assert_eq!(http.get("/healthz").status, 200);
+});
+
+on_every_engine!(a_malformed_request_ends_its_connection_alone, |server| {
+    let mut bystander = Http::connect(&server);
+    assert_eq!(bystander.put("/cache/k", b"v"), 200);
+    for bad in [
+        &b"*1\r\n$4\r\nPING\r\n\r\n"[..],
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: x\r\n\r\n",
+    ] {
+        let mut http = Http::connect(&server);
+        http.write(bad);
+        let status = http.response("GET").status;
+        assert!((400..600).contains(&status), "{status} for {}", bad.escape_ascii());
+        assert!(http.at_end(), "{}", bad.escape_ascii());
+    }
+    let mut http = Http::connect(&server);
+    let endless = vec![b'a'; 256 * 1024];
+    // It may be cut while it is written.
+    let _ = http.0.get_mut().write_all(&[b"GET /", &endless[..]].concat());
+    let mut rest = Vec::new();
+    let _ = http.0.read_to_end(&mut rest);
+    assert_eq!(bystander.get("/cache/k").text(), "v");
+});
+
+#[test]
+fn a_request_that_has_begun_is_answered_at_the_end() {
+    let mut server = Server::start(Engine::Memory);
+    let mut idle = Http::connect(&server);
+    assert_eq!(idle.get("/healthz").status, 200);
+    let mut http = Http::connect(&server);
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(http.response("PUT").status, 100);
+    let address = server.http_address();
+    let ended = std::thread::spawn(move || server.terminate());
+    assert!(idle.at_end(), "an idle connection is closed");
+    assert!(eventually(support::PATIENCE, || TcpStream::connect(address).is_err()), "nobody else comes in");
+    http.write(b"value");
+    assert_eq!(http.response("PUT").status, 200);
+    assert_eq!(ended.join().expect("the server ends").code(), Some(0));
+}
