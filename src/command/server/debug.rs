@@ -214,6 +214,8 @@ fn protocol(context: &mut Context<'_>) -> Result<(), Error> {
     match context.args.at(2).to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12345),
+        // Redis's example, which is not meant to be exact.
+        #[allow(clippy::approx_constant, reason = "it is the documented reply")]
         b"double" => reply.double(3.141),
         b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
         b"null" => reply.null(),
