@@ -12,7 +12,7 @@ use crate::reply::Error;
 
 pub const COMMANDS: &[Spec] = &[Spec::new("monitor", 1, monitor)
     .flags(Flags::ADMIN.or(Flags::NO_SCRIPT).or(Flags::LOADING).or(Flags::STALE))
-    .doc("server", "1.0.0", "", "Shows every command that the server has run, as it runs")];
+    .doc("server", "1.0.0", "O(1)", "Shows every command that the server has run, as it runs")];
 
 fn monitor(context: &mut Context<'_>) -> Result<(), Error> {
     // As in Redis, there is no second answer.
