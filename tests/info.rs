@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::HashMap;
 
-use support::{Client, Engine, PATIENCE, Server, Value, eventually, on_every_engine};
+use support::{Client, PATIENCE, Value, eventually, on_every_engine};
 
 fn text(value: &Value) -> String {
     match value {

@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Engine, Server, Value, on_every_engine};
+use support::{Value, on_every_engine};
 
 on_every_engine!(histograms_count_each_command, |server| {
     let mut client = server.client();

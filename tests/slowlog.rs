@@ -2,7 +2,7 @@
 
 mod support;
 
-use support::{Client, Engine, Server, Value, on_every_engine};
+use support::{Client, Value, on_every_engine};
 
 fn array(value: Value) -> Vec<Value> {
     match value {

@@ -47,7 +47,7 @@ pub fn note(state: &State, session: &Session, command: &Command, args: Args<'_>,
         duration_us: duration_ns / 1000,
         arguments: shortened((0..args.len()).map(|index| session.shown(&args, index))),
         client_address: session.client.peer.address.clone(),
-        client_name: session.client.names().name.into(),
+        client_name: session.client.names().name,
     };
     state.stats.slow_log.add(slow, state.slow_log_max_len());
 }

@@ -166,9 +166,7 @@ fn take_turn<P: Protocol>(
             let count = FORESIGHT.min(protocol.commands() - executed);
             // A command alone has nothing to overlap with.
             if count > 1 {
-                turn.foresee(session, count, |number, look| {
-                    protocol.with_command(input, executed + number, |args| look(args))
-                });
+                turn.foresee(session, count, |number, look| protocol.with_command(input, executed + number, look));
             }
         }
         let old_bytes = output.len();

@@ -549,7 +549,10 @@ pub const TEMPLATES: &[(usize, &str)] = &[
     (2, "!COMMAND INFO {known-command}+"),
     (1, "!COMMAND (INFO|DOCS) {unknown-command}"),
     (1, "!COMMAND GETKEYSANDFLAGS {known-command} [{key}] [{value}] [{key}] [{value}]"),
-    (1, "COMMAND LIST FILTERBY (MODULE {word}|ACLCAT (string|nosuch)|PATTERN (GET*|config|{word}))"),
+    (
+        1,
+        "!COMMAND LIST FILTERBY (MODULE {word}|ACLCAT (string|nosuch)|PATTERN (GETR*|config*|get)|NOSUCH a|PATTERN a b)",
+    ),
     (1, "(CONFIG|COMMAND) HELP"),
     (1, "!ACL (WHOAMI|USERS|CAT|CAT nosuch|CAT string|CAT a b|WHOAMI a)"),
     (

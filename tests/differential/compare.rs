@@ -51,7 +51,9 @@ const FREE: &[(&[&str], Freedom)] = &[
     (&["CLIENT", "INFO"], Freedom::Line(&["name", "db", "sub", "psub", "multi", "cmd", "user", "resp"])),
     (&["CLIENT", "LIST"], Freedom::Shape),
     (&["COMMAND", "INFO"], Freedom::DeepOrder),
-    (&["COMMAND", "LIST"], Freedom::Order),
+    (&["COMMAND", "LIST", "FILTERBY"], Freedom::Order),
+    (&["COMMAND", "LIST"], Freedom::Shape),
+    (&["COMMAND", "COUNT"], Freedom::Shape),
     (&["ACL", "CAT", "string"], Freedom::Order),
     (&["HELLO"], Freedom::Fields(&["id", "version"])),
 ];

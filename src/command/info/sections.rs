@@ -110,7 +110,7 @@ fn server(context: &Context<'_>, text: &mut String) {
         "uptime_in_days": uptime_s / DAY_S,
         "hz": settings.hz.get(),
         "configured_hz": settings.hz.get(),
-        "lru_clock": now_us / 1_000_000 & 0xff_ffff,
+        "lru_clock": (now_us / 1_000_000) & 0xff_ffff,
         "executable": executable.display(),
         "config_file": settings.config_file().unwrap_or("".as_ref()).display(),
         "io_threads_active": u8::from(workers > 1),

@@ -193,6 +193,7 @@ fn populate(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// A reply of each type.
+#[allow(clippy::approx_constant, reason = "it is no attempt at π, but what Redis sends")]
 fn protocol(context: &mut Context<'_>) -> Result<(), Error> {
     let is_resp3 = context.session.client.version() == Version::Resp3;
     let reply = &mut *context.reply;
