@@ -96,6 +96,17 @@ on_every_engine!(an_expiry_in_the_past_deletes_at_once, |server| {
     }
 });
 
+on_every_engine!(a_key_set_with_an_expiry_in_the_past_is_not_there, |server| {
+    let mut client = server.client();
+    for line in ["SET a 1 EXAT 1", "SET a 1 PXAT 1"] {
+        for look in ["GET a", "RANDOMKEY"] {
+            check(&mut client, &[(line, "+OK"), (look, "null"), ("DBSIZE", ":0")]);
+        }
+        check(&mut client, &[(line, "+OK"), ("KEYS *", "[]"), ("SCAN 0", r#"["0", []]"#), ("DBSIZE", ":0")]);
+        check(&mut client, &[(line, "+OK"), ("TTL a", ":-2"), ("RENAME a b", "-ERR no such key"), ("DBSIZE", ":0")]);
+    }
+});
+
 on_every_engine!(expired_keys_are_gone_for_everyone, |server| {
     let mut client = server.client();
     let mut other = server.client();

@@ -63,3 +63,19 @@ on_every_engine!(it_can_be_off, ["--slowlog-log-slower-than", "-1"], |server| {
     client.command(&["SET", "key", "value"]);
     assert_eq!(client.command(&["SLOWLOG", "LEN"]), Value::Integer(0));
 });
+
+on_every_engine!(secrets_are_not_in_it, ["--slowlog-log-slower-than", "0"], |server| {
+    let mut client = server.client();
+    client.command(&["CLIENT", "SETNAME", "tester"]);
+    client.command(&["CONFIG", "SET", "masterauth", "hidden", "maxclients", "100"]);
+    client.command(&["AUTH", "user", "hidden"]);
+    client.command(&["HELLO", "2", "AUTH", "user", "hidden", "SETNAME", "tester"]);
+    let entries = entries(&mut client, "3");
+    let arguments: Vec<Value> = entries.iter().map(|entry| entry[3].clone()).collect();
+    let words = |words: &[&str]| Value::Array(words.iter().map(bulk).collect());
+    let (hidden, tester) = ("(redacted)", "tester");
+    assert_eq!(arguments[0], words(&["HELLO", "2", "AUTH", hidden, hidden, "SETNAME", tester]));
+    assert_eq!(arguments[1], words(&["AUTH", hidden, hidden]));
+    assert_eq!(arguments[2], words(&["CONFIG", "SET", "masterauth", hidden, "maxclients", "100"]));
+    assert_eq!(entries[2][5], bulk(tester));
+});
