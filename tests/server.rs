@@ -37,6 +37,13 @@ on_every_engine!(debug_is_off_unless_allowed, |server| {
     }
 });
 
+on_every_engine!(debug_is_refused_before_a_password_is_asked_for, ["--requirepass", "secret"], |server| {
+    let redis = Redis::start_with(&["--requirepass", "secret"]);
+    for command in [&["DEBUG", "SLEEP", "0"][..], &["TIME"], &["NOSUCH"]] {
+        assert_eq!(server.client().command(command), redis.client().command(command), "{command:?}");
+    }
+});
+
 on_every_engine!(debug_is_on_for_this_machine, ["--enable-debug-command", "local"], |server| {
     assert_eq!(server.client().command(&["DEBUG", "SLEEP", "0"]), Value::ok());
 });

@@ -27,6 +27,11 @@ pub const FORESIGHT: usize = 32;
 /// What a client that monitors may not run: Redis counts it among the replicas.
 const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
 
+const NOT_ENABLED: Error = Error::new(
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+     local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+);
+
 /// What the connection does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
@@ -179,6 +184,9 @@ impl<'s> Turn<'s> {
         let flags = command.spec.flags;
         if !command.spec.accepts(args.len()) {
             return Err(Error::owned(format!("ERR wrong number of arguments for '{}' command", command.full_name)));
+        }
+        if flags.has(Flags::PROTECTED) && !self.state.allows_debug(&session.client) {
+            return Err(NOT_ENABLED);
         }
         if !flags.has(Flags::NO_AUTH) && self.state.requires_auth(&session.client) {
             return Err(Error::NO_AUTH);

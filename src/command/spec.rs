@@ -49,6 +49,8 @@ flags! {
     IGNORES_PAUSE = 20 "",
     /// A line of HTTP sent to the wrong port: the connection is closed.
     HTTP = 21 "",
+    /// Refused, unless `enable-debug-command` allows it.
+    PROTECTED = 22 "",
 }
 
 impl Flags {

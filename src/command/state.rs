@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::clients::{Client, Clients};
 use super::table::Table;
 use crate::base::{clock, memory};
-use crate::config::Settings;
+use crate::config::{Permission, Settings};
 use crate::keyspace::Keyspace;
 use crate::stats::Stats;
 
@@ -97,6 +97,15 @@ impl State {
     /// Whether `requirepass` is set.
     pub fn has_password(&self) -> bool {
         !self.settings.requirepass.get().is_empty()
+    }
+
+    /// Whether `enable-debug-command` lets the client use DEBUG.
+    pub fn allows_debug(&self, client: &Client) -> bool {
+        match self.settings.enable_debug_command.get() {
+            Permission::No => false,
+            Permission::Yes => true,
+            Permission::Local => client.peer.is_local,
+        }
     }
 
     /// Asks the node to end in good order.

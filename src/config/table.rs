@@ -210,6 +210,10 @@ fn appenddirname(name: &str) -> Result<(), &'static str> {
     }
 }
 
+fn replicaof(primary: &str) -> Result<(), &'static str> {
+    if primary.is_empty() { Ok(()) } else { Err("this server cannot be a replica") }
+}
+
 const fn output_limit(hard_bytes: u64, soft_bytes: u64, soft_seconds: u64) -> OutputLimit {
     OutputLimit { hard_bytes, soft_bytes, soft_seconds }
 }
@@ -417,6 +421,9 @@ parameters! {
             ["acl-pubsub-default"] without_effect;
         /// Entries of the ACL log at most.
         acllog_max_len: Integer = Integer::new(128, 0..=i64::MAX), ["acllog-max-len"] without_effect;
+        /// Address and port of the server to be a replica of. Empty, the only value that can be: none.
+        replicaof: Text = Text::new("", "nothing").checked(replicaof), ["replicaof" | "slaveof"]
+            immutable without_effect;
         /// User by which a replica logs in.
         masteruser: Text = Text::new("", "text"), ["masteruser"] sensitive without_effect;
         /// Password by which a replica logs in.

@@ -583,13 +583,24 @@ pub const TEMPLATES: &[(usize, &str)] = &[
     ),
     (2, "!COMMAND INFO {known-command}+"),
     (1, "!COMMAND (INFO|DOCS) {unknown-command}"),
+    (1, "!COMMAND GETKEYSANDFLAGS {known-command} [{key}] [{value}] [{key}] [{value}]"),
+    (
+        1,
+        "!COMMAND LIST FILTERBY (MODULE {word}|ACLCAT (string|nosuch)|PATTERN (GETR*|config*|get)|NOSUCH a|PATTERN a b)",
+    ),
+    (1, "(CONFIG|COMMAND) HELP"),
+    (1, "!ACL (WHOAMI|USERS|CAT|CAT nosuch|CAT string|CAT a b|WHOAMI a)"),
+    (
+        1,
+        "!(READONLY|READWRITE|ASKING|CLUSTER INFO|CLUSTER|ROLE|REPLICAOF (NO ONE|no two|a b)|SLAVEOF no one|REPLICAOF no)",
+    ),
     (
         1,
         "!CONFIG (GET|GET nosuch|GET (timeout|maxmemory|maxclients|databases|tcp-keepalive)|GET nosuch timeout|SET|SET timeout|SET nosuch 1|NOSUCH|REWRITE a|RESETSTAT|RESETSTAT a|\"\")",
     ),
     (
         1,
-        "!CONFIG SET (timeout (-1|abc|\"\"|99999999999)|maxmemory (abc|-1|1zb|\"\")|maxmemory-policy nosuch|maxclients (0|abc|-5)|timeout 0 timeout 0|databases 5|timeout 0 nosuch 1|timeout 0 maxclients|appendfsync nosuch)",
+        "!CONFIG SET (timeout (-1|abc|\"\"|99999999999)|maxmemory (abc|-1|1zb|\"\")|maxclients (0|abc|-5)|timeout 0 timeout 0|databases 5|timeout 0 nosuch 1|timeout 0 maxclients|appendfsync nosuch)",
     ),
     (1, "INFO [(nosuch|server|keyspace|memory)]"),
     (1, "TIME"),

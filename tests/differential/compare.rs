@@ -21,7 +21,7 @@ enum Freedom {
     Fields(&'static [&'static str]),
     /// A line of `name=value`, in which only these values are compared, and which names there are.
     Line(&'static [&'static str]),
-    /// Flags and categories in any order, at any depth.
+    /// Flags and categories in any order, at any depth; the notes on keys are prose, and not compared.
     DeepOrder,
     /// Any one of these texts for another.
     Either(&'static [&'static str]),
@@ -51,6 +51,10 @@ const FREE: &[(&[&str], Freedom)] = &[
     (&["CLIENT", "INFO"], Freedom::Line(&["name", "db", "sub", "psub", "multi", "cmd", "user", "resp"])),
     (&["CLIENT", "LIST"], Freedom::Shape),
     (&["COMMAND", "INFO"], Freedom::DeepOrder),
+    (&["COMMAND", "LIST", "FILTERBY"], Freedom::Order),
+    (&["COMMAND", "LIST"], Freedom::Shape),
+    (&["COMMAND", "COUNT"], Freedom::Shape),
+    (&["ACL", "CAT", "string"], Freedom::Order),
     (&["HELLO"], Freedom::Fields(&["id", "version"])),
 ];
 
@@ -112,7 +116,13 @@ fn sorted(values: &[Value]) -> Vec<String> {
 }
 
 fn deeply_sorted(value: &Value) -> String {
+    let is_note = |name: &Value| *name == Value::bulk("notes");
     match value {
+        Value::Array(items) if items.first().is_some_and(is_note) => deeply_sorted(&Value::Array(items[2..].to_vec())),
+        Value::Map(pairs) => {
+            let rest = pairs.iter().filter(|(name, _)| !is_note(name));
+            rest.map(|(name, value)| format!("{}={}", deeply_sorted(name), deeply_sorted(value))).collect()
+        }
         Value::Array(items) | Value::Set(items) => {
             let mut texts: Vec<String> = items.iter().map(deeply_sorted).collect();
             texts.sort();

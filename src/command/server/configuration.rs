@@ -90,12 +90,16 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// Puts new values to use where nobody reads them anyway whenever they matter. `requirepass` and `maxclients`, like
-/// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once.
+/// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once, at the
+/// start: other ones are refused in Redis's words for those that cannot be opened.
 fn apply(changed: &[&'static str]) -> Result<(), NotApplied> {
-    if let Some(name) = changed.iter().find(|name| ["port", "bind"].contains(name)) {
-        return Err(NotApplied { name, reason: "it takes effect at the next start: set it there".to_owned() });
-    }
-    Ok(())
+    let refusals = [
+        ("port", "Unable to listen on this port. Check server logs."),
+        ("bind", "Failed to bind to specified addresses."),
+    ];
+    let Some((name, reason)) = refusals.into_iter().find(|(name, _)| changed.contains(name)) else { return Ok(()) };
+    tracing::warn!(parameter = name, "not changed: the server listens where it has listened since its start");
+    Err(NotApplied { name, reason: reason.to_owned() })
 }
 
 fn reset_statistics(context: &mut Context<'_>) -> Result<(), Error> {

@@ -1,5 +1,4 @@
-//! DEBUG: what tests of clients and of servers need (<https://redis.io/docs/latest/commands/debug/>). Off, unless
-//! `enable-debug-command` allows it. What would harm the server or its data is not there.
+//! DEBUG: what tests of clients and of servers need (<https://redis.io/docs/latest/commands/debug/>). What would harm the server or its data is not there.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,17 +8,12 @@ use super::{is_word, reply_lines, wrong_subcommand};
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::session::After;
-use crate::config::Permission;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::{DATABASES, NewExpiry};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 use crate::types::string;
 
-const NOT_ALLOWED: Error = Error::new(
-    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
-     local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
-);
 const NOT_POSITIVE: Error = Error::new("ERR value is out of range, must be positive");
 const NO_PROTOCOL_TYPE: Error = Error::new(
     "ERR Wrong protocol type name. Please use one of the following: \
@@ -77,14 +71,6 @@ const SUBCOMMANDS: &[(&str, usize, usize, Subcommand)] = &[
 ];
 
 pub fn debug(context: &mut Context<'_>) -> Result<(), Error> {
-    let is_allowed = match context.state.settings.enable_debug_command.get() {
-        Permission::No => false,
-        Permission::Yes => true,
-        Permission::Local => context.is_local(),
-    };
-    if !is_allowed {
-        return Err(NOT_ALLOWED);
-    }
     let (name, arguments) = (context.args.at(1), context.args.len() - 2);
     let known = SUBCOMMANDS
         .iter()

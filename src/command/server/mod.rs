@@ -38,7 +38,7 @@ pub const COMMANDS: &[Spec] = &[
         BY_SUBCOMMAND,
         "Read, change and write the settings",
     ),
-    Spec::new("debug", -2, debug::debug).flags(ADMIN).doc(
+    Spec::new("debug", -2, debug::debug).flags(ADMIN.or(Flags::PROTECTED)).doc(
         "server",
         "1.0.0",
         BY_SUBCOMMAND,
