@@ -386,7 +386,10 @@ fn errors_have_their_kinds_and_texts() {
         fails(cmd("SET").arg(&["a", "b", "BAD"]).query::<()>(&mut c), RESPONSE_ERROR, "ERR syntax error");
         c.set("text", "abc").expect("SET");
         fails(c.incr("text", 1), RESPONSE_ERROR, "ERR value is not an integer or out of range");
-        cmd("CONFIG").arg(&["SET", "maxmemory", "1"]).exec(&mut c).expect("CONFIG SET");
+        cmd("CONFIG")
+            .arg(&["SET", "maxmemory", "1", "maxmemory-policy", "noeviction"])
+            .exec(&mut c)
+            .expect("CONFIG SET");
         let refused = c.set("k", "v");
         cmd("CONFIG").arg(&["SET", "maxmemory", "0"]).exec(&mut c).expect("CONFIG SET");
         fails(refused, ErrorKind::Extension, "OOM command not allowed when used memory > 'maxmemory'.");

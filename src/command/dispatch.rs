@@ -97,10 +97,13 @@ impl<'s> Turn<'s> {
     }
 
     /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,
-    /// except from commands that have none (CLIENT REPLY OFF), and except for [`Flow::Paused`].
+    /// except from commands that have none (CLIENT REPLY OFF, no arguments at all), and except for [`Flow::Paused`].
     pub fn execute(&mut self, session: &mut Session, args: Args<'_>, reply: &mut dyn Sink) -> Flow {
         session.begin();
         let foreseen = self.foreseen.pop().unwrap_or_default();
+        if args.is_empty() {
+            return Flow::Continue;
+        }
         let command = match foreseen.command.map_or_else(|| find(&args), Ok) {
             Ok(command) => command,
             Err(error) => {

@@ -55,6 +55,9 @@ impl Keyspace {
         let began = Instant::now();
         let budget = budget(self.settings.maxmemory_eviction_tenacity.get());
         while memory::used_bytes() > max_bytes {
+            if !self.has_candidates(&rules) {
+                return false;
+            }
             let sample = self.sample(&rules);
             if sample.is_empty() {
                 return false;
@@ -66,6 +69,14 @@ impl Keyspace {
         }
         self.stats.shard().eviction_exceeded_us.add(began.elapsed().as_micros() as u64);
         true
+    }
+
+    /// Whether there is anything to evict at all: finding nothing in 16,384 slots takes its time.
+    fn has_candidates(&self, rules: &Rules) -> bool {
+        self.databases
+            .iter()
+            .map(|database| database.tally.size())
+            .any(|size| if is_volatile(rules.policy) { size.expiring > 0 } else { size.keys > 0 })
     }
 
     /// Entries that the policy may evict, from the slots behind the hand.

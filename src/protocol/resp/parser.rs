@@ -83,7 +83,8 @@ pub struct RequestParser {
 
 impl RequestParser {
     /// Reads up to `max_commands` complete commands out of `buffer`; inline commands are unquoted in place.
-    /// Commands read before an error stay readable.
+    /// Commands read before an error stay readable. One without arguments (an empty line, `*0`) is a command that does
+    /// nothing.
     pub fn advance(&mut self, buffer: &mut [u8], limits: &Limits, max_commands: usize) -> Result<(), ProtocolError> {
         while self.complete.len() < max_commands {
             if self.missing == 0 {
@@ -98,9 +99,7 @@ impl RequestParser {
                     return Ok(());
                 }
             }
-            if self.ranges.len() > self.complete.last().map_or(0, |end| end.ranges) {
-                self.complete.push(End { ranges: self.ranges.len(), bytes: self.position });
-            }
+            self.complete.push(End { ranges: self.ranges.len(), bytes: self.position });
             self.complete_until = self.position;
         }
         Ok(())
@@ -280,7 +279,10 @@ mod tests {
     #[test]
     fn commands_inline_and_empty_requests_in_one_buffer() {
         let input = b"*1\r\n$4\r\nPING\r\n*0\r\n\r\nset k  'a b'\r\n*-1\r\n*2\r\n$3\r\nGET\r\n$0\r\n\r\n\n";
-        assert_eq!(parse_all(&[input], &LIMITS), (words(&[&["PING"], &["set", "k", "a b"], &["GET", ""]]), None));
+        assert_eq!(
+            parse_all(&[input], &LIMITS),
+            (words(&[&["PING"], &[], &[], &["set", "k", "a b"], &[], &["GET", ""], &[]]), None)
+        );
     }
 
     #[test]
