@@ -196,3 +196,28 @@ on_every_engine!(an_endless_pipeline_starves_nobody, ["--io-threads", "1"], |ser
     reader.join().unwrap();
     assert!(slowest < Duration::from_secs(1), "another client waited {slowest:?}");
 });
+
+on_every_engine!(limits_change_at_run_time, |server| {
+    let mut admin = server.client();
+    let set = |admin: &mut Client, name: &str, value: &str| {
+        assert_eq!(admin.command(&["CONFIG", "SET", name, value]), Value::ok(), "{name}");
+    };
+    let mut other = server.client();
+    assert_eq!(other.command(&["PING"]), Value::simple("PONG"));
+    set(&mut admin, "maxclients", "2");
+    assert_eq!(server.client().read_value(), Value::error("ERR max number of clients reached"));
+    set(&mut admin, "maxclients", "100");
+    // Who is connected stays in when a password is set; who comes then must give it.
+    set(&mut admin, "requirepass", "secret");
+    assert_eq!(other.command(&["PING"]), Value::simple("PONG"));
+    let mut stranger = server.client();
+    assert_eq!(stranger.command(&["PING"]), Value::error("NOAUTH Authentication required."));
+    set(&mut admin, "requirepass", "");
+    assert_eq!(stranger.command(&["PING"]), Value::simple("PONG"));
+    set(&mut admin, "timeout", "1");
+    other.set_deadline(Duration::from_millis(1));
+    assert!(eventually(PATIENCE, || {
+        assert_eq!(admin.command(&["PING"]), Value::simple("PONG"));
+        other.at_end()
+    }));
+});

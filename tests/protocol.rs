@@ -22,7 +22,7 @@ on_every_engine!(protocol_errors_are_those_of_redis, |server| {
         (b"*9223372036854775808\r\n".to_vec(), "invalid multibulk length"),
         (b"*+1\r\n".to_vec(), "invalid multibulk length"),
         (b"*1\r\n:1\r\n".to_vec(), "expected '$', got ':'"),
-        (b"*1\r\n\0\r\n".to_vec(), "expected '$', got '\0'"),
+        (b"*1\r\n\n\r\n".to_vec(), "expected '$', got ' '"),
         (b"*3\r\n$3\r\nSET\r\n$1\r\nx\r\nfooz\r\n".to_vec(), "expected '$', got 'f'"),
         (b"*1\r\n$-1\r\n".to_vec(), "invalid bulk length"),
         (b"*1\r\n$-9223372036854775808\r\n".to_vec(), "invalid bulk length"),

@@ -126,7 +126,7 @@ def rockpool(name, binary, engine, *extra):
 
     def command(folder):
         argv = [binary, "--port", port, "--http-port", http_port, "--tcp-port", tcp_port,
-                "--dir", folder, "--enable-debug-command", "local", *extra]
+                "--dir", folder, "--enable-debug-command", "local", "--maxmemory-policy", "noeviction", *extra]
         if engine:
             argv += ["--type", engine]
         return [str(a) for a in argv]

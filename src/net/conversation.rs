@@ -2,7 +2,7 @@
 
 use super::listener::Kind;
 use crate::command::dispatch::{FORESIGHT, Flow, Turn};
-use crate::command::session::Session;
+use crate::command::session::{ReplyMode, Session};
 use crate::command::state::State;
 use crate::protocol::{Args, book, resp};
 use crate::reply::{Error, Sink};
@@ -90,7 +90,13 @@ trait Protocol {
 
 impl Protocol for resp::RequestParser {
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
-        self.advance(input, limits, max_commands).map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
+        self.advance(input, limits, max_commands).map_err(|error| match error {
+            // Any byte, which need not be a character.
+            resp::ProtocolError::ExpectedBulk(byte) => {
+                Error::owned([b"ERR Protocol error: expected '$', got '", &[byte][..], b"'"].concat())
+            }
+            error => Error::owned(format!("ERR Protocol error: {error}")),
+        })
     }
 
     #[inline]
@@ -192,7 +198,9 @@ fn take_turn<P: Protocol>(
     }
     if let (Next::Read | Next::Again, Some(error)) = (&next, error) {
         state.stats.record_error(error.code());
-        P::sink(output, session).error(&error);
+        if session.reply_mode == ReplyMode::On {
+            P::sink(output, session).error(&error);
+        }
         next = Next::Close;
     }
     Progress { consumed: protocol.consume(executed), next }

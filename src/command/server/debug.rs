@@ -193,13 +193,15 @@ fn populate(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// A reply of each type.
-#[allow(clippy::approx_constant, reason = "it is no attempt at π, but what Redis sends")]
+#[expect(clippy::approx_constant, reason = "clients expect this very number")]
 fn protocol(context: &mut Context<'_>) -> Result<(), Error> {
     let is_resp3 = context.session.client.version() == Version::Resp3;
     let reply = &mut *context.reply;
     match context.args.at(2).to_ascii_lowercase().as_slice() {
         b"string" => reply.bulk(b"Hello World"),
         b"integer" => reply.integer(12345),
+        // Redis's example, which is not meant to be exact.
+        #[allow(clippy::approx_constant, reason = "it is the documented reply")]
         b"double" => reply.double(3.141),
         b"bignum" => reply.big_number("1234567999999999999999999999999999999"),
         b"null" => reply.null(),
