@@ -588,7 +588,7 @@ pub const TEMPLATES: &[(usize, &str)] = &[
         1,
         "!COMMAND LIST FILTERBY (MODULE {word}|ACLCAT (string|nosuch)|PATTERN (GETR*|config*|get)|NOSUCH a|PATTERN a b)",
     ),
-    (1, "(CONFIG|COMMAND) HELP"),
+    (1, "!(CONFIG|COMMAND) HELP"),
     (1, "!ACL (WHOAMI|USERS|CAT|CAT nosuch|CAT string|CAT a b|WHOAMI a)"),
     (
         1,

@@ -193,7 +193,6 @@ fn populate(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// A reply of each type.
-#[expect(clippy::approx_constant, reason = "clients expect this very number")]
 fn protocol(context: &mut Context<'_>) -> Result<(), Error> {
     let is_resp3 = context.session.client.version() == Version::Resp3;
     let reply = &mut *context.reply;
