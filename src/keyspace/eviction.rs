@@ -21,8 +21,10 @@ use crate::config::EvictionPolicy;
 const SAMPLE_FACTOR: usize = 6;
 /// Entries of one slot in a sample, so that a huge slot is not looked at alone.
 const SAMPLE_OF_SLOT: usize = 16;
+/// Slots visited for a sample once there is a candidate: few keys in many slots are worth no long walk.
+const SAMPLE_SLOTS: u64 = 2048;
 /// A round evicts one in so many of its sample.
-const VICTIM_SHARE: usize = 6;
+const VICTIM_SHARE: usize = 10;
 /// S3-FIFO: the probationary queue's share of all entries, in percent.
 const PROBATION_PERCENT: usize = 10;
 /// S3-FIFO: uses on probation that earn a place in the main queue.
@@ -84,7 +86,7 @@ impl Keyspace {
         let wanted = self.settings.maxmemory_samples.get().clamp(1, 64) as usize * SAMPLE_FACTOR;
         let mut sample = SmallVec::new();
         let positions = self.databases.len() as u64 * u64::from(SLOTS);
-        for _ in 0..positions {
+        for visited in 0..positions {
             let position = self.hand.fetch_add(1, Ordering::Relaxed) % positions;
             let (physical, number) = ((position / u64::from(SLOTS)) as u8, (position % u64::from(SLOTS)) as u16);
             let Some(slots) = self.databases[usize::from(physical)].slots.get() else {
@@ -105,7 +107,7 @@ impl Keyspace {
                 expiry_ms: entry.expiry_ms(),
             }));
             drop(slot);
-            if sample.len() >= wanted {
+            if sample.len() >= wanted || !sample.is_empty() && visited >= SAMPLE_SLOTS {
                 break;
             }
         }

@@ -1,8 +1,9 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Enough to remember about as many keys as a small cache holds; 4 bytes each, allocated with the first eviction.
-const SIZE: usize = 1 << 20;
+/// At least and at most so many keys are remembered, 4 bytes each.
+const SIZE_MIN: u64 = 1 << 10;
+const SIZE_MAX: u64 = 1 << 22;
 
 /// Remembers, by a few bits of their hashes, keys that were evicted from the probationary queue: one that comes back
 /// soon deserved better (S3-FIFO's ghost queue, <https://dl.acm.org/doi/10.1145/3600006.3613147>). New ones overwrite
@@ -10,14 +11,19 @@ const SIZE: usize = 1 << 20;
 #[derive(Default)]
 pub struct Ghosts(OnceLock<Box<[AtomicU32]>>);
 
-impl Ghosts {
-    fn parts(hash: u64) -> (usize, u32) {
-        (hash as usize % SIZE, (hash >> 32) as u32 | 1)
-    }
+/// Where a key's mark lies, and what it is.
+fn parts(hash: u64, size: usize) -> (usize, u32) {
+    (hash as usize % size, (hash >> 32) as u32 | 1)
+}
 
-    pub fn put(&self, hash: u64) {
-        let (index, mark) = Self::parts(hash);
-        let marks = self.0.get_or_init(|| std::iter::repeat_with(AtomicU32::default).take(SIZE).collect());
+impl Ghosts {
+    /// Remembers a key that was evicted. The first call decides, by the number of `keys` there are, how many will be.
+    pub fn put(&self, hash: u64, keys: impl FnOnce() -> u64) {
+        let marks = self.0.get_or_init(|| {
+            let size = keys().next_power_of_two().clamp(SIZE_MIN, SIZE_MAX) as usize;
+            std::iter::repeat_with(AtomicU32::default).take(size).collect()
+        });
+        let (index, mark) = parts(hash, marks.len());
         marks[index].store(mark, Ordering::Relaxed);
     }
 
@@ -25,7 +31,7 @@ impl Ghosts {
     #[inline]
     pub fn take(&self, hash: u64) -> bool {
         let Some(marks) = self.0.get() else { return false };
-        let (index, mark) = Self::parts(hash);
+        let (index, mark) = parts(hash, marks.len());
         marks[index].load(Ordering::Relaxed) == mark && {
             marks[index].store(0, Ordering::Relaxed);
             true

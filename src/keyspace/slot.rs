@@ -10,6 +10,7 @@ use super::recency::Recency;
 use super::table::{Index, Ref, Table, place};
 use super::tally::Change;
 use super::{Caller, Database, Key, Keyspace, Slots};
+use crate::config::EvictionPolicy;
 use crate::types::Value;
 
 /// How many due keys one visit of the active cycle deletes before it lets go of the lock.
@@ -239,7 +240,10 @@ impl<'k> SlotGuard<'k> {
         let as_seen = |entry: &Entry| entry.recency() == recency && entry.expiry_ms() == expiry_ms;
         let Some(index) = self.slot.table.find(place, as_seen) else { return };
         let entry = self.delete(index);
-        self.keyspace.ghosts.put(self.keyspace.key(entry.key()).hash);
+        if self.keyspace.settings.maxmemory_policy.get() == EvictionPolicy::AllkeysS3fifo {
+            let keys = || self.database.tally.size().keys;
+            self.keyspace.ghosts.put(self.keyspace.spot(entry.key()).hash, keys);
+        }
         self.keyspace.stats.shard().evicted_keys.add(1);
         self.changed();
     }

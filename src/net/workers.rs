@@ -172,6 +172,7 @@ fn welcome(state: &Arc<State>, accepted: Accepted, connections: &mut JoinSet<()>
             if keepalive_s > 0 {
                 keep_alive(&stream, keepalive_s as u64)?;
             }
+            let stream = TcpStream::from_std(stream)?;
             let peer = Peer {
                 address: address.to_string(),
                 local_address: stream.local_addr()?.to_string(),
@@ -180,33 +181,32 @@ fn welcome(state: &Arc<State>, accepted: Accepted, connections: &mut JoinSet<()>
                 is_local: address.ip().to_canonical().is_loopback(),
             };
             match admit(state, peer, kind) {
-                Ok(client) => serve(state, TcpStream::from_std(stream), client, kind, connections),
-                Err(error) => refuse(stream, kind, &error),
+                Ok(client) => serve(state, stream, client, kind, connections),
+                Err(error) => refuse(stream.into_std()?, kind, &error)?,
             }
         }
         Accepted::Unix(stream, path) => {
+            let stream = UnixStream::from_std(stream)?;
             let address = format!("{path}:0");
             let local_address = address.clone();
-            let descriptor = stream.as_raw_fd();
-            let peer = Peer { address, local_address, descriptor, is_unix: true, is_local: true };
+            let peer = Peer { address, local_address, descriptor: stream.as_raw_fd(), is_unix: true, is_local: true };
             match admit(state, peer, Kind::Resp) {
-                Ok(client) => serve(state, UnixStream::from_std(stream), client, Kind::Resp, connections),
-                Err(error) => refuse(stream, Kind::Resp, &error),
+                Ok(client) => serve(state, stream, client, Kind::Resp, connections),
+                Err(error) => refuse(stream.into_std()?, Kind::Resp, &error)?,
             }
         }
     }
+    Ok(())
 }
 
 fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(
     state: &Arc<State>,
-    stream: io::Result<S>,
+    stream: S,
     client: Arc<Client>,
     kind: Kind,
     connections: &mut JoinSet<()>,
-) -> io::Result<()> {
-    let stream = stream.inspect_err(|_| state.clients.disconnect(&client))?;
+) {
     connections.spawn_local(Connection::new(stream, state.clone(), client, kind).serve());
-    Ok(())
 }
 
 /// Registers a client, or says why it may not come in.

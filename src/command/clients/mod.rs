@@ -4,6 +4,7 @@ mod entry;
 mod pause;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -42,9 +43,19 @@ impl Clients {
         self.end_monitoring(client);
     }
 
-    /// Cuts a client off: from now on it is not in the registry, and its connection ends without sending anything more.
+    /// Cuts a client off: from now on it is not in the registry, it reads the end of the stream, and its connection ends
+    /// without sending anything more.
     pub fn kill(&self, client: &Client) {
-        self.disconnect(client);
+        let mut connected = self.connected.lock();
+        if connected.remove(&client.id).is_some() {
+            // SAFETY: who is in the registry has an open socket: a connection leaves it, under this lock, before it
+            // closes its descriptor (`Drop for Connection`).
+            let socket = unsafe { BorrowedFd::borrow_raw(client.peer.descriptor) };
+            // It fails only for a socket whose other end has gone already.
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        }
+        drop(connected);
+        self.end_monitoring(client);
         client.kill();
     }
 
