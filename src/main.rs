@@ -6,7 +6,7 @@ use rockpool::config::{LoadError, Settings};
 use rockpool::node;
 
 #[global_allocator]
-static ALLOCATOR: Counting<mimalloc::MiMalloc> = Counting(mimalloc::MiMalloc);
+static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
 
 fn main() -> ExitCode {
     let settings = match Settings::load(std::env::args_os(), std::env::vars_os()) {

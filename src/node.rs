@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::HttpServer;
 use crate::base::clock;
 use crate::command::state::State;
-use crate::config::Settings;
+use crate::config::{Engine, Settings};
 use crate::net::{BoundListener, Kind, Workers, bind_hosts};
 
 /// Runs a server until it is asked to end.
@@ -23,6 +23,12 @@ use crate::net::{BoundListener, Kind, Workers, bind_hosts};
 /// When it cannot start (an address that is in use, mostly), with a text for the operator; or when a part that it
 /// cannot do without has failed.
 pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
+    if settings.r#type.get() == Engine::Rocksdb {
+        return Err(io::Error::other("type rocksdb: this version has the memory engine alone"));
+    }
+    for name in settings.set_without_effect() {
+        tracing::warn!("{name} is accepted, but has no effect in this version");
+    }
     let state = Arc::new(State::new(settings.clone(), clock::now_us()));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -31,6 +31,16 @@ struct Assignment<'a> {
 }
 
 impl Settings {
+    /// Parameters that were set to something else than their default and that nothing reads: whoever set one should
+    /// be told.
+    pub fn set_without_effect(&self) -> Vec<&'static str> {
+        let defaults = Settings::default();
+        let is_idle = |parameter: &Parameter| {
+            parameter.without_effect && parameter.value(self).text() != parameter.value(&defaults).text()
+        };
+        PARAMETERS.iter().filter(|parameter| is_idle(parameter)).map(|parameter| parameter.name).collect()
+    }
+
     /// The parameters whose name or alias matches one of `patterns` whatever the case, each name once, and their
     /// values, in the order of the table.
     pub fn matching(&self, patterns: &[&[u8]]) -> Vec<(&'static str, String)> {

@@ -186,6 +186,8 @@ const MB: u64 = 1 << 20;
 const GB: u64 = 1 << 30;
 /// The highest size that Redis keeps in a signed number.
 const SIGNED: u64 = i64::MAX as u64;
+/// Offsets into received commands and lengths of small values are 32 bits; buffers grow a little past their limit.
+const INPUT_MAX: u64 = 3 * GB;
 
 const NO_DEFRAGMENTATION: &str = "Active defragmentation cannot be enabled: it requires a Redis server compiled with \
     a modified Jemalloc like the one shipped by default with the Redis source distribution";
@@ -248,7 +250,7 @@ parameters! {
         /// Threads that serve connections. 0: as many as there are CPUs.
         io_threads: Integer = Integer::new(0, 0..=128), ["io-threads"] immutable;
         /// What a client may send that is no complete command yet.
-        client_query_buffer_limit: Bytes = Bytes::new(GB, MB..=SIGNED), ["client-query-buffer-limit"];
+        client_query_buffer_limit: Bytes = Bytes::new(GB, MB..=INPUT_MAX), ["client-query-buffer-limit"];
         /// Replies that may wait for a client that does not read them, by class of client: at most the hard limit, and
         /// not more than the soft limit for the seconds given. The client is disconnected then. 0: no limit.
         client_output_buffer_limit: OutputLimits = OutputLimits::new(
@@ -257,7 +259,7 @@ parameters! {
             output_limit(32 * MB, 8 * MB, 60),
         ), ["client-output-buffer-limit"];
         /// The longest value a client may send, by any protocol.
-        proto_max_bulk_len: Bytes = Bytes::new(512 * MB, MB..=SIGNED), ["proto-max-bulk-len"];
+        proto_max_bulk_len: Bytes = Bytes::new(512 * MB, MB..=INPUT_MAX), ["proto-max-bulk-len"];
     }
     Security {
         /// Password of the default user. Empty: none is asked for.

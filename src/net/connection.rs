@@ -314,7 +314,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Flow::Continue | Flow::Close | Flow::Paused => {
                 let now_ms = clock::now_ms();
                 let end_ms = self.state.clients.pause().end_ms(now_ms).unwrap_or(now_ms);
-                Wait::Pause(timer(Duration::from_millis(end_ms - now_ms)))
+                Wait::Pause(timer(Duration::from_millis(end_ms.saturating_sub(now_ms))))
             }
         });
         self.session.client.set_blocked(true);

@@ -144,7 +144,7 @@ fn malloc_stats(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// mimalloc gives pages back by itself, milliseconds after they fell free: nothing is left to purge.
+/// The allocator gives pages back by itself, seconds after they fell free: nothing has to be purged by hand.
 fn purge(context: &mut Context<'_>) -> Result<(), Error> {
     context.reply.ok();
     Ok(())

@@ -185,7 +185,7 @@ fn memory(context: &Context<'_>, text: &mut String) {
         "mem_clients_normal": report.clients,
         "mem_cluster_links": 0,
         "mem_aof_buffer": 0,
-        "mem_allocator": "mimalloc",
+        "mem_allocator": "jemalloc",
         "active_defrag_running": 0,
         "lazyfree_pending_objects": 0,
         "lazyfreed_objects": 0,

@@ -3,7 +3,7 @@
 use super::{ADMIN, CONSTANT, help_of, reply_lines};
 use crate::command::context::Context;
 use crate::command::spec::Spec;
-use crate::config::{Caller, NotApplied, is_sensitive};
+use crate::config::{Caller, NotApplied, find, is_sensitive};
 use crate::reply::Error;
 
 const HELP: &[&str] = &[
@@ -82,6 +82,11 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
     let changed = settings.set_with(&pairs, caller, apply).map_err(|reason| Error::owned(format!("ERR {reason}")))?;
+    for name in
+        changed.iter().copied().filter(|name| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect))
+    {
+        tracing::warn!("{name} is accepted, but has no effect in this version");
+    }
     if !changed.is_empty() {
         tracing::info!(parameters = changed.join(" "), client = context.session.client.id, "settings changed");
     }

@@ -47,7 +47,7 @@ fn every_error_of_set_is_the_one_of_redis() {
         (&[("maxclients", "0")], failed("maxclients", "argument must be between 1 and 4294967295 inclusive")),
         (
             &[("proto-max-bulk-len", "10")],
-            failed("proto-max-bulk-len", "argument must be between 1048576 and 9223372036854775807 inclusive"),
+            failed("proto-max-bulk-len", "argument must be between 1048576 and 3221225472 inclusive"),
         ),
         (
             &[("slowlog-log-slower-than", "-5")],
