@@ -1,0 +1,233 @@
+//! What lies in RocksDB, byte by byte; `docs/records.md` is the same for people.
+//!
+//! Numbers in keys are big-endian, so that they sort; numbers in values are little-endian.
+
+use thiserror::Error;
+
+/// The version byte of records and of slots' counts.
+const VERSION: u8 = 1;
+const HAS_EXPIRY: u8 = 1;
+/// Version, type, flags, time of writing.
+const HEAD_BYTES: usize = 3 + 8;
+
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum RecordError {
+    #[error("a record is cut off")]
+    Short,
+    #[error("a record has format {0}, which is newer than this program")]
+    Newer(u8),
+}
+
+/// `database u8 | slot u16 | hash u32 | key`: the hash is the upper half of the key's, so records of a slot lie in the
+/// order in which SCAN walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordKey<'a> {
+    pub database: u8,
+    pub slot: u16,
+    pub hash: u32,
+    pub key: &'a [u8],
+}
+
+impl<'a> RecordKey<'a> {
+    pub const PREFIX_BYTES: usize = 7;
+
+    /// Replaces what is in `into`. `hash` is the whole hash of the key.
+    #[inline]
+    pub fn encode(into: &mut Vec<u8>, database: u8, slot: u16, hash: u64, key: &[u8]) {
+        into.clear();
+        into.extend_from_slice(&prefix(database, slot, (hash >> 32) as u32));
+        into.extend_from_slice(key);
+    }
+
+    pub fn encoded(database: u8, slot: u16, hash: u64, key: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::PREFIX_BYTES + key.len());
+        Self::encode(&mut bytes, database, slot, hash, key);
+        bytes
+    }
+
+    /// `None`: too short to be one.
+    pub fn decode(bytes: &'a [u8]) -> Option<RecordKey<'a>> {
+        let (&[database, slot_high, slot_low, hash @ ..], key) = bytes.split_first_chunk::<7>()?;
+        let slot = u16::from_be_bytes([slot_high, slot_low]);
+        Some(RecordKey { database, slot, hash: u32::from_be_bytes(hash), key })
+    }
+}
+
+/// The beginning of the record key of a hash.
+pub fn prefix(database: u8, slot: u16, hash: u32) -> [u8; RecordKey::PREFIX_BYTES] {
+    let (slot, hash) = (slot.to_be_bytes(), hash.to_be_bytes());
+    [database, slot[0], slot[1], hash[0], hash[1], hash[2], hash[3]]
+}
+
+/// `version u8 | type u8 | flags u8 | written u64 | expiry u64, if flagged | payload`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// 0: a string. Other types are to come; those above 127 will keep their elements in records of their own.
+    pub kind: u8,
+    /// When the key ceases to exist, in Unix milliseconds.
+    pub expiry_ms: Option<u64>,
+    /// When it was written here, in Unix milliseconds.
+    pub written_ms: u64,
+    pub payload: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Appends to `into`.
+    #[inline]
+    pub fn encode(&self, into: &mut Vec<u8>) {
+        let flags = if self.expiry_ms.is_some() { HAS_EXPIRY } else { 0 };
+        into.extend_from_slice(&[VERSION, self.kind, flags]);
+        into.extend_from_slice(&self.written_ms.to_le_bytes());
+        if let Some(expiry_ms) = self.expiry_ms {
+            into.extend_from_slice(&expiry_ms.to_le_bytes());
+        }
+        into.extend_from_slice(self.payload);
+    }
+
+    /// # Errors
+    /// For bytes that this program cannot have written.
+    pub fn decode(bytes: &'a [u8]) -> Result<Record<'a>, RecordError> {
+        let (&[version, kind, flags], rest) = bytes.split_first_chunk().ok_or(RecordError::Short)?;
+        if version != VERSION {
+            return Err(RecordError::Newer(version));
+        }
+        let (written, rest) = rest.split_first_chunk().ok_or(RecordError::Short)?;
+        let (expiry_ms, payload) = if flags & HAS_EXPIRY != 0 {
+            let (expiry, payload) = rest.split_first_chunk().ok_or(RecordError::Short)?;
+            (Some(u64::from_le_bytes(*expiry)), payload)
+        } else {
+            (None, rest)
+        };
+        Ok(Record { kind, expiry_ms, written_ms: u64::from_le_bytes(*written), payload })
+    }
+
+    /// The expiry alone; `None` also for what is no record.
+    pub fn expiry_of(bytes: &[u8]) -> Option<u64> {
+        let is_expiring = bytes.first() == Some(&VERSION) && bytes.get(2).is_some_and(|flags| flags & HAS_EXPIRY != 0);
+        let expiry = bytes.get(HEAD_BYTES..)?.first_chunk().filter(|_| is_expiring)?;
+        Some(u64::from_le_bytes(*expiry))
+    }
+}
+
+/// What is known of a slot's records: the number of the last change that is in them, and their counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotMeta {
+    pub sequence: u64,
+    pub keys: u64,
+    pub expiring: u64,
+    pub key_bytes: u64,
+    pub value_bytes: u64,
+}
+
+const META_BYTES: usize = 1 + 5 * 8;
+
+impl SlotMeta {
+    /// `version u8 | sequence | keys | expiring | key bytes | value bytes`, each a u64.
+    pub fn encode(&self) -> [u8; META_BYTES] {
+        let mut bytes = [VERSION; META_BYTES];
+        let numbers = [self.sequence, self.keys, self.expiring, self.key_bytes, self.value_bytes];
+        for (part, number) in bytes[1..].chunks_exact_mut(8).zip(numbers) {
+            part.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// # Errors
+    /// For bytes that this program cannot have written.
+    pub fn decode(bytes: &[u8]) -> Result<SlotMeta, RecordError> {
+        let (&version, rest) = bytes.split_first().ok_or(RecordError::Short)?;
+        if version != VERSION {
+            return Err(RecordError::Newer(version));
+        }
+        let (numbers, _) = rest.as_chunks::<8>();
+        let [sequence, keys, expiring, key_bytes, value_bytes] = numbers else { return Err(RecordError::Short) };
+        let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        Ok(SlotMeta {
+            sequence: number(sequence),
+            keys: number(keys),
+            expiring: number(expiring),
+            key_bytes: number(key_bytes),
+            value_bytes: number(value_bytes),
+        })
+    }
+}
+
+/// The key of a slot's counts: `'s' | database u8 | slot u16`.
+pub fn slot_key(database: u8, slot: u16) -> [u8; 4] {
+    let slot = slot.to_be_bytes();
+    [b's', database, slot[0], slot[1]]
+}
+
+/// The slot that a key of counts is of.
+pub fn slot_of_key(bytes: &[u8]) -> Option<(u8, u16)> {
+    match *bytes {
+        [b's', database, high, low] => Some((database, u16::from_be_bytes([high, low]))),
+        _ => None,
+    }
+}
+
+/// A key of the indexes of expiries and of ages: `database u8 | time u64 | the rest of the record's key`.
+pub fn index_key(time_ms: u64, record_key: &[u8]) -> Vec<u8> {
+    let (database, rest) = record_key.split_at(record_key.len().min(1));
+    [database, &time_ms.to_be_bytes(), rest].concat()
+}
+
+/// The time and the record's key in a key of an index.
+pub fn index_parts(bytes: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let (&database, rest) = bytes.split_first()?;
+    let (time, rest) = rest.split_first_chunk()?;
+    Some((u64::from_be_bytes(*time), [&[database], rest].concat()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn records_are_read_as_they_were_written(
+            kind: u8, expiry_ms: Option<u64>, written_ms: u64, payload: Vec<u8>, numbers: [u64; 5], key: Vec<u8>,
+            database: u8, slot: u16, hash: u64,
+        ) {
+            let record = Record { kind, expiry_ms, written_ms, payload: &payload };
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            prop_assert_eq!(Record::decode(&bytes), Ok(record));
+            prop_assert_eq!(Record::expiry_of(&bytes), expiry_ms);
+            let [sequence, keys, expiring, key_bytes, value_bytes] = numbers;
+            let meta = SlotMeta { sequence, keys, expiring, key_bytes, value_bytes };
+            prop_assert_eq!(SlotMeta::decode(&meta.encode()), Ok(meta));
+            let record_key = RecordKey::encoded(database, slot, hash, &key);
+            let expected = RecordKey { database, slot, hash: (hash >> 32) as u32, key: &key };
+            prop_assert_eq!(RecordKey::decode(&record_key), Some(expected));
+            prop_assert_eq!(slot_of_key(&slot_key(database, slot)), Some((database, slot)));
+            prop_assert_eq!(index_parts(&index_key(written_ms, &record_key)), Some((written_ms, record_key)));
+        }
+
+        #[test]
+        fn keys_sort_by_database_slot_hash_and_name(mut keys: Vec<(u8, u16, u32, Vec<u8>)>) {
+            let encode = |(database, slot, hash, key): &(u8, u16, u32, Vec<u8>)| {
+                RecordKey::encoded(*database, *slot, u64::from(*hash) << 32, key)
+            };
+            let mut encoded: Vec<_> = keys.iter().map(encode).collect();
+            encoded.sort();
+            keys.sort();
+            prop_assert_eq!(encoded, keys.iter().map(encode).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn garbage_is_refused_without_a_panic(bytes: Vec<u8>) {
+            let _ = (Record::decode(&bytes), Record::expiry_of(&bytes), SlotMeta::decode(&bytes));
+            let _ = (RecordKey::decode(&bytes), slot_of_key(&bytes), index_parts(&bytes));
+        }
+    }
+
+    #[test]
+    fn what_is_newer_is_told_from_what_is_damaged() {
+        assert_eq!(Record::decode(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(RecordError::Newer(2)));
+        assert_eq!(Record::decode(&[1, 0]), Err(RecordError::Short));
+        assert_eq!(Record::decode(&[1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9]), Err(RecordError::Short));
+        assert_eq!(SlotMeta::decode(&[3]), Err(RecordError::Newer(3)));
+    }
+}
