@@ -205,7 +205,9 @@ impl Directory {
                 std::fs::rename(&path, &spare_path)?;
                 self.stock.lock().retired.pop_front();
                 self.sync()?;
-                let file = recycle(&spare_path, self.segment_bytes)?;
+                // As in `write_aside`.
+                let recycled = recycle(&spare_path, self.segment_bytes).inspect_err(|_| _ = remove(&spare_path));
+                let file = recycled?;
                 self.stock.lock().ready.push(Spare { path: spare_path, file });
             } else {
                 remove(&path)?;

@@ -37,7 +37,7 @@ pub use status::{JournalStatus, Latency};
 
 use files::Directory;
 use shards::Shards;
-use status::Meter;
+use status::{Gauges, Meter};
 use sync::Threads;
 use waiters::Waiters;
 use writer::Writer;
@@ -120,6 +120,7 @@ struct Shared {
     retry: Duration,
     first_block: u64,
     bytes_written: AtomicU64,
+    gauges: Gauges,
     write_meter: Meter,
     sync_meter: Meter,
 }
@@ -153,6 +154,7 @@ impl Journal {
             retry: options.retry,
             first_block: next,
             bytes_written: AtomicU64::new(0),
+            gauges: Gauges::default(),
             write_meter: Meter::default(),
             sync_meter: Meter::default(),
         });
@@ -231,7 +233,7 @@ impl Journal {
 
     /// The size of the blocks that are not released: what a replay would be good for.
     pub fn unreleased_bytes(&self) -> u64 {
-        self.shared.writer.lock().unreleased_bytes()
+        self.shared.gauges.unreleased_bytes.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -246,19 +248,19 @@ impl Journal {
 
     pub fn status(&self) -> JournalStatus {
         let shared = &*self.shared;
-        let writer = shared.writer.lock();
-        let spare_segments = shared.directory.ready_spares();
+        let (gauges, spare_segments) = (&shared.gauges, shared.directory.ready_spares());
+        let written = shared.written.load(Ordering::Acquire);
         JournalStatus {
-            segments: writer.segments.len(),
+            segments: gauges.segments.load(Ordering::Relaxed),
             spare_segments,
-            bytes_on_disk: writer.segment_bytes() + spare_segments as u64 * shared.segment_bytes,
-            unreleased_bytes: writer.unreleased_bytes(),
-            blocks_written: writer.written + 1 - shared.first_block,
+            bytes_on_disk: gauges.segment_bytes.load(Ordering::Relaxed) + spare_segments as u64 * shared.segment_bytes,
+            unreleased_bytes: self.unreleased_bytes(),
+            blocks_written: written + 1 - shared.first_block,
             bytes_written: shared.bytes_written.load(Ordering::Relaxed),
             write_latency: shared.write_meter.latency(),
             sync_latency: shared.sync_meter.latency(),
             waiters: shared.waiters.count(),
-            written_block: writer.written,
+            written_block: written,
             durable_block: shared.durable(),
             released_block: shared.released.load(Ordering::Relaxed),
         }

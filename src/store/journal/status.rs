@@ -1,6 +1,6 @@
 //! What the journal tells of itself.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How long something took, over all times it was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,15 @@ pub struct JournalStatus {
     pub written_block: u64,
     pub durable_block: u64,
     pub released_block: u64,
+}
+
+/// What the writer knows, told where nobody has to wait for it: a disk that hangs must not keep a status from being
+/// shown.
+#[derive(Default)]
+pub(super) struct Gauges {
+    pub segments: AtomicUsize,
+    pub segment_bytes: AtomicU64,
+    pub unreleased_bytes: AtomicU64,
 }
 
 #[derive(Default)]

@@ -166,6 +166,7 @@ impl Shared {
         if writer.segments.len() < before {
             self.wake_files_thread();
         }
+        self.publish(writer);
     }
 
     /// Writes the blocks that are not durable into a new segment, which gets its name when it is synced: until then

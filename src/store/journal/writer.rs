@@ -225,11 +225,18 @@ impl Shared {
         writer.cut.clear();
         writer.written = block;
         writer.growth.written_bytes += bytes;
+        self.publish(writer);
         self.written.store(block, Ordering::Release);
         self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
         self.write_meter.record(began.elapsed_us());
         self.succeed();
         Ok(())
+    }
+
+    pub fn publish(&self, writer: &Writer) {
+        self.gauges.segments.store(writer.segments.len(), Ordering::Relaxed);
+        self.gauges.segment_bytes.store(writer.segment_bytes(), Ordering::Relaxed);
+        self.gauges.unreleased_bytes.store(writer.unreleased_bytes(), Ordering::Relaxed);
     }
 
     /// Rolls over to a new segment if it is time.
