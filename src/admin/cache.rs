@@ -88,7 +88,7 @@ async fn execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> Result<
             (Flow::Stalled | Flow::Cold, _) => tokio::time::sleep(STALL_STEP).await,
             (_, tier) => {
                 if let (Some(ticket), Some(tier)) = (ticket, tier) {
-                    poll_fn(|context| tier.journal.poll_acknowledged(ticket, context)).await;
+                    poll_fn(|context| tier.poll_acknowledged(ticket, context)).await;
                 }
                 return if let Tree::Error(error) = reply { Err(error.into()) } else { Ok(reply) };
             }

@@ -50,6 +50,11 @@ impl Keyspace {
         Ok(())
     }
 
+    /// Whether any slot has ever been changed, as far as the store tells.
+    pub fn was_ever_written(&self) -> bool {
+        self.databases.iter().any(|database| database.slots.get().is_some())
+    }
+
     /// Replays one block of the journal: what its slots do not have yet, in their order.
     ///
     /// # Errors

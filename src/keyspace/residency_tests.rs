@@ -74,9 +74,11 @@ struct World<'w> {
 
 fn open(directory: &std::path::Path) -> Keyspace {
     let store = Rocks::open(&directory.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).unwrap();
-    let (journal, _) = Journal::open(&directory.join("journal"), journal::Options::default()).unwrap();
-    let tier = Tier::new(store, journal, true);
-    Keyspace::new(7, Some(tier), Arc::new(Settings::default()), Arc::new(Stats::new(0)))
+    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
+    let options = journal::Options { create: true, ..journal::Options::default() };
+    let journal = Journal::open(&directory.join("journal"), options, |_| Ok(())).unwrap();
+    keyspace.tier().unwrap().begin_journal(journal, true);
+    keyspace
 }
 
 impl World<'_> {
@@ -213,8 +215,8 @@ impl World<'_> {
         self.merge();
         self.merge();
         self.live();
-        let tier = self.keyspace.tier().unwrap();
-        let key = self.keyspace.key(&self.name);
+        let name = self.name.clone();
+        let key = self.keyspace.key(&name);
         let position = (self.keyspace.physical(0), key.slot());
         {
             let mut guard = self.keyspace.lock(self.caller(), 0, &key);
@@ -226,6 +228,7 @@ impl World<'_> {
             }
         }
         self.merge();
+        let tier = self.keyspace.tier().unwrap();
         let guard = self.keyspace.lock(self.caller(), 0, &key);
         assert_eq!(guard.entry(&key), None, "nothing stands for the key in memory");
         let expected = Size {
@@ -390,15 +393,15 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         let key = keyspace.key(names[3].as_bytes());
         // Of a key that is cold after the restart.
         assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"c")));
-        keyspace.tier().unwrap().journal.write_all().unwrap();
+        keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
     }
     let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
-    let (journal, replay) = Journal::open(&directory.path().join("journal"), journal::Options::default()).unwrap();
-    let tier = Tier::new(store, journal, true);
-    let keyspace = Keyspace::new(7, Some(tier), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
+    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
     keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
     let mut recovery = Recovery::default();
-    replay.run(|block| keyspace.replay(block, &mut recovery)).unwrap();
+    let replay = |block: &[u8]| keyspace.replay(block, &mut recovery);
+    let journal = Journal::open(&directory.path().join("journal"), journal::Options::default(), replay).unwrap();
+    keyspace.tier().unwrap().begin_journal(journal, true);
     assert_eq!(recovery.applied, 61);
     keyspace.merge(1, || true).unwrap();
     assert_eq!(keyspace.len(0), 50, "a blind overwrite of a cold key is counted once");

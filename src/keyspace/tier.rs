@@ -1,8 +1,9 @@
 //! The disk under the keyspace: RocksDB, the journal, and what moves keys between them and memory.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -59,7 +60,8 @@ pub struct Counters {
 
 pub struct Tier {
     pub store: Arc<Rocks>,
-    pub journal: Arc<Journal>,
+    /// Opened once it is replayed.
+    journal: OnceLock<Journal>,
     pub loader: Arc<Loader>,
     pub counters: Counters,
     journaling: AtomicBool,
@@ -125,13 +127,14 @@ pub struct Wishes {
 }
 
 impl Tier {
-    pub fn new(store: Rocks, journal: Journal, journaling: bool) -> Tier {
+    /// Without a journal yet, so that it can be replayed: [`begin_journal`](Self::begin_journal) follows.
+    pub fn new(store: Rocks) -> Tier {
         Tier {
             store: Arc::new(store),
-            journal: Arc::new(journal),
+            journal: OnceLock::new(),
             loader: Arc::default(),
             counters: Counters::default(),
-            journaling: AtomicBool::new(journaling),
+            journaling: AtomicBool::new(false),
             merger: Mutex::default(),
             committed_round: AtomicU32::new(0),
             collecting: AtomicBool::new(false),
@@ -144,6 +147,19 @@ impl Tier {
         }
     }
 
+    /// From now on there is a journal, and what changes goes into it if `journaling`.
+    pub fn begin_journal(&self, journal: Journal, journaling: bool) {
+        if self.journal.set(journal).is_ok() {
+            self.journaling.store(journaling, Ordering::Release);
+        }
+    }
+
+    /// The journal, once there is one.
+    #[inline]
+    pub fn opened_journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+
     #[inline]
     pub fn is_journaling(&self) -> bool {
         self.journaling.load(Ordering::Relaxed)
@@ -152,20 +168,22 @@ impl Tier {
     /// Puts effects into the journal, if there is one.
     #[inline]
     pub(super) fn journal(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.is_journaling() {
-            TICKET.set(Some(self.journal.append(write)));
+        if self.is_journaling()
+            && let Some(journal) = self.journal.get()
+        {
+            TICKET.set(Some(journal.append(write)));
         }
     }
 
     /// Has everything that is in the journal now written, and tells where it ends.
     pub(super) fn mark(&self) -> Mark {
-        self.journal.write_all().ok()
+        self.journal.get()?.write_all().ok()
     }
 
     /// Everything up to the mark is on disk.
     pub(super) fn release(&self, mark: Mark) {
-        if let Some(ticket) = mark {
-            self.journal.release(ticket);
+        if let (Some(ticket), Some(journal)) = (mark, self.journal.get()) {
+            journal.release(ticket);
         }
     }
 
@@ -226,16 +244,26 @@ impl Tier {
 
     /// Why the disk does not take writes at present.
     pub fn failure(&self) -> Option<String> {
-        if !self.has_failed.load(Ordering::Acquire) && !self.journal.has_failed() {
+        if !self.has_failed() {
             return None;
         }
-        self.failure.lock().clone().or_else(|| self.journal.failure())
+        self.failure.lock().clone().or_else(|| self.journal.get()?.failure())
     }
 
     /// Whether `failure` has something to tell: cheap.
     #[inline]
     pub fn has_failed(&self) -> bool {
-        self.has_failed.load(Ordering::Relaxed) || self.journal.has_failed()
+        self.has_failed.load(Ordering::Relaxed) || self.journal.get().is_some_and(Journal::has_failed)
+    }
+
+    /// Ready: what the ticket stands for is in the journal, as `appendfsync` wants it. A full disk keeps it waiting.
+    pub fn poll_acknowledged(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
+        self.journal.get().map_or(Poll::Ready(()), |journal| journal.poll_acknowledged(ticket, context))
+    }
+
+    /// Whether it would be ready at once.
+    pub fn is_acknowledged(&self, ticket: Ticket) -> bool {
+        self.journal.get().is_none_or(|journal| journal.is_acknowledged(ticket))
     }
 
     /// Asks the merger's thread for something.
@@ -271,7 +299,7 @@ impl super::Keyspace {
             return Pressure::Broken;
         }
         let limit_bytes = self.dirty_limit_bytes();
-        let (dirty_bytes, journal_bytes) = (self.dirty_bytes(), tier.journal.unreleased_bytes());
+        let (dirty_bytes, journal_bytes) = (self.dirty_bytes(), tier.journal.get().map_or(0, Journal::unreleased_bytes));
         if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes {
             tier.wish(|wishes| wishes.round = true);
         }
@@ -285,7 +313,9 @@ impl super::Keyspace {
     /// Has the journal go by the present settings.
     pub fn apply_settings(&self) {
         let Some(tier) = self.tier() else { return };
-        tier.journal.set_policy(sync_policy(&self.settings));
+        if let Some(journal) = tier.journal.get() {
+            journal.set_policy(sync_policy(&self.settings));
+        }
         let journaling = self.settings.appendonly.get();
         if journaling != tier.journaling.swap(journaling, Ordering::Relaxed) {
             // What was not journaled gets to disk now; what was is not needed any more once it is there.

@@ -175,11 +175,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let (Some(waiting), Some(tier)) = (&mut self.acknowledgement, self.state.keyspace.tier()) else {
             return Poll::Ready(());
         };
-        if !waiting.others_ran && !tier.journal.is_acknowledged(waiting.ticket) {
+        if !waiting.others_ran && !tier.is_acknowledged(waiting.ticket) {
             waiting.others_ran = true;
             return let_others_run(context);
         }
-        ready!(tier.journal.poll_acknowledged(waiting.ticket, context));
+        ready!(tier.poll_acknowledged(waiting.ticket, context));
         self.acknowledgement = None;
         Poll::Ready(())
     }

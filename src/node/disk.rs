@@ -13,7 +13,7 @@ use crate::config::Settings;
 use crate::keyspace::Recovery;
 use crate::keyspace::tier::{Tier, sync_policy};
 use crate::store::directory::DataDirectory;
-use crate::store::journal::{self, Journal, Replay};
+use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
 /// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
@@ -28,7 +28,7 @@ const STEP: Duration = Duration::from_millis(100);
 /// An open data directory, before its journal is replayed.
 pub struct Opened {
     directory: DataDirectory,
-    replay: Replay,
+    is_new: bool,
     began: Instant,
 }
 
@@ -46,14 +46,12 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     };
     let options = RocksOptions { memory_bytes, create: is_new, ..RocksOptions::default() };
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
-    let options = journal::Options { sync: sync_policy(settings), ..journal::Options::default() };
-    let (journal, replay) = Journal::open(&directory.journal(), options).map_err(io::Error::other)?;
-    let seed = directory.seed();
-    let tier = Tier::new(store, journal, settings.appendonly.get());
     if is_new {
+        directory.finish().map_err(io::Error::other)?;
         tracing::info!(directory = %path.display(), "a new data directory");
     }
-    Ok((Opened { directory, replay, began }, tier, seed))
+    let seed = directory.seed();
+    Ok((Opened { directory, is_new, began }, Tier::new(store), seed))
 }
 
 /// The disk's threads.
@@ -71,17 +69,23 @@ impl Disk {
     /// # Errors
     /// When the journal or the store cannot be read.
     pub fn start(opened: Opened, state: &Arc<State>) -> io::Result<Option<Disk>> {
-        let Opened { directory, replay, began } = opened;
+        let Opened { directory, is_new, began } = opened;
         let Some(tier) = state.keyspace.tier() else { return Ok(None) };
         state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
         let mut recovery = Recovery::default();
         let mut blocks = 0_u64;
-        replay
-            .run(|block| {
-                blocks += 1;
-                state.keyspace.replay(block, &mut recovery)
-            })
-            .map_err(io::Error::other)?;
+        let options = journal::Options {
+            sync: sync_policy(&state.settings),
+            // What was never written to may have been left half-made by a crash.
+            create: is_new || !state.keyspace.was_ever_written(),
+            ..journal::Options::default()
+        };
+        let journal = Journal::open(&directory.journal(), options, |block| {
+            blocks += 1;
+            state.keyspace.replay(block, &mut recovery)
+        })
+        .map_err(io::Error::other)?;
+        tier.begin_journal(journal, state.settings.appendonly.get());
         let keys: u64 = (0..crate::keyspace::DATABASES).map(|number| state.keyspace.len(number)).sum();
         tracing::info!(
             keys,
@@ -119,7 +123,7 @@ impl Disk {
         if threads.map(JoinHandle::join).filter(Result::is_err).count() > 0 {
             return Err(io::Error::other("a thread of the disk panicked"));
         }
-        tier.journal.close()?;
+        tier.opened_journal().map_or(Ok(()), Journal::close)?;
         tier.store.close();
         match tier.failure() {
             None => Ok(()),

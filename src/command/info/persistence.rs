@@ -53,7 +53,7 @@ pub fn tiering(context: &Context<'_>, text: &mut String) {
     let keys: u64 = (0..crate::keyspace::DATABASES).map(|number| state.keyspace.len(number)).sum();
     let cold = state.keyspace.cold_keys();
     let (dirty_keys, dirty_bytes) = state.keyspace.dirty();
-    let journal = tier.journal.status();
+    let journal = tier.opened_journal().map(|journal| journal.status()).unwrap_or_default();
     let rocks = tier.store.status();
     let (counters, loader) = (&tier.counters, &tier.loader);
     let hits = state.stats.sum(|shard| &shard.keyspace_hits);
@@ -81,15 +81,15 @@ pub fn tiering(context: &Context<'_>, text: &mut String) {
         "merge_latency_usec": percentiles(&counters.round_latencies),
         "write_stalls": counters.stalls.get(),
         "journal_bytes": journal.unreleased_bytes,
-        "journal_disk_bytes": journal.disk_bytes,
+        "journal_disk_bytes": journal.bytes_on_disk,
         "journal_segments": journal.segments,
         "journal_blocks": journal.blocks_written,
         "journal_written_bytes": journal.bytes_written,
-        "journal_write_mean_usec": mean_us(journal.write.sum_us, journal.write.count),
-        "journal_syncs": journal.sync.count,
-        "journal_sync_mean_usec": mean_us(journal.sync.sum_us, journal.sync.count),
-        "journal_sync_last_usec": journal.sync.last_us,
-        "journal_sync_max_usec": journal.sync.max_us,
+        "journal_write_mean_usec": mean_us(journal.write_latency.sum_us, journal.write_latency.count),
+        "journal_syncs": journal.sync_latency.count,
+        "journal_sync_mean_usec": mean_us(journal.sync_latency.sum_us, journal.sync_latency.count),
+        "journal_sync_last_usec": journal.sync_latency.last_us,
+        "journal_sync_max_usec": journal.sync_latency.max_us,
         "rocksdb_memtable_bytes": rocks.memtable_bytes,
         "rocksdb_cache_bytes": rocks.cache_bytes,
         "rocksdb_table_readers_bytes": rocks.table_readers_bytes,
