@@ -42,7 +42,14 @@ pub struct Session {
 
 impl Session {
     pub fn new(client: Arc<Client>) -> Session {
-        Session { client, reply_mode: ReplyMode::On, after: After::Continue, redacted: Vec::new(), cold: Cold::default(), awaited_save: None }
+        Session {
+            client,
+            reply_mode: ReplyMode::On,
+            after: After::Continue,
+            redacted: Vec::new(),
+            cold: Cold::default(),
+            awaited_save: None,
+        }
     }
 
     /// What others may be shown in place of the present command's argument at `index`: itself, or that it is secret.

@@ -83,8 +83,7 @@ impl<'a> Effect<'a> {
         let (sequence, effect) = effect.split_first_chunk()?;
         let (key_bytes, effect) = effect.split_first_chunk()?;
         let (key, rest) = effect.split_at_checked(u32::from_le_bytes(*key_bytes) as usize)?;
-        let place =
-            Place { database, slot: u16::from_le_bytes(*slot), sequence: u64::from_le_bytes(*sequence) };
+        let place = Place { database, slot: u16::from_le_bytes(*slot), sequence: u64::from_le_bytes(*sequence) };
         let effect = match operation {
             PUT => {
                 let (&kind, rest) = rest.split_first()?;

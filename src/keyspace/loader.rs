@@ -137,11 +137,8 @@ pub struct Loader {
 impl Loader {
     /// Asks for what `cold` wants.
     pub fn load(&self, cold: &mut Cold) -> Loading {
-        let load = Arc::new(Load {
-            results: Mutex::default(),
-            is_done: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-        });
+        let load =
+            Arc::new(Load { results: Mutex::default(), is_done: AtomicBool::new(false), waker: AtomicWaker::new() });
         cold.loaded.clear();
         self.queue.lock().waiting.push_back((load.clone(), std::mem::take(&mut cold.wanted)));
         self.arrived.notify_one();
@@ -206,5 +203,7 @@ impl Loader {
 fn read<'k>(store: &Rocks, keys: impl Iterator<Item = &'k ColdKey>) -> Vec<Found> {
     let names: Vec<&[u8]> = keys.map(|key| &key.record_key[..]).collect();
     let found = store.get_many(&names).into_iter();
-    found.map(|found| found.map(|record| record.map(|record| record.to_vec())).map_err(|error| error.to_string())).collect()
+    found
+        .map(|found| found.map(|record| record.map(|record| record.to_vec())).map_err(|error| error.to_string()))
+        .collect()
 }

@@ -73,7 +73,8 @@ struct World<'w> {
 }
 
 fn open(directory: &std::path::Path) -> Keyspace {
-    let store = Rocks::open(&directory.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).unwrap();
+    let store =
+        Rocks::open(&directory.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).unwrap();
     let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
     let options = journal::Options { create: true, ..journal::Options::default() };
     let journal = Journal::open(&directory.join("journal"), options, |_| Ok(())).unwrap();
@@ -157,25 +158,23 @@ impl World<'_> {
                     progress.is_loading = true;
                 }
             }
-            Actor::Merger(rounds) => {
-                match progress.round.take() {
-                    None if progress.done == rounds => return false,
-                    None => {
-                        let round = self.keyspace.begin_round(tier, &mut self.merger, self.now_ms, &|| true);
-                        progress.round = Some(round.unwrap());
-                        progress.is_written = false;
-                    }
-                    Some(mut round) if !progress.is_written => {
-                        self.keyspace.write_round(tier, &mut round, &|| true).unwrap();
-                        progress.is_written = true;
-                        progress.round = Some(round);
-                    }
-                    Some(round) => {
-                        self.keyspace.end_round(tier, round);
-                        progress.done += 1;
-                    }
+            Actor::Merger(rounds) => match progress.round.take() {
+                None if progress.done == rounds => return false,
+                None => {
+                    let round = self.keyspace.begin_round(tier, &mut self.merger, self.now_ms, &|| true);
+                    progress.round = Some(round.unwrap());
+                    progress.is_written = false;
                 }
-            }
+                Some(mut round) if !progress.is_written => {
+                    self.keyspace.write_round(tier, &mut round, &|| true).unwrap();
+                    progress.is_written = true;
+                    progress.round = Some(round);
+                }
+                Some(round) => {
+                    self.keyspace.end_round(tier, round);
+                    progress.done += 1;
+                }
+            },
             Actor::Evictor(attempts) => {
                 if progress.done == attempts {
                     return false;

@@ -87,12 +87,7 @@ impl Keyspace {
     ///
     /// # Errors
     /// When cold keys cannot be read.
-    pub fn for_each(
-        &self,
-        caller: Caller,
-        database: usize,
-        mut visit: impl FnMut(&Entry),
-    ) -> Result<(), RocksError> {
+    pub fn for_each(&self, caller: Caller, database: usize, mut visit: impl FnMut(&Entry)) -> Result<(), RocksError> {
         let physical = self.physical(database);
         if self.is_empty(database) || self.databases[usize::from(physical)].slots.get().is_none() {
             return Ok(());

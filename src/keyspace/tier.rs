@@ -1,8 +1,8 @@
 //! The disk under the keyspace: RocksDB, the journal, and what moves keys between them and memory.
 
 use std::cell::Cell;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -299,7 +299,8 @@ impl super::Keyspace {
             return Pressure::Broken;
         }
         let limit_bytes = self.dirty_limit_bytes();
-        let (dirty_bytes, journal_bytes) = (self.dirty_bytes(), tier.journal.get().map_or(0, Journal::unreleased_bytes));
+        let (dirty_bytes, journal_bytes) =
+            (self.dirty_bytes(), tier.journal.get().map_or(0, Journal::unreleased_bytes));
         if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes {
             tier.wish(|wishes| wishes.round = true);
         }

@@ -23,6 +23,8 @@ const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "LOCK";
 const ROCKSDB: &str = "rocksdb";
 const JOURNAL: &str = "journal";
+/// In `journal/`: there is none yet, and none is missed. Checkpoints have it.
+const NO_JOURNAL: &str = "NONE";
 const CHECKPOINT: &str = "checkpoint";
 const CHECKPOINT_NEW: &str = "checkpoint.new";
 const CHECKPOINT_OLD: &str = "checkpoint.old";
@@ -117,6 +119,22 @@ impl DataDirectory {
         self.path.join(JOURNAL)
     }
 
+    /// Whether it is right that there is no journal.
+    pub fn has_no_journal(&self) -> bool {
+        self.journal().join(NO_JOURNAL).exists()
+    }
+
+    /// There is a journal now.
+    ///
+    /// # Errors
+    /// When the mark of its absence cannot be taken away.
+    pub fn journal_begins(&self) -> io::Result<()> {
+        match fs::remove_file(self.journal().join(NO_JOURNAL)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Replaces `checkpoint/` by a new one, whose database `make` makes at the path it is given. At every moment one of
     /// them is there whole. Returns where it is.
     ///
@@ -130,6 +148,7 @@ impl DataDirectory {
         remove(&new)?;
         remove(&old)?;
         fs::create_dir_all(new.join(JOURNAL))?;
+        fs::write(new.join(JOURNAL).join(NO_JOURNAL), "")?;
         make(&new.join(ROCKSDB)).map_err(io::Error::other)?;
         write_format(&new, self.seed)?;
         if now.exists() {
@@ -172,7 +191,11 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
 pub fn used_bytes(path: &Path) -> u64 {
     let of = |part: &str| {
         let entries = fs::read_dir(path.join(part)).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.metadata().ok()).filter(|data| data.is_file()).map(|data| data.len()).sum::<u64>()
+        entries
+            .filter_map(|entry| entry.metadata().ok())
+            .filter(|data| data.is_file())
+            .map(|data| data.len())
+            .sum::<u64>()
     };
     of(ROCKSDB) + of(JOURNAL)
 }
@@ -349,7 +372,9 @@ mod tests {
         assert_eq!((restored.seed(), is_new), (directory.seed(), false));
         assert_eq!(fs::read_to_string(restored.rocksdb().join("000001.sst")).unwrap(), "two");
         assert!(restore(&checkpoint, &target).unwrap_err().to_string().contains("not empty"));
-        assert!(restore(&restored.journal(), &place.path().join("x")).unwrap_err().to_string().contains("no checkpoint"));
+        assert!(
+            restore(&restored.journal(), &place.path().join("x")).unwrap_err().to_string().contains("no checkpoint")
+        );
         assert!(free_bytes(place.path()).unwrap() > 0 && used_bytes(place.path()) > 0);
     }
 }

@@ -107,7 +107,8 @@ impl Rocks {
         let sorted = keys.is_sorted();
         let mut options = ReadOptions::default();
         options.set_async_io(true);
-        let found = self.db.batched_multi_get_cf_opt(self.family(Family::Records), keys.iter().copied(), sorted, &options);
+        let found =
+            self.db.batched_multi_get_cf_opt(self.family(Family::Records), keys.iter().copied(), sorted, &options);
         found.into_iter().map(|found| found.map_err(RocksError::from)).collect()
     }
 
@@ -299,4 +300,3 @@ fn after_prefix(prefix: &[u8]) -> Vec<u8> {
     }
     end
 }
-

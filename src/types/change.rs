@@ -57,7 +57,8 @@ mod tests {
 
     #[test]
     fn changes_are_read_as_they_were_written() {
-        for change in [Change::Append(b""), Change::Append(b"abc"), Change::SetRange(7, b"x"), Change::SetRange(0, b"")] {
+        for change in [Change::Append(b""), Change::Append(b"abc"), Change::SetRange(7, b"x"), Change::SetRange(0, b"")]
+        {
             let mut bytes = Vec::new();
             change.encode(&mut bytes);
             assert_eq!(Change::decode(&bytes), Some(change));
