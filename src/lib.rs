@@ -1,8 +1,8 @@
 //! Rockpool: a Redis-protocol-compatible cache server.
 //!
 //! The map of the house. A module imports only from those before it in this order, never from a sibling:
-//! base → config, stats, reply → types → keyspace → command → net, admin → node. `protocol` imports base and reply.
-//! `tests/architecture.rs` holds the same list and reads the imports.
+//! base → config, stats, reply → types → store → keyspace → command → net, admin → node. `protocol` imports base and
+//! reply. `tests/architecture.rs` holds the same list and reads the imports.
 
 /// HTTP: REST, metrics, health.
 pub mod admin;
@@ -24,5 +24,7 @@ pub mod protocol;
 pub mod reply;
 /// Counters that INFO, `/status` and `/metrics` render.
 pub mod stats;
+/// What is on disk: journal, records, RocksDB.
+pub mod store;
 /// The data types: structure and operations.
 pub mod types;

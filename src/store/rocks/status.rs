@@ -1,0 +1,97 @@
+//! What RocksDB says of itself.
+
+use std::ffi::CStr;
+use std::path::Path;
+
+use rocksdb::{DB, properties};
+
+use super::options::Resources;
+use super::{FAMILIES, Failure};
+
+const LIVE_BLOB_BYTES: &CStr = c"rocksdb.live-blob-file-size";
+const BLOB_GARBAGE_BYTES: &CStr = c"rocksdb.live-blob-file-garbage-size";
+
+/// Figures of one moment; where RocksDB is not open, 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RocksStatus {
+    pub memtable_bytes: u64,
+    /// With what memtables are charged to the cache.
+    pub cache_bytes: u64,
+    pub cache_pinned_bytes: u64,
+    /// What open table files hold outside of the cache.
+    pub table_reader_bytes: u64,
+    /// How much there is to compact before the levels have the sizes they should have.
+    pub pending_compaction_bytes: u64,
+    pub running_compactions: u64,
+    pub running_flushes: u64,
+    pub is_write_stopped: bool,
+    /// Bytes a second that writers are held to; 0 if they are not.
+    pub delayed_write_rate: u64,
+    pub table_bytes: u64,
+    pub blob_bytes: u64,
+    pub blob_garbage_bytes: u64,
+    pub log_bytes: u64,
+    /// Of records. Many of them make reads slow and then stop writes.
+    pub level_0_files: u64,
+    /// Since the database was opened.
+    pub background_errors: u64,
+    pub estimated_keys: u64,
+    /// Expired records that compaction has dropped.
+    pub records_dropped: u64,
+    pub failure: Option<String>,
+}
+
+impl RocksStatus {
+    pub(super) fn read(database: Option<&DB>, directory: &Path, resources: &Resources, failure: &Failure) -> Self {
+        let mut status = RocksStatus {
+            memtable_bytes: resources.buffers.get_usage() as u64,
+            cache_bytes: resources.cache.get_usage() as u64,
+            cache_pinned_bytes: resources.cache.get_pinned_usage() as u64,
+            log_bytes: log_bytes(directory),
+            records_dropped: resources.reclaim.dropped(),
+            failure: failure.message(),
+            ..RocksStatus::default()
+        };
+        let Some(database) = database else { return status };
+        // These are of the database as a whole, whichever family is asked.
+        let of_database = |name: &CStr| database.property_int_value(name).ok().flatten().unwrap_or(0);
+        status.running_compactions = of_database(properties::NUM_RUNNING_COMPACTIONS.as_ref());
+        status.running_flushes = of_database(properties::NUM_RUNNING_FLUSHES.as_ref());
+        status.is_write_stopped = of_database(properties::IS_WRITE_STOPPED.as_ref()) != 0;
+        status.delayed_write_rate = of_database(properties::ACTUAL_DELAYED_WRITE_RATE.as_ref());
+        status.background_errors = of_database(properties::BACKGROUND_ERRORS.as_ref());
+        status.estimated_keys = of_database(properties::ESTIMATE_NUM_KEYS.as_ref());
+        status.table_reader_bytes = table_reader_bytes(database);
+        status.pending_compaction_bytes = sum(database, properties::ESTIMATE_PENDING_COMPACTION_BYTES.as_ref());
+        status.table_bytes = sum(database, properties::LIVE_SST_FILES_SIZE.as_ref());
+        status.blob_bytes = sum(database, LIVE_BLOB_BYTES);
+        status.blob_garbage_bytes = sum(database, BLOB_GARBAGE_BYTES);
+        let level_0 = database.property_value(properties::num_files_at_level(0)).ok().flatten();
+        status.level_0_files = level_0.and_then(|files| files.parse().ok()).unwrap_or(0);
+        status
+    }
+}
+
+/// What open table files hold outside of the cache.
+pub(super) fn table_reader_bytes(database: &DB) -> u64 {
+    sum(database, properties::ESTIMATE_TABLE_READERS_MEM.as_ref())
+}
+
+/// The property's sum over the column families.
+fn sum(database: &DB, name: &CStr) -> u64 {
+    FAMILIES
+        .iter()
+        .filter_map(|family| database.cf_handle(family))
+        .filter_map(|family| database.property_int_value_cf(family, name).ok().flatten())
+        .sum()
+}
+
+fn log_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    entries
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "log"))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
+}
