@@ -351,11 +351,8 @@ fn descriptors(options: &RocksOptions, resources: &Resources) -> impl Iterator<I
 
 fn open(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {
     fail::fail_point!("rocks::open", |argument| Err(RocksError::injected(argument)));
-    let database = DB::open_cf_descriptors(
-        &options::database(options, resources)?,
-        directory,
-        descriptors(options, resources),
-    )?;
+    let database =
+        DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources))?;
     check_numbers(&database)?;
     Ok(database)
 }

@@ -7,9 +7,7 @@ use rocksdb::{DB, DBPinnableSlice, DBRawIterator, ReadOptions, ReadTier};
 
 use super::error::{RocksError, RocksErrorKind};
 use super::{AGE, EXPIRY, META, RECORDS, State, family};
-use crate::store::record::{
-    ORDER_KEY, Order, RecordKey, SlotMeta, TimedKey, decode_length, decode_order, slot_bounds,
-};
+use crate::store::record::{ORDER_KEY, Order, RecordKey, SlotMeta, TimedKey, decode_length, decode_order, slot_bounds};
 
 /// A value as it lies in RocksDB's memory, for as long as the [`Reader`] lives.
 pub type Pinned<'a> = DBPinnableSlice<'a>;
@@ -112,10 +110,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Shows all records in order, without a trace in the cache.
-    pub fn scan_all(
-        &self,
-        mut visit: impl FnMut(&RecordKey, &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), RocksError> {
+    pub fn scan_all(&self, mut visit: impl FnMut(&RecordKey, &[u8]) -> ControlFlow<()>) -> Result<(), RocksError> {
         self.iterate(RECORDS, &[], &[0xff], usize::MAX, sequential(), |key, value| {
             let record = RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))?;
             Ok(visit(&record, value))

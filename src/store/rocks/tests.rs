@@ -161,7 +161,11 @@ fn a_look_never_denies_a_key_that_exists() {
                 let bytes = numbered(number);
                 let key = RecordKey::decode(&bytes).expect("a key");
                 let present = (number + step) % 5 != 0;
-                if present { batch.put_record(&key, &value(number)) } else { batch.delete_record(&key) }
+                if present {
+                    batch.put_record(&key, &value(number))
+                } else {
+                    batch.delete_record(&key)
+                }
                 expected.insert(bytes.clone(), present.then(|| value(number)));
             }
             rocks.write(&batch).expect("written");
@@ -402,7 +406,10 @@ fn a_status_counts_what_there_is() {
     assert!((900..=1100).contains(&flushed.estimated_keys), "{flushed:?}");
     assert!(rocks.memory_bytes() >= flushed.cache_bytes / 2, "{flushed:?}");
     rocks.set_memory_bytes(128 << 20);
-    assert_eq!(rocks.reader().expect("open").get(&keys[5]).expect("read").as_deref(), Some(&record(None, 1, &[1; 64])[..]));
+    assert_eq!(
+        rocks.reader().expect("open").get(&keys[5]).expect("read").as_deref(),
+        Some(&record(None, 1, &[1; 64])[..])
+    );
 }
 
 #[test]

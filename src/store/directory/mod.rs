@@ -9,12 +9,15 @@
 //!
 //! Nothing that may hold data is ever made a second time or deleted: a directory that is not as it should be is an error.
 
+#[cfg(test)]
+mod tests;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
-use serde::{Deserialize, Serialize};
+use toml_edit::DocumentMut;
 
 /// The version of the layout that this program makes, and the only one it reads.
 const FORMAT: u32 = 1;
@@ -33,9 +36,8 @@ const CURRENT_FILE: &str = "CURRENT";
 const IMMUTABLE: [&str; 2] = ["sst", "blob"];
 
 /// What a directory was made with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
-    format: u32,
     /// Of the hash that places keys within their slots.
     pub seed: u64,
     pub created_ms: u64,
@@ -45,7 +47,37 @@ pub struct Format {
 
 impl Format {
     pub fn new(seed: u64, created_ms: u64) -> Format {
-        Format { format: FORMAT, seed, created_ms, program: env!("CARGO_PKG_VERSION").to_owned() }
+        Format { seed, created_ms, program: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+
+    /// TOML, whose numbers have a sign: the seed goes in as text.
+    fn text(&self) -> String {
+        let mut document = DocumentMut::new();
+        document["format"] = toml_edit::value(i64::from(FORMAT));
+        document["seed"] = toml_edit::value(format!("{:016x}", self.seed));
+        document["created-ms"] = toml_edit::value(self.created_ms.min(i64::MAX as u64) as i64);
+        document["program"] = toml_edit::value(self.program.as_str());
+        document.to_string()
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Format> {
+        let damaged = |what: &str| DirectoryError::DamagedFormat(name(path), what.replace('\n', " "));
+        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| damaged(error.message()))?;
+        // A later version may mean something else by all the rest.
+        match document.get("format").and_then(|item| item.as_integer()) {
+            Some(format) if format == i64::from(FORMAT) => {}
+            Some(format) if format > i64::from(FORMAT) => {
+                let program = document.get("program").and_then(|item| item.as_str()).unwrap_or("unknown").to_owned();
+                return Err(DirectoryError::NewerFormat(name(path), format, program));
+            }
+            _ => return Err(damaged("no format")),
+        }
+        let seed = document.get("seed").and_then(|item| item.as_str());
+        let seed = seed.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| damaged("no seed"))?;
+        let created_ms = document.get("created-ms").and_then(|item| item.as_integer());
+        let created_ms = created_ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| damaged("no created-ms"))?;
+        let program = document.get("program").and_then(|item| item.as_str()).ok_or_else(|| damaged("no program"))?;
+        Ok(Format { seed, created_ms, program: program.to_owned() })
     }
 }
 
@@ -54,8 +86,11 @@ impl Format {
 pub enum DirectoryError {
     #[error("the data directory {0} is in use by another process{1}")]
     InUse(String, String),
-    #[error("the data directory {0} has format {1}, this program reads format {FORMAT}")]
-    NewerFormat(String, u32),
+    #[error(
+        "the data directory {0} has format {1}, made by version {2}; this program, version {version}, reads format {FORMAT}",
+        version = env!("CARGO_PKG_VERSION")
+    )]
+    NewerFormat(String, i64, String),
     #[error("{0} holds data but no FORMAT file; a data directory is not made over it")]
     NoFormat(String),
     #[error("{0}/FORMAT is damaged: {1}")]
@@ -254,7 +289,8 @@ fn take(mut file: &File, path: &Path, operation: FlockOperation) -> Result<()> {
         return Err(io_error("lock", path, error.into()));
     }
     let mut text = String::new();
-    let holder = file.rewind().and_then(|()| file.read_to_string(&mut text)).ok().and_then(|_| text.trim().parse().ok());
+    let holder =
+        file.rewind().and_then(|()| file.read_to_string(&mut text)).ok().and_then(|_| text.trim().parse().ok());
     let holder = holder.map_or_else(String::new, |holder: u32| format!(" (pid {holder})"));
     Err(DirectoryError::InUse(name(path), holder))
 }
@@ -266,34 +302,16 @@ fn read_format(path: &Path, file: &str) -> Result<Option<Format>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("read", &file_path, error)),
     };
-    /// What every version has.
-    #[derive(Deserialize)]
-    struct Version {
-        format: u32,
-    }
-    let damaged = |error: toml_edit::de::Error| {
-        DirectoryError::DamagedFormat(name(path), error.message().replace('\n', " "))
-    };
-    let version: Version = toml_edit::de::from_str(&text).map_err(damaged)?;
-    if version.format != FORMAT {
-        return Err(DirectoryError::NewerFormat(name(path), version.format));
-    }
-    toml_edit::de::from_str(&text).map(Some).map_err(damaged)
+    Format::parse(path, &text).map(Some)
 }
 
 /// Writes the file under another name first, so that it is whole whenever it is there.
 fn write_format(path: &Path, file: &str, format: &Format) -> Result<()> {
     let (file_path, temporary) = (path.join(file), path.join(format!("{file}.tmp")));
-    fail::fail_point!("directory::format", |_| Err(io_error(
-        "write",
-        &file_path,
-        io::ErrorKind::StorageFull.into()
-    )));
-    let text = toml_edit::ser::to_string(format)
-        .map_err(|error| io_error("write", &file_path, io::Error::other(error.to_string())))?;
+    fail::fail_point!("directory::format", |_| Err(io_error("write", &file_path, io::ErrorKind::StorageFull.into())));
     let write = || {
         let mut out = File::create(&temporary)?;
-        out.write_all(text.as_bytes())?;
+        out.write_all(format.text().as_bytes())?;
         out.sync_all()
     };
     write().map_err(|error| io_error("write", &temporary, error))?;
