@@ -12,6 +12,8 @@ const HAS_EXPIRY: u8 = 1;
 const HAS_WRITTEN: u8 = 2;
 const MILLISECONDS_BYTES: usize = 8;
 const WRITTEN_BYTES: usize = 6;
+/// What a record has besides its payload, at most.
+pub const RECORD_HEADER_BYTES_MAX: usize = VALUE_HEADER_BYTES + WRITTEN_BYTES + MILLISECONDS_BYTES;
 /// The last moment that 48 bits of milliseconds hold: the year 10889.
 pub const WRITTEN_MS_MAX: u64 = (1 << (8 * WRITTEN_BYTES)) - 1;
 
@@ -102,7 +104,7 @@ impl<'a> Record<'a> {
         let written_ms = self.written_ms.min(WRITTEN_MS_MAX);
         let has_expiry = if self.expiry_ms.is_some() { HAS_EXPIRY } else { 0 };
         let has_written = if written_ms != 0 { HAS_WRITTEN } else { 0 };
-        into.reserve(VALUE_HEADER_BYTES + WRITTEN_BYTES + MILLISECONDS_BYTES + self.payload.len());
+        into.reserve(RECORD_HEADER_BYTES_MAX + self.payload.len());
         into.extend([VERSION, self.kind, has_expiry | has_written]);
         if written_ms != 0 {
             into.extend(&written_ms.to_le_bytes()[..WRITTEN_BYTES]);

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, WaitForCompactOptions, WriteBatch, WriteOptions};
 
-use super::record::database_bounds;
+use super::record::{RECORD_HEADER_BYTES_MAX, database_bounds};
 pub use batch::Batch;
 pub use error::{RocksError, RocksErrorKind};
 use options::Resources;
@@ -137,6 +137,7 @@ impl Rocks {
     pub fn open(directory: &Path, options: &RocksOptions) -> Result<Rocks, RocksError> {
         let resources = Resources::new(options.memory_bytes);
         let database = open(directory, options, &resources)?;
+        resources.reclaim.set_paused(status::is_mostly_blobs(&database));
         // Whatever happens later, it is not made a second time.
         let options = RocksOptions { create: false, ..options.clone() };
         Ok(Rocks {
@@ -144,7 +145,7 @@ impl Rocks {
             options,
             resources,
             ways: ReadWays::default(),
-            write: WriteOptions::default(),
+            write: write_options(),
             failure: Failure::default(),
             written: AtomicU64::new(0),
             state: ShardedLock::new(State::Open(database)),
@@ -176,7 +177,9 @@ impl Rocks {
     pub fn write(&self, batch: &Batch) -> Result<(), RocksError> {
         self.change(|database| {
             fail::fail_point!("rocks::write", |argument| Err(RocksError::injected(argument)));
-            Ok(database.write_opt(batch.write_batch(), &self.write)?)
+            database.write_opt(batch.write_batch(), &self.write)?;
+            self.resources.reclaim.set_paused(status::is_mostly_blobs(database));
+            Ok(())
         })
     }
 
@@ -243,6 +246,13 @@ impl Rocks {
     /// Compaction may drop, from now on, what has expired at `swept_ms` or before: it is counted off. Never goes back.
     pub fn set_swept_ms(&self, swept_ms: u64) {
         self.resources.reclaim.set_swept_ms(swept_ms);
+    }
+
+    /// Whether compaction will drop a swept record whose payload has this length. Others are to be deleted by whoever
+    /// sweeps: they lie in blob files, or so much does that compaction looks at no record.
+    pub fn drops_expired(&self, length_bytes: u32) -> bool {
+        let is_blob = length_bytes as usize + RECORD_HEADER_BYTES_MAX >= BLOB_BYTES;
+        !is_blob && !self.resources.reclaim.is_paused()
     }
 
     /// A new budget, in force at once.
@@ -339,6 +349,13 @@ impl Rocks {
         })
         .expect("an open database");
     }
+}
+
+fn write_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    // The merger goes through the slots in order, and through each in the order of its hashes.
+    options.set_memtable_insert_hint_per_batch(true);
+    options
 }
 
 fn family<'a>(database: &'a DB, name: &str) -> Result<&'a ColumnFamily, RocksError> {

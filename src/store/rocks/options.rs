@@ -8,15 +8,15 @@ use rocksdb::{
 };
 
 use super::error::RocksError;
-use super::filter::{Filter, Reclaim};
+use super::filter::{self, Reclaim};
 use super::{AGE, EXPIRY, META, RECORDS};
 
 const MIB: usize = 1 << 20;
 
 /// Values from this length on lie in blob files: compaction then moves their address alone.
 pub const BLOB_BYTES: usize = 4096;
-/// The log is cut, by flushing what holds it, before recovery has more than this to read.
-const LOG_BYTES_MAX: usize = 128 * MIB;
+/// The log is cut, by flushing what it holds, before recovery has more than this to read: half a second of it.
+const LOG_BYTES_MAX: usize = 48 * MIB;
 /// One memtable of records; with two of them waiting to be flushed, the third stops the merger.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * MIB;
 const INDEX_BUFFER_BYTES_MAX: usize = 16 * MIB;
@@ -139,7 +139,7 @@ fn records(resources: &Resources, buffer_bytes: usize) -> Options {
     // The oldest quarter of the blob files is rewritten as compaction meets it, and by force where half is garbage.
     records.set_blob_gc_age_cutoff(0.25);
     records.set_blob_gc_force_threshold(0.5);
-    Filter::install(&mut records, &resources.reclaim);
+    filter::install(&mut records, &resources.reclaim);
     records
 }
 

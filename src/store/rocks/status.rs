@@ -35,7 +35,6 @@ pub struct RocksStatus {
     pub level_0_files: u64,
     /// Since the database was opened.
     pub background_errors: u64,
-    pub estimated_keys: u64,
     /// Expired records that compaction has dropped.
     pub records_dropped: u64,
     pub failure: Option<String>,
@@ -60,7 +59,6 @@ impl RocksStatus {
         status.is_write_stopped = of_database(properties::IS_WRITE_STOPPED.as_ref()) != 0;
         status.delayed_write_rate = of_database(properties::ACTUAL_DELAYED_WRITE_RATE.as_ref());
         status.background_errors = of_database(properties::BACKGROUND_ERRORS.as_ref());
-        status.estimated_keys = of_database(properties::ESTIMATE_NUM_KEYS.as_ref());
         status.table_reader_bytes = table_reader_bytes(database);
         status.pending_compaction_bytes = sum(database, properties::ESTIMATE_PENDING_COMPACTION_BYTES.as_ref());
         status.table_bytes = sum(database, properties::LIVE_SST_FILES_SIZE.as_ref());
@@ -75,6 +73,12 @@ impl RocksStatus {
 /// What open table files hold outside of the cache.
 pub(super) fn table_reader_bytes(database: &DB) -> u64 {
     sum(database, properties::ESTIMATE_TABLE_READERS_MEM.as_ref())
+}
+
+/// Whether there are more bytes in the records' blob files than in their tables.
+pub(super) fn is_mostly_blobs(database: &DB) -> bool {
+    let bytes = |name: &CStr| database.property_int_value(name).ok().flatten().unwrap_or(0);
+    bytes(LIVE_BLOB_BYTES) > bytes(properties::LIVE_SST_FILES_SIZE.as_ref())
 }
 
 /// The property's sum over the column families.
