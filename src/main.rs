@@ -9,6 +9,9 @@ use rockpool::node;
 static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
 
 fn main() -> ExitCode {
+    // Reads FAILPOINTS, and holds for as long as the process lives.
+    #[cfg(feature = "failpoints")]
+    let _failures = fail::FailScenario::setup();
     let settings = match Settings::load(std::env::args_os(), std::env::vars_os()) {
         Ok(loaded) => Arc::new(loaded.settings),
         Err(LoadError::Information(text)) => {

@@ -1,6 +1,7 @@
 //! Assembly: the only place that wires the parts together, starts them and ends them.
 
 mod descriptors;
+mod disk;
 mod expiry;
 pub mod logging;
 
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::disk::Disk;
 use crate::admin::HttpServer;
 use crate::base::clock;
 use crate::command::state::State;
@@ -23,18 +25,26 @@ use crate::net::{BoundListener, Kind, Workers, bind_hosts};
 /// When it cannot start (an address that is in use, mostly), with a text for the operator; or when a part that it
 /// cannot do without has failed.
 pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
-    if settings.r#type.get() == Engine::Rocksdb {
-        return Err(io::Error::other("type rocksdb: this version has the memory engine alone"));
-    }
     for name in settings.set_without_effect() {
         tracing::warn!("{name} is accepted, but has no effect in this version");
     }
-    let state = Arc::new(State::new(settings.clone(), clock::now_us()));
+    let (opened, tier, seed) = match settings.r#type.get() {
+        Engine::Rocksdb => {
+            let (opened, tier, seed) = disk::open(&settings)?;
+            (Some(opened), Some(tier), seed)
+        }
+        Engine::Memory => (None, None, clock::now_us()),
+    };
+    let state = Arc::new(State::new(settings.clone(), seed, tier));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     descriptors::reserve(&settings);
 
     let bound = Bound::bind(&settings)?;
+    let disk = match opened {
+        Some(opened) => Disk::start(opened, &state)?,
+        None => None,
+    };
     let addresses = bound.addresses();
     let workers = Workers::start(&state, bound.clients, worker_count(&settings))?;
     let http = HttpServer::start(&state, bound.http)?;
@@ -52,6 +62,11 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     let ((), stopped) = tokio::join!(http.stop(), stop_workers);
     stopped.map_err(io::Error::other)?;
     let expiry_ended = expiry.join();
+    // Last, since all others may still change keys.
+    if let Some(disk) = disk {
+        tracing::info!("ending: what has changed is brought to disk");
+        tokio::task::spawn_blocking(move || disk.stop()).await.map_err(io::Error::other)??;
+    }
     if state.has_failed() || expiry_ended.is_err() {
         return Err(io::Error::other("ended because a part of it failed; the log tells which"));
     }

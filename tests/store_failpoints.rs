@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use fail::FailScenario;
-use rockpool::store::directory::{DataDirectory, Format};
+use rockpool::store::directory::DataDirectory;
 use rockpool::store::record::RecordKey;
 use rockpool::store::rocks::{Batch, Look, Recovery, Rocks, RocksErrorKind, RocksOptions};
 
@@ -19,15 +19,13 @@ fn open(path: &Path) -> Rocks {
     Rocks::open(&path.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).expect("a database")
 }
 
-fn key(bytes: &mut Vec<u8>) -> &[u8] {
-    bytes.clear();
-    RecordKey::new(0, 1, 2, b"key").encode(bytes);
-    bytes
+fn key() -> Vec<u8> {
+    RecordKey::encoded(0, 1, 2, b"key")
 }
 
 fn put(rocks: &Rocks) -> Result<(), RocksErrorKind> {
     let mut batch = Batch::default();
-    batch.put_record(&RecordKey::new(0, 1, 2, b"key"), b"\x01\0\0value");
+    batch.put_record(&key(), b"value");
     rocks.write(&batch).map_err(|error| error.kind)
 }
 
@@ -39,22 +37,20 @@ fn failing_writes_leave_reads_and_are_remembered() {
         ("rocks::sync", |rocks, _| rocks.flush_wal(true).map_err(|error| error.kind), true),
         ("rocks::flush", |rocks, _| rocks.flush().map_err(|error| error.kind), true),
         ("rocks::checkpoint", |rocks, to| rocks.checkpoint(to).map_err(|error| error.kind), false),
-        ("rocks::drop_files", |rocks, _| rocks.drop_files(3).map_err(|error| error.kind), false),
+        ("rocks::drop_files", |rocks, _| rocks.drop_files_of(3).map_err(|error| error.kind), false),
     ];
     for (point, act, is_write) in acts {
         for (fault, kind) in FAULTS {
             let scenario = FailScenario::setup();
             let scratch = tempfile::tempdir().expect("a directory");
-            let (rocks, mut bytes) = (open(scratch.path()), Vec::new());
+            let rocks = open(scratch.path());
             put(&rocks).expect("written");
             fail::cfg(point, fault).expect("a failpoint");
             let copy = scratch.path().join("copy");
             assert_eq!(act(&rocks, &copy), Err(kind), "{point}={fault}");
             assert_eq!(rocks.has_failed().is_some(), is_write, "{point}={fault}");
-            let reader = rocks.reader().expect("open");
-            assert!(matches!(reader.look(key(&mut bytes)), Look::Found(_)), "{point}={fault}");
-            assert!(reader.get(key(&mut bytes)).expect("read").is_some(), "{point}={fault}");
-            drop(reader);
+            assert_eq!(rocks.look(&key()), Look::Found(b"value".to_vec()), "{point}={fault}");
+            assert_eq!(rocks.get_many(&[&key()]).remove(0), Ok(Some(b"value".to_vec())), "{point}={fault}");
             fail::remove(point);
             assert_eq!(act(&rocks, &copy), Ok(()), "{point}={fault}");
             assert_eq!(rocks.has_failed(), None, "{point}={fault}");
@@ -68,16 +64,14 @@ fn failing_reads_are_errors_and_no_absence() {
     for (fault, kind) in FAULTS {
         let scenario = FailScenario::setup();
         let scratch = tempfile::tempdir().expect("a directory");
-        let (rocks, mut bytes) = (open(scratch.path()), Vec::new());
+        let rocks = open(scratch.path());
         put(&rocks).expect("written");
         fail::cfg("rocks::get", fault).expect("a failpoint");
         fail::cfg("rocks::scan", fault).expect("a failpoint");
-        let reader = rocks.reader().expect("open");
-        assert_eq!(reader.get(key(&mut bytes)).err().expect("an error").kind, kind);
-        for result in reader.get_many(&[key(&mut bytes), b"other"]) {
-            assert_eq!(result.err().expect("an error").kind, kind);
+        for result in rocks.get_many(&[&key(), b"other"]) {
+            assert_eq!(result.expect_err("an error").kind, kind);
         }
-        assert_eq!(reader.scan_slot_metas(|_, _, _| ()).expect_err("an error").kind, kind);
+        assert_eq!(rocks.slots().expect_err("an error").kind, kind);
         scenario.teardown();
     }
 }
@@ -86,14 +80,14 @@ fn failing_reads_are_errors_and_no_absence() {
 fn a_database_that_cannot_be_reopened_is_tried_again() {
     let scenario = FailScenario::setup();
     let scratch = tempfile::tempdir().expect("a directory");
-    let (rocks, mut bytes) = (open(scratch.path()), Vec::new());
+    let rocks = open(scratch.path());
     put(&rocks).expect("written");
     // The first look finds the device failing, and so does opening it again; then the device is back.
     fail::cfg("rocks::write", "1*return(IO error: While appending: Input/output error)").expect("a failpoint");
     fail::cfg("rocks::open", "1*return(IO error: While opening: Input/output error)").expect("a failpoint");
     assert_eq!(rocks.try_recover().expect_err("no database").kind, RocksErrorKind::Io);
     assert!(rocks.has_failed().expect("failed").contains("While opening"));
-    assert!(rocks.reader().expect("open for reading").get(key(&mut bytes)).expect("read").is_some());
+    assert_eq!(rocks.get_many(&[&key()]).remove(0), Ok(Some(b"value".to_vec())), "it is open for reading");
     assert_eq!(rocks.try_recover(), Ok(Recovery::Reopened { has_lost_writes: false }));
     assert_eq!(rocks.has_failed(), None);
     scenario.teardown();
@@ -116,13 +110,12 @@ fn a_full_disk_is_waited_for() {
 fn a_directory_that_cannot_be_written_is_no_directory() {
     let scenario = FailScenario::setup();
     let scratch = tempfile::tempdir().expect("a directory");
-    let format = Format::new(1, 2);
     for (point, expected) in [("directory::lock", "cannot lock "), ("directory::format", "cannot write ")] {
         fail::cfg(point, "return").expect("a failpoint");
-        let error = DataDirectory::open(scratch.path(), &format).expect_err("refused").to_string();
+        let error = DataDirectory::open(scratch.path(), 1).expect_err("refused").to_string();
         assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
         fail::remove(point);
     }
-    assert!(DataDirectory::open(scratch.path(), &format).expect("a new directory").1);
+    assert!(DataDirectory::open(scratch.path(), 1).expect("a new directory").1);
     scenario.teardown();
 }

@@ -1,5 +1,6 @@
 //! `/cache/{key}`: the cache, one value a request.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::command::session::Session;
 use crate::command::state::State;
 use crate::protocol::Args;
 use crate::reply::Tree;
+use crate::store::journal::Ticket;
 
 pub const PREFIX: &str = "/cache/";
 
@@ -30,6 +32,8 @@ const BODY_PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES_A_SECOND: f64 = 16.0 * 1024.0;
 /// How soon a command is tried again while clients are paused.
 const PAUSE_STEP: Duration = Duration::from_millis(10);
+/// The same while the disk has to catch up.
+const STALL_STEP: Duration = Duration::from_millis(1);
 
 pub async fn get(
     Shared(state): Shared<Arc<State>>,
@@ -72,22 +76,31 @@ pub async fn delete(
     Ok(StatusCode::OK)
 }
 
-/// Runs a command through the one door, as soon as clients are not paused.
+/// Runs a command through the one door, as soon as clients are not paused and its key is loaded, and returns once what
+/// it changed is in the journal.
 async fn execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> Result<Tree, Failure> {
+    let mut session = Session::new(client.clone());
     loop {
-        match try_execute(state, client, args) {
-            (_, Flow::Paused) => tokio::time::sleep(PAUSE_STEP).await,
-            (Tree::Error(error), _) => return Err(error.into()),
-            (reply, _) => return Ok(reply),
+        let (reply, flow, ticket) = try_execute(state, &mut session, args);
+        match (flow, state.keyspace.tier()) {
+            (Flow::Paused, _) => tokio::time::sleep(PAUSE_STEP).await,
+            (Flow::Cold, Some(tier)) => tier.loader.load(&mut session.cold).finish(&mut session.cold).await,
+            (Flow::Stalled | Flow::Cold, _) => tokio::time::sleep(STALL_STEP).await,
+            (_, tier) => {
+                if let (Some(ticket), Some(tier)) = (ticket, tier) {
+                    poll_fn(|context| tier.poll_acknowledged(ticket, context)).await;
+                }
+                return if let Tree::Error(error) = reply { Err(error.into()) } else { Ok(reply) };
+            }
         }
     }
 }
 
-fn try_execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> (Tree, Flow) {
-    let mut session = Session::new(client.clone());
+fn try_execute(state: &State, session: &mut Session, args: &[&[u8]]) -> (Tree, Flow, Option<Ticket>) {
+    let mut turn = Turn::new(state);
     let mut flow = Flow::Continue;
-    let reply = Tree::record(|sink| flow = Turn::new(state).execute(&mut session, Args::from_slices(args), sink));
-    (reply, flow)
+    let reply = Tree::record(|sink| flow = turn.execute(session, Args::from_slices(args), sink));
+    (reply, flow, turn.ticket())
 }
 
 /// The key that a path names.

@@ -31,7 +31,7 @@ mod tests {
 
     #[test]
     fn only_a_panic_raises_it() {
-        let state = Arc::new(State::new(Arc::new(Settings::default()), 1));
+        let state = Arc::new(State::new(Arc::new(Settings::default()), 1, None));
         drop(Alarm::new(&state, "well"));
         assert!(!state.has_failed() && !state.is_shutting_down());
         let thread = std::thread::spawn({

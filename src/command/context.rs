@@ -1,7 +1,7 @@
 use super::session::Session;
 use super::state::State;
 use crate::base::number;
-use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, SlotGuard, SlotGuards, Spot};
+use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -15,7 +15,7 @@ pub struct Context<'a> {
     /// The time at which the command runs, in Unix milliseconds.
     pub now_ms: u64,
     /// What a handler took out of the keyspace; it is freed once the gate is let go.
-    pub leftovers: &'a mut Vec<Flushed>,
+    pub leftovers: &'a mut Flushed,
     /// Where the argument of that index belongs as a key, if dispatch has found out already.
     pub foreseen_key: Option<(usize, Spot)>,
 }
@@ -66,15 +66,57 @@ impl<'a> Context<'a> {
         Caller { now_ms: self.now_ms, touches: self.session.client.touches() }
     }
 
-    /// Locks the slot of a key in the client's database.
+    /// Locks the slot of a key in the client's database, with all there is of the key in memory. A handler calls this
+    /// before it has done anything, and passes an error on: [`Error::COLD`] has it run again once the key is loaded.
     #[inline]
-    pub fn lock(&self, key: &Key) -> SlotGuard<'a> {
+    pub fn lock(&mut self, key: &Key) -> Result<SlotGuard<'a>, Error> {
+        self.lock_as(self.caller(), key)
+    }
+
+    /// The same for a caller with other habits than the client's.
+    #[inline]
+    pub fn lock_as(&mut self, caller: Caller, key: &Key) -> Result<SlotGuard<'a>, Error> {
+        let mut slot = self.state.keyspace.lock(caller, self.database(), key);
+        match slot.make_resident(key, &mut self.session.cold) {
+            Residence::Here => Ok(slot),
+            residence => Err(not_here(residence)),
+        }
+    }
+
+    /// Locks the slot of a key that is going to be overwritten, whatever it is.
+    #[inline]
+    pub fn lock_to_overwrite(&self, key: &Key) -> SlotGuard<'a> {
         self.state.keyspace.lock(self.caller(), self.database(), key)
     }
 
-    /// Locks the slots of several keys in the client's database.
-    pub fn lock_all<'k>(&self, keys: impl Iterator<Item = Key<'k>>) -> SlotGuards<'a> {
+    /// Like [`lock`](Self::lock) for several keys, each with the number of its database.
+    pub fn lock_all<'k>(
+        &mut self,
+        caller: Caller,
+        keys: impl Iterator<Item = (usize, Key<'k>)> + Clone,
+    ) -> Result<SlotGuards<'a>, Error> {
+        let mut slots = self.state.keyspace.lock_all(caller, keys.clone());
+        let mut missing = None;
+        // All of them: what is missing is loaded together.
+        for (database, key) in keys {
+            match slots.of(database, &key).make_resident(&key, &mut self.session.cold) {
+                Residence::Here => {}
+                residence => missing = Some(not_here(residence)),
+            }
+        }
+        missing.map_or(Ok(slots), Err)
+    }
+
+    /// Like [`lock_to_overwrite`](Self::lock_to_overwrite) for several keys.
+    pub fn lock_all_to_overwrite<'k>(&self, keys: impl Iterator<Item = Key<'k>>) -> SlotGuards<'a> {
         let database = self.database();
         self.state.keyspace.lock_all(self.caller(), keys.map(|key| (database, key)))
+    }
+}
+
+fn not_here(residence: Residence) -> Error {
+    match residence {
+        Residence::Failed(reason) => Error::owned(format!("ERR the key cannot be read from disk: {reason}")),
+        Residence::Here | Residence::Cold => Error::COLD,
     }
 }

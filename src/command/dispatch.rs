@@ -14,9 +14,11 @@ use super::state::State;
 use super::table::{Command, Table};
 use crate::base::clock;
 use crate::keyspace::gate::{Exclusive, Shared};
-use crate::keyspace::{Caller, Spot};
+use crate::keyspace::tier::{Pressure, take_ticket};
+use crate::keyspace::{Caller, Flushed, Room, Spot};
 use crate::protocol::{Args, until_nul};
 use crate::reply::{Error, Sink};
+use crate::store::journal::Ticket;
 
 /// How much of a client's arguments an error message quotes, in bytes.
 const QUOTED_MAX_BYTES: usize = 128;
@@ -43,6 +45,23 @@ pub enum Flow {
     Delay(Option<Duration>),
     /// Nothing was executed, because clients are paused: try the same command again once they are not.
     Paused,
+    /// Nothing was executed, because keys of the command are not in memory: have the session's cold keys loaded, then
+    /// try it again.
+    Cold,
+    /// Nothing was executed, because the disk has to catch up with what was written: try it again in a moment.
+    Stalled,
+}
+
+/// Why a command does not run.
+enum Refusal {
+    Error(Error),
+    Stalled,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Refusal {
+        Refusal::Error(error)
+    }
 }
 
 /// One thread's execution of a few commands at one time. It keeps the gate open for them; never hold two.
@@ -56,6 +75,8 @@ pub struct Turn<'s> {
     executed: u64,
     /// The next commands, as far as they were looked at ahead; last one first.
     foreseen: SmallVec<[Foreseen; FORESIGHT]>,
+    /// Whether the disk takes writes; looked at with the first one.
+    pressure: Option<Pressure>,
 }
 
 /// What is known of a command before its turn.
@@ -75,7 +96,25 @@ impl<'s> Turn<'s> {
             last_ticks: state.stats.ticker.now(),
             executed: 0,
             foreseen: SmallVec::new(),
+            pressure: None,
         }
+    }
+
+    /// Notes the keys of a later command that are not in memory, so that they are loaded together with others.
+    pub fn foresee_cold(&mut self, session: &mut Session, args: Args<'_>) {
+        let keyspace = &self.state.keyspace;
+        let Ok(command) = find(&args) else { return };
+        let caller = Caller { now_ms: self.now_ms, touches: false };
+        let database = session.client.database();
+        for index in command.spec.keys.indices(&args) {
+            let key = keyspace.key(args.at(index));
+            keyspace.lock(caller, database, &key).want(&key, &mut session.cold);
+        }
+    }
+
+    /// What the turn has put into the journal, which has to be there before its replies go.
+    pub fn ticket(&self) -> Option<Ticket> {
+        take_ticket()
     }
 
     /// Looks ahead at the next `count` commands, whose arguments `each` gives by their number, last one first; all of
@@ -113,16 +152,20 @@ impl<'s> Turn<'s> {
             }
         };
         session.client.last_command.store(command.index, Ordering::Relaxed);
-        if let Err(error) = self.admit(command, session, &args) {
-            self.reject(Some(command), &error, reply);
-            return Flow::Continue;
+        match self.admit(command, session, &args) {
+            Ok(()) => {}
+            Err(Refusal::Stalled) => return Flow::Stalled,
+            Err(Refusal::Error(error)) => {
+                self.reject(Some(command), &error, reply);
+                return Flow::Continue;
+            }
         }
         let flags = command.spec.flags;
         if self.state.clients.pause().holds(flags, self.now_ms) && !session.client.is_monitor() {
             return Flow::Paused;
         }
         let exclusive = self.pass_gate(flags);
-        let mut leftovers = Vec::new();
+        let mut leftovers = Flushed::default();
         let mut context = Context {
             state: self.state,
             session: &mut *session,
@@ -135,6 +178,12 @@ impl<'s> Turn<'s> {
         let result = (command.spec.handler)(&mut context);
         drop(exclusive);
         drop(leftovers);
+        if session.cold.wants_any() {
+            return Flow::Cold;
+        }
+        if session.awaited_save.is_some() {
+            return Flow::Stalled;
+        }
         self.record(command, session, args, &result);
         if let Err(error) = result {
             reply.error(&error);
@@ -183,25 +232,44 @@ impl<'s> Turn<'s> {
     }
 
     /// The checks before a command runs.
-    fn admit(&self, command: &Command, session: &Session, args: &Args<'_>) -> Result<(), Error> {
+    fn admit(&mut self, command: &Command, session: &Session, args: &Args<'_>) -> Result<(), Refusal> {
         let flags = command.spec.flags;
         if !command.spec.accepts(args.len()) {
-            return Err(Error::owned(format!("ERR wrong number of arguments for '{}' command", command.full_name)));
+            let error = format!("ERR wrong number of arguments for '{}' command", command.full_name);
+            return Err(Error::owned(error).into());
         }
         if flags.has(Flags::PROTECTED) && !self.state.allows_debug(&session.client) {
-            return Err(NOT_ENABLED);
+            return Err(NOT_ENABLED.into());
         }
         if !flags.has(Flags::NO_AUTH) && self.state.requires_auth(&session.client) {
-            return Err(Error::NO_AUTH);
+            return Err(Error::NO_AUTH.into());
         }
         if session.client.is_monitor() && DATA_FLAGS.iter().any(|flag| flags.has(*flag)) {
-            return Err(Error::new("ERR Replica can't interact with the keyspace"));
+            return Err(Error::new("ERR Replica can't interact with the keyspace").into());
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
-        if !self.state.keyspace.make_room(caller) && flags.has(Flags::DENY_OOM) {
-            return Err(Error::OUT_OF_MEMORY);
+        match self.state.keyspace.make_room(caller) {
+            Room::Enough => {}
+            Room::None if flags.has(Flags::DENY_OOM) => return Err(Error::OUT_OF_MEMORY.into()),
+            Room::Soon if flags.has(Flags::DENY_OOM) => return Err(Refusal::Stalled),
+            Room::None | Room::Soon => {}
+        }
+        if flags.has(Flags::WRITE) && self.state.keyspace.tier().is_some() {
+            self.admit_write()?;
         }
         Ok(())
+    }
+
+    /// Whether the disk can keep up with a write.
+    fn admit_write(&mut self) -> Result<(), Refusal> {
+        match *self.pressure.get_or_insert_with(|| self.state.keyspace.pressure()) {
+            Pressure::None => Ok(()),
+            Pressure::Behind => Err(Refusal::Stalled),
+            Pressure::Broken => {
+                let reason = self.state.keyspace.tier().and_then(|tier| tier.failure()).unwrap_or_default();
+                Err(Error::owned(format!("MISCONF Errors writing to disk: {reason}")).into())
+            }
+        }
     }
 
     fn pass_gate(&mut self, flags: Flags) -> Option<Exclusive<'s>> {

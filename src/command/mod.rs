@@ -12,6 +12,7 @@ pub mod table;
 
 mod client;
 mod connection;
+mod disk;
 mod expire_time;
 mod info;
 mod key;

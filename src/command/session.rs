@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clients::Client;
+use crate::keyspace::loader::Cold;
 use crate::protocol::Args;
 
 /// What a connection does once a command's reply is written.
@@ -33,11 +34,22 @@ pub struct Session {
     pub after: After,
     /// The present command's arguments that are secrets; see [`Context::redact`](super::context::Context::redact).
     pub(super) redacted: Vec<usize>,
+    /// Keys of its commands that were not in memory.
+    pub cold: Cold,
+    /// The number of checkpoints that had ended when its SAVE began.
+    pub(super) awaited_save: Option<u64>,
 }
 
 impl Session {
     pub fn new(client: Arc<Client>) -> Session {
-        Session { client, reply_mode: ReplyMode::On, after: After::Continue, redacted: Vec::new() }
+        Session {
+            client,
+            reply_mode: ReplyMode::On,
+            after: After::Continue,
+            redacted: Vec::new(),
+            cold: Cold::default(),
+            awaited_save: None,
+        }
     }
 
     /// What others may be shown in place of the present command's argument at `index`: itself, or that it is secret.

@@ -10,6 +10,7 @@ use super::table::Table;
 use crate::base::{clock, memory};
 use crate::config::{Permission, Settings};
 use crate::keyspace::Keyspace;
+use crate::keyspace::tier::Tier;
 use crate::stats::Stats;
 
 /// What commands act upon: one for the whole server.
@@ -31,11 +32,11 @@ pub struct State {
 }
 
 impl State {
-    /// `seed` goes into the hash that places keys.
-    pub fn new(settings: Arc<Settings>, seed: u64) -> State {
+    /// `seed` goes into the hash that places keys; `tier` is the disk below them, if there is one.
+    pub fn new(settings: Arc<Settings>, seed: u64, tier: Option<Tier>) -> State {
         let stats = Arc::new(Stats::new(Table::get().commands().len()));
         State {
-            keyspace: Arc::new(Keyspace::new(seed, settings.clone(), stats.clone())),
+            keyspace: Arc::new(Keyspace::new(seed, tier, settings.clone(), stats.clone())),
             settings,
             stats,
             clients: Clients::default(),
@@ -76,6 +77,17 @@ impl State {
     pub fn note_latency(&self, event: &'static str, took: Duration) {
         let threshold_ms = self.settings.latency_monitor_threshold.get();
         self.stats.latency_events.add(event, took.as_millis() as u64, threshold_ms, clock::now_ms() / 1000);
+    }
+
+    /// Has what keeps copies of settings take the present ones.
+    pub fn apply_settings(&self) {
+        self.keyspace.apply_settings();
+    }
+
+    /// Unix seconds of the last checkpoint, or of the start if there was none since.
+    pub fn last_save_s(&self) -> u64 {
+        let last_s = self.keyspace.tier().map_or(0, |tier| tier.saves.state().last_s);
+        if last_s > 0 { last_s } else { clock::now_ms() / 1000 - self.started.elapsed().as_secs() }
     }
 
     /// CONFIG RESETSTAT. As in Redis, peak memory, slow log and latency events stay.

@@ -276,10 +276,11 @@ parameters! {
         /// Number of databases.
         databases: Integer = Integer::new(16, 1..=INT), ["databases"] immutable;
         /// Storage engine.
-        r#type: Choice<Engine> = Choice::new(Engine::Memory), ["type"] immutable;
+        r#type: Choice<Engine> = Choice::new(Engine::Rocksdb), ["type"] immutable;
         /// Directory of everything the server writes.
         dir: Directory = Directory::new("."), ["dir"] protected;
-        /// Memory that data may take. 0: no limit.
+        /// Memory that data may take, RocksDB's own included. With the RocksDB engine, what does not fit stays on disk
+        /// alone. 0: no limit.
         maxmemory: Bytes = Bytes::new(0, 0..=u64::MAX), ["maxmemory"];
         /// Which keys go when `maxmemory` is reached.
         maxmemory_policy: Choice<EvictionPolicy> = Choice::new(EvictionPolicy::AllkeysS3fifo), ["maxmemory-policy"];
@@ -323,10 +324,20 @@ parameters! {
         /// When a snapshot is due.
         save: SavePoints = SavePoints::new(&[save_point(3600, 1), save_point(300, 100), save_point(60, 10000)]),
             ["save"] without_effect;
-        /// Keep a journal of changes.
-        appendonly: Flag = Flag::new(false), ["appendonly"] without_effect;
+        /// Keep a journal of changes, from which what is not merged into RocksDB yet is restored after a crash. Without it,
+        /// a crash loses what came after the last merge.
+        appendonly: Flag = Flag::new(true), ["appendonly"];
         /// When the journal is synced to the device.
-        appendfsync: Choice<JournalSync> = Choice::new(JournalSync::Everysec), ["appendfsync"] without_effect;
+        appendfsync: Choice<JournalSync> = Choice::new(JournalSync::Everysec), ["appendfsync"];
+        /// Milliseconds between two merges of what has changed into RocksDB.
+        merge_interval: Integer = Integer::new(500, 1..=3_600_000), ["merge-interval"];
+        /// Changes that may wait in memory to be merged: at half of it a merge begins, at all of it writes wait. The journal
+        /// holds up to twice as much.
+        maxdirty: Bytes = Bytes::new(64 * MB, MB..=SIGNED), ["maxdirty"];
+        /// Size of the data directory. When it is reached, what was written longest ago goes. 0: no limit.
+        maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
+        /// Threads that read keys which are not in memory.
+        loader_threads: Integer = Integer::new(2, 1..=64), ["loader-threads"] immutable;
         /// No sync of the journal while it is rewritten.
         no_appendfsync_on_rewrite: Flag = Flag::new(false), ["no-appendfsync-on-rewrite"] without_effect;
         /// Growth of the journal, in hundredths, from which it is rewritten.

@@ -16,6 +16,9 @@ use crate::types::{Value, string};
 
 const EXPIRES: u64 = 1;
 const BOXED: u64 = 2;
+/// How an entry stands to what is on disk is the upper half of the flags.
+const MARKS_SHIFT: u32 = 4;
+const MARKS: u64 = 0xf << MARKS_SHIFT;
 const FLAG_BITS: u32 = 8;
 
 const HEADER_BYTES: usize = size_of::<Header>();
@@ -62,6 +65,34 @@ pub enum Content<'a> {
     /// A string, stored inline.
     Inline(&'a [u8]),
     Boxed(Box<Value>),
+}
+
+/// How an entry in memory stands to its record on disk; `residency` tells what the combinations mean. All unset is an
+/// entry that is nowhere but here, and will not be: the memory engine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// It differs from what is on disk, or is about to be there by the round that is under way.
+    pub const DIRTY: Marks = Marks(1);
+    /// There is a record on disk, or will be once the round under way is written.
+    pub const STORED: Marks = Marks(2);
+    /// It was written without a look at the disk: whether an older record is there is not known.
+    pub const UNSETTLED: Marks = Marks(4);
+    /// The key is deleted; the entry stands for that until the disk knows.
+    pub const DELETED: Marks = Marks(8);
+
+    pub const fn with(self, other: Marks) -> Marks {
+        Marks(self.0 | other.0)
+    }
+
+    pub const fn without(self, other: Marks) -> Marks {
+        Marks(self.0 & !other.0)
+    }
+
+    pub const fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 != 0
+    }
 }
 
 /// An owned entry.
@@ -169,6 +200,18 @@ impl Entry {
         self.boxed_pointer().map(|pointer| unsafe { &mut *pointer.read() })
     }
 
+    #[inline]
+    pub fn marks(&self) -> Marks {
+        Marks(((self.header().recency_and_flags & MARKS) >> MARKS_SHIFT) as u8)
+    }
+
+    #[inline]
+    pub fn set_marks(&mut self, marks: Marks) {
+        let others = self.header().recency_and_flags & !MARKS;
+        // SAFETY: the pointer is valid and `&mut self` makes the access exclusive.
+        unsafe { (*self.0.as_ptr()).recency_and_flags = others | u64::from(marks.0) << MARKS_SHIFT }
+    }
+
     pub fn recency(&self) -> Recency {
         Recency::from_bits(self.header().recency_and_flags >> FLAG_BITS)
     }
@@ -185,10 +228,11 @@ impl Entry {
     pub fn set_inline(&mut self, bytes: &[u8], expiry_ms: Option<u64>) {
         let old = self.header();
         let mut new = old;
-        new.recency_and_flags = self.recency().bits() << FLAG_BITS | if expiry_ms.is_some() { EXPIRES } else { 0 };
+        let flags = if expiry_ms.is_some() { EXPIRES } else { 0 };
+        new.recency_and_flags = old.recency_and_flags & !(EXPIRES | BOXED) | flags;
         new.value_bytes = bytes.len() as u32;
         if old.has(BOXED) || bytes.len() > u32::MAX as usize || new.layout() != old.layout() {
-            *self = Entry::new(self.key(), Content::Inline(bytes), expiry_ms, self.recency());
+            self.replace(Content::Inline(bytes), expiry_ms);
             return;
         }
         // SAFETY: the allocation fits `new` exactly as it fitted `old`. The key may move by the 8 bytes of the expiry,
@@ -221,7 +265,7 @@ impl Entry {
     pub fn make_boxed(&mut self) -> &mut Value {
         if self.boxed_pointer().is_none() {
             let value = Box::new(Value::String(self.string().unwrap_or_default().to_vec()));
-            *self = Entry::new(self.key(), Content::Boxed(value), self.expiry_ms(), self.recency());
+            self.replace(Content::Boxed(value), self.expiry_ms());
         }
         match self.boxed_mut() {
             Some(value) => value,
@@ -261,11 +305,19 @@ impl Entry {
 
     /// A new allocation with another expiry.
     fn rebuild(&mut self, expiry_ms: Option<u64>) {
-        let recency = self.recency();
+        let (recency, marks) = (self.recency(), self.marks());
         *self = match self.take_boxed() {
             Some(value) => Entry::new(self.key(), Content::Boxed(value), expiry_ms, recency),
             None => Entry::new(self.key(), Content::Inline(self.string().unwrap_or_default()), expiry_ms, recency),
         };
+        self.set_marks(marks);
+    }
+
+    /// A new allocation with another value; all else stays.
+    fn replace(&mut self, content: Content<'_>, expiry_ms: Option<u64>) {
+        let marks = self.marks();
+        *self = Entry::new(self.key(), content, expiry_ms, self.recency());
+        self.set_marks(marks);
     }
 
     /// Moves the boxed value out and leaves an empty one, so that the entry stays whole whatever happens next.
@@ -305,6 +357,13 @@ impl Drop for Entry {
 pub enum Owned {
     Inline(Vec<u8>),
     Boxed(Box<Value>),
+}
+
+impl Owned {
+    /// The value that a record of that type keeps as `payload`; `None`: no type is known by that number.
+    pub fn from_record(kind: u8, payload: &[u8]) -> Option<Owned> {
+        (kind == string::RECORD_KIND).then(|| Owned::Inline(payload.to_vec()))
+    }
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::entry::Entry;
+use super::entry::{Entry, Marks};
 use super::recency::{Recency, Rules};
 use super::table::place;
+use super::tier::DIRTY_SHARE;
 use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
 use crate::base::{memory, thread};
@@ -30,6 +31,9 @@ const PROBATION_PERCENT: usize = 10;
 /// S3-FIFO: uses on probation that earn a place in the main queue.
 const PROMOTION_USES: u8 = 2;
 
+/// Looks at a slot and at nothing in it.
+const IDLE: Caller = Caller { now_ms: 0, touches: false };
+
 struct Candidate {
     physical: u8,
     slot: u16,
@@ -38,20 +42,54 @@ struct Candidate {
     expiry_ms: Option<u64>,
 }
 
+/// Whether there is room for a command that may need memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    Enough,
+    /// Memory is over its limit, and there is nothing to evict by the policy.
+    None,
+    /// It is over its limit, and what could go has to be written to disk first.
+    Soon,
+}
+
 impl Keyspace {
-    /// Evicts until memory is within `maxmemory`. False: it is over, and there is nothing to evict by the policy.
+    /// Evicts until memory is within `maxmemory`.
     ///
     /// It takes a bounded time (`maxmemory-eviction-tenacity`): while it makes progress, the next caller goes on.
     #[inline]
-    pub fn make_room(&self, caller: Caller) -> bool {
+    pub fn make_room(&self, caller: Caller) -> Room {
         let max_bytes = self.settings.maxmemory.get();
-        max_bytes == 0 || memory::used_bytes() <= max_bytes || self.evict_down_to(caller, max_bytes)
+        if max_bytes == 0 || memory::used_bytes() <= max_bytes {
+            return Room::Enough;
+        }
+        match self.tier() {
+            None if self.evict_down_to(caller, max_bytes) => Room::Enough,
+            None => Room::None,
+            Some(tier) => {
+                if !self.evict_down_to(caller, max_bytes) && self.dirty_bytes() > max_bytes / DIRTY_SHARE / 2 {
+                    tier.wish(|wishes| wishes.round = true);
+                    return Room::Soon;
+                }
+                // What is over the limit and cannot go (tables, clients' buffers) does not stop a server whose data
+                // has room on disk.
+                Room::Enough
+            }
+        }
+    }
+
+    /// Whether an entry may leave memory at all: with a disk, the policy tells the order only.
+    fn may_go(&self, entry: &Entry, policy: EvictionPolicy) -> bool {
+        if self.tier().is_some() {
+            let marks = entry.marks();
+            return marks.has(Marks::STORED) && !marks.has(Marks::DIRTY) && !marks.has(Marks::DELETED);
+        }
+        !is_volatile(policy) || entry.expiry_ms().is_some()
     }
 
     #[cold]
     fn evict_down_to(&self, caller: Caller, max_bytes: u64) -> bool {
         let rules = self.rules();
-        if rules.policy == EvictionPolicy::Noeviction {
+        if rules.policy == EvictionPolicy::Noeviction && self.tier().is_none() {
             return false;
         }
         let began = Instant::now();
@@ -75,10 +113,11 @@ impl Keyspace {
 
     /// Whether there is anything to evict at all: finding nothing in 16,384 slots takes its time.
     fn has_candidates(&self, rules: &Rules) -> bool {
+        let only_volatile = is_volatile(rules.policy) && self.tier().is_none();
         self.databases
             .iter()
             .map(|database| database.tally.size())
-            .any(|size| if is_volatile(rules.policy) { size.expiring > 0 } else { size.keys > 0 })
+            .any(|size| if only_volatile { size.expiring > 0 } else { size.keys > 0 })
     }
 
     /// Entries that the policy may evict, from the slots behind the hand.
@@ -89,17 +128,17 @@ impl Keyspace {
         for visited in 0..positions {
             let position = self.hand.fetch_add(1, Ordering::Relaxed) % positions;
             let (physical, number) = ((position / u64::from(SLOTS)) as u8, (position % u64::from(SLOTS)) as u16);
-            let Some(slots) = self.databases[usize::from(physical)].slots.get() else {
+            if self.databases[usize::from(physical)].slots.get().is_none() {
                 // On to the next database.
                 self.hand.fetch_add(u64::from(SLOTS) - 1 - u64::from(number), Ordering::Relaxed);
                 continue;
-            };
-            let slot = slots.slots[usize::from(number)].lock();
-            if is_volatile(rules.policy) && slot.expiring() == 0 {
+            }
+            let slot = self.lock_slot(IDLE, physical, number);
+            if slot.is_in_flight() || self.tier().is_none() && is_volatile(rules.policy) && slot.slot.expiring() == 0 {
                 continue;
             }
-            let entries = slot.table.sample(thread::random(), SAMPLE_OF_SLOT);
-            sample.extend(entries.filter(|entry| may_go(entry, rules.policy)).map(|entry| Candidate {
+            let entries = slot.table().sample(thread::random(), SAMPLE_OF_SLOT);
+            sample.extend(entries.filter(|entry| self.may_go(entry, rules.policy)).map(|entry| Candidate {
                 physical,
                 slot: number,
                 place: place(self.key(entry.key()).hash),
@@ -162,10 +201,6 @@ impl Keyspace {
 fn is_volatile(policy: EvictionPolicy) -> bool {
     use EvictionPolicy::*;
     matches!(policy, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
-}
-
-fn may_go(entry: &Entry, policy: EvictionPolicy) -> bool {
-    !is_volatile(policy) || entry.expiry_ms().is_some()
 }
 
 /// What the policy loses with an entry: the smallest goes first.

@@ -3,18 +3,25 @@
 //! Handlers reach a key by one door: [`Keyspace::lock`] gives a [`SlotGuard`], whose methods look up, expire, count,
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
 
+mod effect;
 pub mod entry;
 mod eviction;
 mod expiry;
+mod flush;
 pub mod gate;
 mod ghosts;
+pub mod loader;
 mod memory;
+mod merger;
 mod prefetch;
 pub mod recency;
+mod recovery;
+mod residency;
 mod scan;
 mod slot;
 mod table;
 mod tally;
+pub mod tier;
 
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -30,6 +37,11 @@ use crate::config::Settings;
 use crate::stats::Stats;
 
 pub use entry::Owned;
+pub use eviction::Room;
+pub use flush::Flushed;
+pub use merger::{Merged, RETRY_PAUSE};
+pub use recovery::Recovery;
+pub use residency::Residence;
 pub use scan::Cursor;
 use slot::Slot;
 pub use slot::{NewExpiry, SlotGuard};
@@ -91,6 +103,8 @@ struct Slots {
     /// For each slot a lower bound of its next deadline in Unix milliseconds, written under the slot's lock: the
     /// active cycle reads these instead of visiting every slot.
     deadlines_ms: Box<[AtomicU64]>,
+    /// A bit a slot: it may differ from what is on disk.
+    dirty: Box<[AtomicU64]>,
 }
 
 impl Slots {
@@ -99,6 +113,7 @@ impl Slots {
         Slots {
             slots: all().map(|_| CachePadded::new(Mutex::new(Slot::default()))).collect(),
             deadlines_ms: all().map(|_| AtomicU64::new(u64::MAX)).collect(),
+            dirty: (0..SLOTS / 64).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 }
@@ -118,10 +133,23 @@ pub struct Keyspace {
     pub expires_actively: AtomicBool,
     pub settings: Arc<Settings>,
     pub stats: Arc<Stats>,
+    /// What is below memory, with the RocksDB engine.
+    tier: Option<tier::Tier>,
 }
 
-/// Several slots, locked together.
+/// Several slots, locked together. What is changed in them gets into the journal whole, when they are let go.
 pub struct SlotGuards<'k>(SmallVec<[SlotGuard<'k>; 4]>);
+
+impl Drop for SlotGuards<'_> {
+    fn drop(&mut self) {
+        let Some(tier) = self.0.first().and_then(|first| first.keyspace().tier()) else { return };
+        // Before the locks go, so that nobody's later change of these slots can come before this in the journal.
+        let staged = || self.0.iter().filter_map(|guard| guard.staged.as_deref());
+        if staged().any(|bytes| !bytes.is_empty()) {
+            tier.journal(|journal| staged().for_each(|bytes| journal.extend_from_slice(bytes)));
+        }
+    }
+}
 
 impl<'k> SlotGuards<'k> {
     /// The guard of a key that was named when the slots were locked.
@@ -139,7 +167,8 @@ impl<'k> SlotGuards<'k> {
 }
 
 impl Keyspace {
-    pub fn new(seed: u64, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
+    /// `seed` goes into the hash that places keys; on disk, it is the one that the records were placed by.
+    pub fn new(seed: u64, tier: Option<tier::Tier>, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
         Keyspace {
             databases: std::iter::repeat_with(Database::default).take(DATABASES).collect(),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
@@ -150,7 +179,14 @@ impl Keyspace {
             expires_actively: AtomicBool::new(true),
             settings,
             stats,
+            tier,
         }
+    }
+
+    /// The disk; `None` with the memory engine.
+    #[inline]
+    pub fn tier(&self) -> Option<&tier::Tier> {
+        self.tier.as_ref()
     }
 
     #[inline]
@@ -183,7 +219,7 @@ impl Keyspace {
         &self.databases[usize::from(self.physical(number))]
     }
 
-    /// Locks the slot of one key.
+    /// Locks the slot of one key that may not be in memory, for who does not ask what it was.
     #[inline]
     pub fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
         self.lock_slot(caller, self.physical(database), key.slot)
@@ -195,7 +231,14 @@ impl Keyspace {
             keys.map(|(database, key)| (self.physical(database), key.slot)).collect();
         positions.sort_unstable();
         positions.dedup();
-        SlotGuards(positions.into_iter().map(|(physical, slot)| self.lock_slot(caller, physical, slot)).collect())
+        let lock = |(physical, slot)| {
+            let mut guard = self.lock_slot(caller, physical, slot);
+            guard.staged = self.tier.is_some().then(Vec::new);
+            guard
+        };
+        let mut guards: SmallVec<_> = positions.into_iter().map(lock).collect();
+        self.collect_first(&mut guards);
+        SlotGuards(guards)
     }
 
     #[inline]
@@ -222,32 +265,6 @@ impl Keyspace {
     /// What a database holds, by the same count as [`len`](Self::len).
     pub fn size(&self, database: usize) -> Size {
         self.database(database).tally.size()
-    }
-
-    /// Exchanges two databases. The caller holds the gate exclusively.
-    pub fn swap(&self, one: usize, other: usize) {
-        let physical = self.physical(one);
-        self.order[one].store(self.physical(other), Ordering::Release);
-        self.order[other].store(physical, Ordering::Release);
-    }
-
-    /// Empties a database and returns what was in it, for the caller to drop where it disturbs nobody. The caller
-    /// holds the gate exclusively.
-    pub fn flush(&self, database: usize) -> Flushed {
-        let database = self.database(database);
-        let Some(slots) = database.slots.get() else { return Flushed(Vec::new()) };
-        let mut flushed = Vec::new();
-        for (number, slot) in slots.slots.iter().enumerate() {
-            let mut slot = slot.lock();
-            slots.deadlines_ms[number].store(u64::MAX, Ordering::Relaxed);
-            if slot.len() > 0 {
-                self.stats.shard().changes.add(slot.len() as u64);
-                flushed.push(std::mem::take(&mut *slot));
-            }
-        }
-        // Nobody can have added a key meanwhile, and what expired meanwhile was still counted off under its slot's lock.
-        database.tally.clear();
-        Flushed(flushed)
     }
 
     /// Deletes keys whose expiry has passed, until `deadline` at the latest. It begins at `cursor` and leaves there
@@ -285,8 +302,7 @@ impl Keyspace {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExpiryCursor(usize);
 
-/// The content of a database that was flushed.
-pub struct Flushed(#[allow(dead_code, reason = "it is there to be dropped")] Vec<Slot>);
-
+#[cfg(test)]
+mod residency_tests;
 #[cfg(test)]
 mod tests;

@@ -4,14 +4,16 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
-use super::entry::{Content, Entry, Owned};
+use super::effect::{Effect, Place};
+use super::entry::{Content, Entry, Marks, Owned};
 use super::expiry::ExpiryQueue;
 use super::recency::Recency;
+use super::residency::Differences;
 use super::table::{Index, Ref, Table, place};
-use super::tally::Change;
+use super::tally::{Change as Count, Size};
 use super::{Caller, Database, Key, Keyspace, Slots};
 use crate::config::EvictionPolicy;
-use crate::types::Value;
+use crate::types::Change;
 
 /// How many due keys one visit of the active cycle deletes before it lets go of the lock.
 const EXPIRE_STEP: usize = 64;
@@ -19,14 +21,17 @@ const EXPIRE_STEP: usize = 64;
 #[derive(Default)]
 pub struct Slot {
     pub(super) table: Table,
-    expiries: ExpiryQueue,
+    pub(super) expiries: ExpiryQueue,
+    /// Counts the changes to the slot's keys. It is on disk beside them, so that a change is replayed exactly once.
+    pub(super) sequence: u64,
+    /// Live keys, in memory or only on disk, and what they hold.
+    pub(super) size: Size,
+    /// How memory and disk differ; unused without a disk.
+    pub(super) differences: Differences,
 }
 
 impl Slot {
-    pub(super) fn len(&self) -> usize {
-        self.table.len()
-    }
-
+    /// Keys in memory that have an expiry.
     pub(super) fn expiring(&self) -> usize {
         self.expiries.live()
     }
@@ -51,13 +56,15 @@ pub enum NewExpiry {
 }
 
 pub struct SlotGuard<'k> {
-    keyspace: &'k Keyspace,
-    database: &'k Database,
-    slots: &'k Slots,
-    physical: u8,
-    number: u16,
-    slot: MutexGuard<'k, Slot>,
-    caller: Caller,
+    pub(super) keyspace: &'k Keyspace,
+    pub(super) database: &'k Database,
+    pub(super) slots: &'k Slots,
+    pub(super) physical: u8,
+    pub(super) number: u16,
+    pub(super) slot: MutexGuard<'k, Slot>,
+    pub(super) caller: Caller,
+    /// What goes into the journal once all of a command's changes are made; `None`: each change goes there at once.
+    pub(super) staged: Option<Vec<u8>>,
 }
 
 impl<'k> SlotGuard<'k> {
@@ -71,7 +78,7 @@ impl<'k> SlotGuard<'k> {
         caller: Caller,
     ) -> Self {
         let slot = slots.slots[usize::from(number)].lock();
-        SlotGuard { keyspace, database, slots, physical, number, slot, caller }
+        SlotGuard { keyspace, database, slots, physical, number, slot, caller, staged: None }
     }
 
     pub(super) fn position(&self) -> (u8, u16) {
@@ -86,12 +93,21 @@ impl<'k> SlotGuard<'k> {
         &self.slot.table
     }
 
+    /// The key's entry in memory, be it one that stands for a deleted key.
+    #[inline]
+    pub(super) fn entry(&self, key: &Key) -> Option<Index> {
+        self.slot.table.find(place(key.hash), |entry| entry.key() == key.bytes)
+    }
+
     /// Finds a key that exists now; one whose expiry has passed is deleted instead.
     #[inline]
     fn find(&mut self, key: &Key) -> Option<Index> {
-        let index = self.slot.table.find(place(key.hash), |entry| entry.key() == key.bytes)?;
-        let expiry_ms = self.slot.table.get(index).expiry_ms();
-        if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
+        let index = self.entry(key)?;
+        let entry = self.slot.table.get(index);
+        if entry.marks().has(Marks::DELETED) {
+            return None;
+        }
+        if entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
             self.expire(index);
             return None;
         }
@@ -150,8 +166,9 @@ impl<'k> SlotGuard<'k> {
     /// Makes the key the string `bytes`, whatever it was.
     #[inline]
     pub fn set_string(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry) {
-        match self.find(key) {
+        let expiry_ms = match self.find(key) {
             Some(index) => {
+                self.differs(index, key.hash);
                 let old_ms = self.slot.table.get(index).expiry_ms();
                 let new_ms = self.resolve(expiry, Some(old_ms));
                 let mut entry = self.slot.table.get_mut(index);
@@ -161,61 +178,70 @@ impl<'k> SlotGuard<'k> {
                 self.resized(old_bytes, bytes.len());
                 self.touch(index);
                 self.expiry_changed(place(key.hash), old_ms, new_ms);
+                new_ms
             }
-            None => self.insert(key, Content::Inline(bytes), self.resolve(expiry, None)),
-        }
-        self.changed();
+            None => {
+                let new_ms = self.resolve(expiry, None);
+                self.insert(key, Content::Inline(bytes), new_ms);
+                new_ms
+            }
+        };
+        self.changed(key, Effect::set_string(bytes, expiry_ms));
     }
 
     /// Makes the key hold `value`, whatever it was.
     pub fn put(&mut self, key: &Key, value: Owned, expiry: NewExpiry) {
-        match value {
-            Owned::Inline(bytes) => self.set_string(key, &bytes, expiry),
-            Owned::Boxed(value) => {
-                let old = self.find(key).map(|index| self.delete(index).expiry_ms());
-                self.insert(key, Content::Boxed(value), self.resolve(expiry, old));
-                self.changed();
-            }
-        }
+        let value = match value {
+            Owned::Inline(bytes) => return self.set_string(key, &bytes, expiry),
+            Owned::Boxed(value) => value,
+        };
+        let old = self.find(key).map(|index| self.delete(index, key.hash).expiry_ms());
+        let new_ms = self.resolve(expiry, old);
+        // Written down before it is given away.
+        let (kind, payload) = value.record();
+        self.changed(key, Effect::Put { kind, payload, expiry_ms: new_ms });
+        self.insert(key, Content::Boxed(value), new_ms);
     }
 
-    /// Changes the value of an existing key in place.
-    pub fn modify<R>(&mut self, key: &Key, change: impl FnOnce(&mut Value) -> R) -> Option<R> {
-        let index = self.find(key)?;
+    /// Changes the value of an existing key in place. Returns whether the key exists.
+    pub fn modify(&mut self, key: &Key, change: Change<'_>) -> bool {
+        let Some(index) = self.find(key) else { return false };
+        self.differs(index, key.hash);
         self.touch(index);
         let mut entry = self.slot.table.get_mut(index);
         let old_bytes = entry.data_bytes();
-        let result = change(entry.make_boxed());
+        change.apply(entry.make_boxed());
         let new_bytes = entry.data_bytes();
         drop(entry);
         self.resized(old_bytes, new_bytes);
-        self.changed();
-        Some(result)
+        self.changed(key, Effect::Modify(change));
+        true
     }
 
     /// Gives an existing key another expiry, or none. Returns whether the key exists.
     pub fn set_expiry(&mut self, key: &Key, expiry_ms: Option<u64>) -> bool {
         let Some(index) = self.find(key) else { return false };
+        self.differs(index, key.hash);
         let old_ms = self.slot.table.get(index).expiry_ms();
         self.slot.table.get_mut(index).set_expiry(expiry_ms);
         self.expiry_changed(place(key.hash), old_ms, expiry_ms);
-        self.changed();
+        self.changed(key, Effect::Expire(expiry_ms));
         true
     }
 
     /// Deletes a key. Returns whether it existed.
     pub fn remove(&mut self, key: &Key) -> bool {
         let Some(index) = self.find(key) else { return false };
-        drop(self.delete(index));
-        self.changed();
+        drop(self.delete(index, key.hash));
+        self.changed(key, Effect::Delete);
         true
     }
 
     /// Deletes a key and returns its value and expiry.
     pub fn take(&mut self, key: &Key) -> Option<(Owned, Option<u64>)> {
         let index = self.find(key)?;
-        let mut entry = self.delete(index);
-        self.changed();
+        let mut entry = self.delete(index, key.hash);
+        self.changed(key, Effect::Delete);
         Some((entry.take_content(), entry.expiry_ms()))
     }
 
@@ -235,17 +261,24 @@ impl<'k> SlotGuard<'k> {
         records
     }
 
-    /// Takes the entry that was seen with that place, recency and expiry, if it is as it was, out of memory.
+    /// Takes the entry that was seen with that place, recency and expiry, if it is as it was, out of memory. Where
+    /// there is a disk it stays there, and what is not there yet stays in memory.
     pub(super) fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) {
         let as_seen = |entry: &Entry| entry.recency() == recency && entry.expiry_ms() == expiry_ms;
         let Some(index) = self.slot.table.find(place, as_seen) else { return };
-        let entry = self.delete(index);
+        let entry = if self.keyspace.tier().is_some() {
+            let Some(entry) = self.demote(index) else { return };
+            entry
+        } else {
+            let entry = self.remove_entry(index);
+            self.keyspace.stats.shard().evicted_keys.add(1);
+            self.keyspace.stats.shard().changes.add(1);
+            entry
+        };
         if self.keyspace.settings.maxmemory_policy.get() == EvictionPolicy::AllkeysS3fifo {
             let keys = || self.database.tally.size().keys;
             self.keyspace.ghosts.put(self.keyspace.spot(entry.key()).hash, keys);
         }
-        self.keyspace.stats.shard().evicted_keys.add(1);
-        self.changed();
     }
 
     /// Gives the entry of that place with exactly that recency another one.
@@ -270,39 +303,79 @@ impl<'k> SlotGuard<'k> {
 
     /// Adds a key that does not exist.
     fn insert(&mut self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) {
-        let is_known = self.keyspace.ghosts.take(key.hash);
-        let recency = Recency::fresh(self.caller.now_ms, &self.keyspace.rules(), is_known);
-        let entry = Entry::new(key.bytes, content, expiry_ms, recency);
+        let mut entry = self.fresh(key, content, expiry_ms);
         self.count(&entry, 1);
-        self.slot.table.insert(place(key.hash), entry);
+        if self.keyspace.tier().is_some() {
+            self.insert_new(key, &mut entry);
+        }
+        // The entry of a deleted key gives way to the new one.
+        let deleted = if self.slot.differences.deleted > 0 { self.entry(key) } else { None };
+        match deleted {
+            Some(index) => {
+                self.slot.differences.deleted -= 1;
+                drop(self.slot.table.replace(index, entry));
+            }
+            None => {
+                self.slot.table.insert(place(key.hash), entry);
+            }
+        }
         self.expiry_changed(place(key.hash), None, expiry_ms);
     }
 
-    fn delete(&mut self, index: Index) -> Entry {
+    /// An entry that is new to memory.
+    pub(super) fn fresh(&self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) -> Entry {
+        let is_known = self.keyspace.ghosts.take(key.hash);
+        let recency = Recency::fresh(self.caller.now_ms, &self.keyspace.rules(), is_known);
+        Entry::new(key.bytes, content, expiry_ms, recency)
+    }
+
+    /// Deletes a live key; what the disk has to be told of that is remembered.
+    fn delete(&mut self, index: Index, hash: u64) -> Entry {
+        match self.keyspace.tier() {
+            Some(_) if self.bury_needed(index) => self.bury(index, hash),
+            _ => self.remove_entry(index),
+        }
+    }
+
+    fn remove_entry(&mut self, index: Index) -> Entry {
         let place = self.slot.table.place_of(index);
         let entry = self.slot.table.remove(index);
-        self.count(&entry, -1);
-        self.expiry_changed(place, entry.expiry_ms(), None);
+        self.gone(place, &entry);
         entry
+    }
+
+    /// Counts off a key that has ceased to exist.
+    pub(super) fn gone(&mut self, place: u32, entry: &Entry) {
+        self.count(entry, -1);
+        self.expiry_changed(place, entry.expiry_ms(), None);
     }
 
     /// Counts an entry in (1) or out (-1).
     #[inline]
-    fn count(&self, entry: &Entry, sign: i64) {
+    fn count(&mut self, entry: &Entry, sign: i64) {
         let (key_bytes, value_bytes) = (entry.key().len() as i64, entry.data_bytes() as i64);
-        let change = Change { keys: sign, key_bytes: sign * key_bytes, value_bytes: sign * value_bytes };
-        self.database.tally.add(self.number, change);
+        self.add(Count { keys: sign, key_bytes: sign * key_bytes, value_bytes: sign * value_bytes, expiring: 0 });
+    }
+
+    /// Counts a change of what the slot holds.
+    #[inline]
+    pub(super) fn add(&mut self, count: Count) {
+        self.slot.size.add(count);
+        self.database.tally.add(self.number, count);
     }
 
     /// Counts that a value's data changed its size.
     #[inline]
-    fn resized(&self, old_bytes: usize, new_bytes: usize) {
-        let value_bytes = new_bytes as i64 - old_bytes as i64;
-        self.database.tally.add(self.number, Change { value_bytes, ..Change::default() });
+    fn resized(&mut self, old_bytes: usize, new_bytes: usize) {
+        if old_bytes != new_bytes {
+            self.add(Count { value_bytes: new_bytes as i64 - old_bytes as i64, ..Count::default() });
+            self.grew(old_bytes, new_bytes);
+        }
     }
 
     fn expire(&mut self, index: Index) {
-        drop(self.delete(index));
+        let hash = self.keyspace.spot(self.slot.table.get(index).key()).hash;
+        drop(self.delete(index, hash));
         self.keyspace.stats.shard().expired_keys.add(1);
     }
 
@@ -311,20 +384,23 @@ impl<'k> SlotGuard<'k> {
         if old_ms == new_ms {
             return;
         }
+        let expiring = i64::from(new_ms.is_some()) - i64::from(old_ms.is_some());
+        if expiring != 0 {
+            self.add(Count { expiring, ..Count::default() });
+        }
+        self.queue_expiry(place, old_ms, new_ms);
+    }
+
+    /// Notes the deadline of an entry that came, changed or went.
+    pub(super) fn queue_expiry(&mut self, place: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
         match (old_ms, new_ms) {
-            (None, Some(new_ms)) => {
-                self.slot.expiries.add(place, new_ms);
-                self.database.tally.add_expiring(self.number, 1);
-            }
+            (None, Some(new_ms)) => self.slot.expiries.add(place, new_ms),
             (Some(_), Some(new_ms)) => self.slot.expiries.change(place, new_ms),
-            (Some(_), None) => {
-                self.slot.expiries.forget();
-                self.database.tally.add_expiring(self.number, -1);
-            }
-            (None, None) => {}
+            (Some(_), None) => self.slot.expiries.forget(),
+            (None, None) => return,
         }
         if self.slot.expiries.needs_compaction() {
-            let Slot { table, expiries } = &mut *self.slot;
+            let Slot { table, expiries, .. } = &mut *self.slot;
             expiries.compact(
                 table.indexes().filter_map(|index| {
                     table.get(index).expiry_ms().map(|expiry_ms| (table.place_of(index), expiry_ms))
@@ -334,18 +410,22 @@ impl<'k> SlotGuard<'k> {
         self.publish_deadline();
     }
 
-    fn publish_deadline(&self) {
+    pub(super) fn publish_deadline(&self) {
         let next_ms = self.slot.expiries.next_deadline_ms();
         self.slots.deadlines_ms[usize::from(self.number)].store(next_ms, Ordering::Relaxed);
     }
 
-    /// Every change to a key comes by here.
+    /// Every change that a command makes to a key comes by here.
     #[inline]
-    fn changed(&mut self) {
+    fn changed(&mut self, key: &Key, effect: Effect<'_>) {
         self.keyspace.stats.shard().changes.add(1);
-    }
-
-    pub(super) fn random(&self, random: impl FnMut() -> u64) -> Option<Ref<'_>> {
-        self.slot.table.random(random).map(|index| self.slot.table.get(index))
+        let Some(tier) = self.keyspace.tier() else { return };
+        self.slot.sequence += 1;
+        let place = Place { database: self.physical, slot: self.number, sequence: self.slot.sequence };
+        match &mut self.staged {
+            Some(staged) if tier.is_journaling() => effect.encode(place, key.bytes, staged),
+            Some(_) => {}
+            None => tier.journal(|bytes| effect.encode(place, key.bytes, bytes)),
+        }
     }
 }

@@ -197,6 +197,13 @@ impl Table {
         self.place_cell(Cell::new(place, entry))
     }
 
+    /// Puts an entry of the same key in the place of another.
+    pub fn replace(&mut self, index: Index, entry: Entry) -> Entry {
+        let cell = &mut self.cells[index.0];
+        let old = std::mem::replace(cell, Cell::new(cell.place(), entry));
+        ManuallyDrop::into_inner(old.entry())
+    }
+
     pub fn remove(&mut self, index: Index) -> Entry {
         let removed = std::mem::replace(&mut self.cells[index.0], Cell::EMPTY);
         self.len -= 1;
@@ -289,19 +296,6 @@ impl Table {
         let first = random.checked_rem(capacity as u64).unwrap_or(0) as usize;
         let indexes = (first..capacity).chain(0..first);
         indexes.filter(|index| self.cells[*index] != Cell::EMPTY).take(count).map(|index| self.get(Index(index)))
-    }
-
-    /// An entry drawn with equal chances.
-    pub fn random(&self, mut random: impl FnMut() -> u64) -> Option<Index> {
-        if self.len == 0 {
-            return None;
-        }
-        loop {
-            let index = (random() % self.cells.len() as u64) as usize;
-            if self.cells[index] != Cell::EMPTY {
-                return Some(Index(index));
-            }
-        }
     }
 }
 

@@ -20,8 +20,29 @@ pub struct Size {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
     pub keys: i64,
+    pub expiring: i64,
     pub key_bytes: i64,
     pub value_bytes: i64,
+}
+
+impl Size {
+    #[inline]
+    pub fn add(&mut self, change: Change) {
+        self.keys = self.keys.wrapping_add_signed(change.keys);
+        self.expiring = self.expiring.wrapping_add_signed(change.expiring);
+        self.key_bytes = self.key_bytes.wrapping_add_signed(change.key_bytes);
+        self.value_bytes = self.value_bytes.wrapping_add_signed(change.value_bytes);
+    }
+
+    /// The change from nothing to this.
+    pub fn as_change(self) -> Change {
+        Change {
+            keys: self.keys as i64,
+            expiring: self.expiring as i64,
+            key_bytes: self.key_bytes as i64,
+            value_bytes: self.value_bytes as i64,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -30,6 +51,8 @@ struct Part {
     expiring: AtomicI64,
     key_bytes: AtomicI64,
     value_bytes: AtomicI64,
+    dirty_keys: AtomicI64,
+    dirty_bytes: AtomicI64,
 }
 
 /// The size of a database, which many threads change, spread by slot: what one change touches lies in one cache line.
@@ -51,11 +74,25 @@ impl Tally {
         if change.value_bytes != 0 {
             part.value_bytes.fetch_add(change.value_bytes, Ordering::Relaxed);
         }
+        if change.expiring != 0 {
+            part.expiring.fetch_add(change.expiring, Ordering::Relaxed);
+        }
     }
 
+    /// Counts entries that began, or ceased, to differ from the disk.
     #[inline]
-    pub fn add_expiring(&self, slot: u16, amount: i64) {
-        self.part(slot).expiring.fetch_add(amount, Ordering::Relaxed);
+    pub fn add_dirty(&self, slot: u16, keys: i64, bytes: i64) {
+        let part = self.part(slot);
+        part.dirty_keys.fetch_add(keys, Ordering::Relaxed);
+        part.dirty_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Entries that differ from the disk, and about how many bytes they take.
+    pub fn dirty(&self) -> (u64, u64) {
+        let sum = |counter: fn(&Part) -> &AtomicI64| {
+            self.0.iter().map(|part| counter(part).load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+        };
+        (sum(|part| &part.dirty_keys), sum(|part| &part.dirty_bytes))
     }
 
     pub fn size(&self) -> Size {

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
-use crate::types::Value;
+use crate::types::{Change, Value};
 
 fn keyspace() -> Keyspace {
-    Keyspace::new(1, Arc::new(Settings::default()), Arc::new(Stats::new(0)))
+    Keyspace::new(1, None, Arc::new(Settings::default()), Arc::new(Stats::new(0)))
 }
 
 fn at(now_ms: u64) -> Caller {
@@ -74,7 +74,7 @@ fn scan_visits_every_key_once_and_ends() {
         let (mut seen, mut cursor) = (Vec::new(), Cursor::START);
         loop {
             let visit = |entry: &entry::Entry| seen.push(String::from_utf8(entry.key().to_vec()).unwrap());
-            cursor = keyspace.scan(at(0), 0, cursor, count, |_| true, visit);
+            cursor = keyspace.scan(at(0), 0, cursor, count, |_| true, visit).unwrap();
             if cursor == Cursor::START {
                 break;
             }
@@ -82,16 +82,16 @@ fn scan_visits_every_key_once_and_ends() {
         assert_eq!(seen.len(), names.len());
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), names);
     }
-    assert_eq!(keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, |_| true, |_| {}), Cursor::START);
+    assert_eq!(keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, |_| true, |_| {}).unwrap(), Cursor::START);
 }
 
 #[test]
 fn swap_and_flush_act_on_whole_databases() {
     let keyspace = keyspace();
     set(&keyspace, 0, "a", NewExpiry::At(50));
-    keyspace.swap(0, 3);
+    keyspace.swap(0, 3).unwrap();
     assert_eq!((keyspace.len(0), keyspace.len(3)), (0, 1));
-    drop(keyspace.flush(3));
+    drop(keyspace.flush(3..4).unwrap());
     assert_eq!((keyspace.len(3), keyspace.expiring(3)), (0, 0));
 }
 
@@ -101,7 +101,7 @@ fn an_expiry_cycle_without_time_goes_on_where_it_stopped() {
     for number in 0..5000 {
         set(&keyspace, 0, &number.to_string(), NewExpiry::At(100));
     }
-    keyspace.swap(0, 15);
+    keyspace.swap(0, 15).unwrap();
     set(&keyspace, 0, "in another database", NewExpiry::At(100));
     let (mut cursor, mut rounds, past) = (ExpiryCursor::default(), 0, Instant::now());
     while !keyspace.expire_due(100, &mut cursor, past) {
@@ -184,7 +184,7 @@ proptest! {
                 Step::Append { key, value } => {
                     let name = name(key);
                     let key = keyspace.key(&name);
-                    keyspace.lock(at(now_ms), 0, &key).modify(&key, |Value::String(string)| string.extend(&value));
+                    keyspace.lock(at(now_ms), 0, &key).modify(&key, Change::Append(&value));
                     model.entry(name).and_modify(|entry| entry.0.extend(value));
                 }
                 Step::Expiry { key, expiry_ms } => {
@@ -205,7 +205,7 @@ proptest! {
                     model.retain(|_, entry| alive(entry));
                 }
                 Step::Flush => {
-                    drop(keyspace.flush(0));
+                    drop(keyspace.flush(0..1).unwrap());
                     model.clear();
                 }
             }

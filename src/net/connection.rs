@@ -19,6 +19,8 @@ use crate::command::clients::{BufferSizes, Client, Ending};
 use crate::command::dispatch::Flow;
 use crate::command::session::Session;
 use crate::command::state::State;
+use crate::keyspace::loader::Loading;
+use crate::store::journal::Ticket;
 
 /// Read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
@@ -32,6 +34,8 @@ const KEPT_BYTES: usize = 16 * 1024;
 const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// Turns taken before the worker's other connections have theirs.
 const TURNS_A_POLL: usize = 16;
+/// How soon a write is tried again that the disk was too far behind for.
+const STALL_STEP: Duration = Duration::from_millis(1);
 /// What may wait for a client that has not given the password, in bytes.
 const STRANGER_OUTPUT_BYTES: usize = 16 * 1024;
 
@@ -52,6 +56,17 @@ enum Wait {
     Delay(Pin<Box<Sleep>>),
     /// The pause of all clients, until its end or until it is lifted.
     Pause(Pin<Box<Sleep>>),
+    /// Keys of its command are being loaded.
+    Load(Loading),
+    /// The disk has to catch up.
+    Stall(Pin<Box<Sleep>>),
+}
+
+/// What has to be in the journal before the output may be sent.
+struct Acknowledgement {
+    ticket: Ticket,
+    /// The worker's other connections have had their turns meanwhile: one write serves all of them.
+    others_ran: bool,
 }
 
 pub struct Connection<S> {
@@ -65,6 +80,7 @@ pub struct Connection<S> {
     output: Vec<u8>,
     sent: usize,
     wait: Option<Wait>,
+    acknowledgement: Option<Acknowledgement>,
     /// Close once the output is sent.
     closing: bool,
     /// The input may hold complete commands.
@@ -84,6 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: Vec::new(),
             sent: 0,
             wait: None,
+            acknowledgement: None,
             closing: false,
             pending: false,
             turns_left: 0,
@@ -120,6 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ending::Drained => self.closing = true,
                 Ending::Killed => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
+            ready!(self.poll_acknowledged(context));
             self.session.client.take_pushes(&mut self.output);
             let flushed = self.poll_flush(context)?;
             if self.closing {
@@ -152,10 +170,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Ready: what the output tells of is in the journal, as `appendfsync` wants it.
+    fn poll_acknowledged(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let (Some(waiting), Some(tier)) = (&mut self.acknowledgement, self.state.keyspace.tier()) else {
+            return Poll::Ready(());
+        };
+        if !waiting.others_ran && !tier.is_acknowledged(waiting.ticket) {
+            waiting.others_ran = true;
+            return let_others_run(context);
+        }
+        ready!(tier.poll_acknowledged(waiting.ticket, context));
+        self.acknowledgement = None;
+        Poll::Ready(())
+    }
+
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.wait {
             None => Poll::Ready(()),
-            Some(Wait::Delay(timer)) => timer.as_mut().poll(context),
+            Some(Wait::Load(loading)) => loading.poll(&mut self.session.cold, context),
+            Some(Wait::Delay(timer) | Wait::Stall(timer)) => timer.as_mut().poll(context),
             Some(Wait::Pause(_)) if self.state.clients.pause().end_ms(clock::now_ms()).is_none() => Poll::Ready(()),
             Some(Wait::Pause(timer)) => timer.as_mut().poll(context),
         }
@@ -272,6 +305,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 limit_bytes.saturating_sub(unsent_bytes),
             );
             consumed += progress.consumed;
+            if let Some(ticket) = progress.ticket {
+                self.acknowledgement = Some(Acknowledgement { ticket, others_ran: false });
+            }
             match progress.next {
                 Next::Read => {}
                 Next::Again if self.turns_left > 0 && self.session.client.ending() == Ending::Not => continue,
@@ -309,20 +345,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn suspend(&mut self, flow: Flow) {
         let timer = |wait: Duration| Box::pin(sleep_until(Instant::now() + wait.min(FOREVER)));
-        self.wait = Some(match flow {
-            Flow::Delay(duration) => Wait::Delay(timer(duration.unwrap_or(FOREVER))),
-            Flow::Continue | Flow::Close | Flow::Paused => {
+        self.wait = Some(match (flow, self.state.keyspace.tier()) {
+            (Flow::Cold, Some(tier)) => Wait::Load(tier.loader.load(&mut self.session.cold)),
+            (Flow::Stalled | Flow::Cold, _) => Wait::Stall(timer(STALL_STEP)),
+            (Flow::Delay(duration), _) => Wait::Delay(timer(duration.unwrap_or(FOREVER))),
+            (Flow::Continue | Flow::Close | Flow::Paused, _) => {
                 let now_ms = clock::now_ms();
                 let end_ms = self.state.clients.pause().end_ms(now_ms).unwrap_or(now_ms);
                 Wait::Pause(timer(Duration::from_millis(end_ms.saturating_sub(now_ms))))
             }
         });
-        self.session.client.set_blocked(true);
+        let is_client_wish = matches!(self.wait, Some(Wait::Delay(_) | Wait::Pause(_)));
+        self.session.client.set_blocked(is_client_wish);
     }
 
     /// Whether what there is to send is held back.
     fn is_held(&self) -> bool {
-        matches!(self.wait, Some(Wait::Delay(_))) && !self.closing
+        self.acknowledgement.is_some() || matches!(self.wait, Some(Wait::Delay(_))) && !self.closing
     }
 
     /// Writes `bytes` behind what waits already; what the socket does not take is kept.

@@ -6,6 +6,7 @@ use crate::command::session::{ReplyMode, Session};
 use crate::command::state::State;
 use crate::protocol::{Args, book, resp};
 use crate::reply::{Error, Sink};
+use crate::store::journal::Ticket;
 
 /// Commands executed at one time and under one passing of the gate; more that were read follow at once.
 const TURN_COMMANDS: usize = 128;
@@ -16,6 +17,8 @@ pub struct Progress {
     /// Bytes to drop from the input's front.
     pub consumed: usize,
     pub next: Next,
+    /// What has to be in the journal before the replies go.
+    pub ticket: Option<Ticket>,
 }
 
 #[derive(Debug)]
@@ -180,7 +183,12 @@ fn take_turn<P: Protocol>(
             let mut sink = P::sink(output, session);
             turn.execute(session, args, &mut sink)
         });
-        if flow == Flow::Paused {
+        if matches!(flow, Flow::Paused | Flow::Cold | Flow::Stalled) {
+            if flow == Flow::Cold {
+                for later in executed + 1..protocol.commands() {
+                    protocol.with_command(input, later, |args| turn.foresee_cold(session, args));
+                }
+            }
             next = Next::Suspend(flow);
             break;
         }
@@ -192,7 +200,7 @@ fn take_turn<P: Protocol>(
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
-            Flow::Delay(_) | Flow::Paused => next = Next::Suspend(flow),
+            Flow::Delay(_) | Flow::Paused | Flow::Cold | Flow::Stalled => next = Next::Suspend(flow),
         }
         break;
     }
@@ -203,5 +211,8 @@ fn take_turn<P: Protocol>(
         }
         next = Next::Close;
     }
-    Progress { consumed: protocol.consume(executed), next }
+    if !matches!(next, Next::Suspend(Flow::Cold)) && !session.cold.is_empty() {
+        session.cold.clear();
+    }
+    Progress { consumed: protocol.consume(executed), next, ticket: turn.ticket() }
 }

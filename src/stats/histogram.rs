@@ -46,6 +46,11 @@ impl Histogram {
         &self.0[power].get_or_init(|| Box::new(std::array::from_fn(|_| AtomicU64::new(0))))[index]
     }
 
+    /// Counts one.
+    pub fn record(&self, value_ns: u64) {
+        self.counter(value_ns).fetch_add(1, Ordering::Relaxed);
+    }
+
     fn counts(&self) -> impl Iterator<Item = (usize, usize, u64)> + '_ {
         self.0.iter().enumerate().flat_map(|(power, counts)| {
             let counts = counts.get().map_or(&[][..], |counts| &counts[..]);

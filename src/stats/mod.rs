@@ -92,6 +92,8 @@ shard! {
     /// Microseconds spent in active expiry cycles.
     expire_cycles_us,
     evicted_keys,
+    /// Keys that left memory and stayed on disk.
+    demoted_keys,
     /// Microseconds with memory over `maxmemory`.
     eviction_exceeded_us,
     clients_cut_for_output,

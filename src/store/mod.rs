@@ -1,5 +1,6 @@
-//! What is on disk: the data directory, the records' bytes, RocksDB. It knows no slot table.
+//! What is on disk: the data directory, the journal, RocksDB and the records in it. Nothing here knows a slot table.
 
 pub mod directory;
+pub mod journal;
 pub mod record;
 pub mod rocks;

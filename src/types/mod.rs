@@ -1,6 +1,9 @@
 //! The data types: one home each for a structure and its operations. Nothing here knows keys, slots or replies.
 
+mod change;
 pub mod string;
+
+pub use change::Change;
 
 /// A value that grows in place. A string as it was SET is not one: it lies inside its entry.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +27,10 @@ impl Value {
         }
     }
 
-    /// The bytes of a string; `None` for any other type.
-    pub fn as_string_mut(&mut self) -> Option<&mut Vec<u8>> {
+    /// What a record on disk or in the journal tells of its type, and the bytes that keep the value there.
+    pub fn record(&self) -> (u8, &[u8]) {
         match self {
-            Value::String(bytes) => Some(bytes),
+            Value::String(bytes) => (string::RECORD_KIND, bytes),
         }
     }
 

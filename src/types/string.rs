@@ -11,6 +11,8 @@ const LCS_REFUSED_FROM_LENGTH: usize = u32::MAX as usize - 1;
 /// What one cell of a full `LCS` table takes; limits are set by that table, though none is built.
 const LCS_CELL_BYTES: u64 = 4;
 
+/// What records of strings are marked with, on disk and in the journal.
+pub const RECORD_KIND: u8 = 0;
 /// What TYPE calls a string.
 pub const TYPE_NAME: &str = "string";
 

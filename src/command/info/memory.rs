@@ -62,7 +62,7 @@ fn usage(context: &mut Context<'_>) -> Result<(), Error> {
         index += 2;
     }
     let key = context.key(2);
-    match context.lock(&key).memory_bytes(&key) {
+    match context.lock(&key)?.memory_bytes(&key) {
         Some(bytes) => context.reply.integer(bytes as i64),
         None => context.reply.null(),
     }

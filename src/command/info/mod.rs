@@ -4,6 +4,7 @@ mod graph;
 mod latency;
 mod memory;
 mod memory_report;
+mod persistence;
 mod sections;
 mod slowlog;
 mod statistics;

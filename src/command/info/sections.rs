@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::memory_report::{MemoryReport, human};
-use super::{statistics, system};
+use super::{persistence, statistics, system};
 use crate::base::clock;
 use crate::command::context::Context;
 use crate::config::Options;
@@ -36,10 +36,11 @@ const SECTIONS: &[Section] = &[
     section("server", "Server", true, server),
     section("clients", "Clients", true, clients),
     section("memory", "Memory", true, memory),
-    section("persistence", "Persistence", true, persistence),
+    section("persistence", "Persistence", true, persistence::persistence),
     section("stats", "Stats", true, stats),
     section("replication", "Replication", true, replication),
     section("cpu", "CPU", true, cpu),
+    section("tiering", "Tiering", true, persistence::tiering),
     section("modules", "Modules", true, |_, _| {}),
     section("commandstats", "Commandstats", false, statistics::command_statistics),
     section("errorstats", "Errorstats", true, statistics::error_statistics),
@@ -68,7 +69,7 @@ pub fn info(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
+pub(super) fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = write!(text, "{name}:{value}\r\n");
 }
 
@@ -78,6 +79,7 @@ macro_rules! lines {
         $(line($text, $name, $value);)*
     };
 }
+pub(super) use lines;
 
 fn server(context: &Context<'_>, text: &mut String) {
     let (state, settings) = (context.state, &context.state.settings);
@@ -189,43 +191,6 @@ fn memory(context: &Context<'_>, text: &mut String) {
         "active_defrag_running": 0,
         "lazyfree_pending_objects": 0,
         "lazyfreed_objects": 0,
-    );
-}
-
-fn persistence(context: &Context<'_>, text: &mut String) {
-    let stats = &context.state.stats;
-    let started_s = clock::now_ms() / 1000 - context.state.started.elapsed().as_secs();
-    lines!(text,
-        "loading": 0,
-        "async_loading": 0,
-        "current_cow_peak": 0,
-        "current_cow_size": 0,
-        "current_cow_size_age": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
-        "rdb_changes_since_last_save": stats.sum(|shard| &shard.changes),
-        "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": started_s,
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
-        "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
-        "aof_enabled": 0,
-        "aof_rewrite_in_progress": 0,
-        "aof_rewrite_scheduled": 0,
-        "aof_last_rewrite_time_sec": -1,
-        "aof_current_rewrite_time_sec": -1,
-        "aof_last_bgrewrite_status": "ok",
-        "aof_rewrites": 0,
-        "aof_rewrites_consecutive_failures": 0,
-        "aof_last_write_status": "ok",
-        "aof_last_cow_size": 0,
-        "module_fork_in_progress": 0,
-        "module_fork_last_cow_size": 0,
     );
 }
 

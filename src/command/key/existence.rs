@@ -6,13 +6,13 @@ use crate::reply::Error;
 
 /// DEL and UNLINK. A string is freed in one step, so there is nothing to leave to another thread.
 pub fn delete(context: &mut Context<'_>) -> Result<(), Error> {
-    let deleted = count(context, context.caller(), |slot, key| slot.remove(key));
+    let deleted = count(context, context.caller(), |slot, key| slot.remove(key))?;
     context.reply.integer(deleted);
     Ok(())
 }
 
 pub fn exists(context: &mut Context<'_>) -> Result<(), Error> {
-    let found = count(context, context.caller(), |slot, key| slot.inspect(key).is_some());
+    let found = count(context, context.caller(), |slot, key| slot.inspect(key).is_some())?;
     context.reply.integer(found);
     Ok(())
 }
@@ -20,27 +20,31 @@ pub fn exists(context: &mut Context<'_>) -> Result<(), Error> {
 /// TOUCH is a use of the keys whatever CLIENT NO-TOUCH says.
 pub fn touch(context: &mut Context<'_>) -> Result<(), Error> {
     let caller = Caller { touches: true, ..context.caller() };
-    let found = count(context, caller, |slot, key| slot.read(key).is_some());
+    let found = count(context, caller, |slot, key| slot.read(key).is_some())?;
     context.reply.integer(found);
     Ok(())
 }
 
 /// For how many of its keys a command's `action` holds; a key named twice counts twice. All of them are locked first,
 /// so that no client sees some of it done.
-fn count(context: &Context<'_>, caller: Caller, mut action: impl FnMut(&mut SlotGuard<'_>, &Key<'_>) -> bool) -> i64 {
-    let database = context.database();
-    let keys = (1..context.args.len()).map(|index| context.key(index));
+fn count(
+    context: &mut Context<'_>,
+    caller: Caller,
+    mut action: impl FnMut(&mut SlotGuard<'_>, &Key<'_>) -> bool,
+) -> Result<i64, Error> {
     if context.args.len() == 2 {
         let key = context.key(1);
-        return i64::from(action(&mut context.keyspace().lock(caller, database, &key), &key));
+        return Ok(i64::from(action(&mut context.lock_as(caller, &key)?, &key)));
     }
-    let mut slots = context.keyspace().lock_all(caller, keys.clone().map(|key| (database, key)));
-    keys.filter(|key| action(slots.of(database, key), key)).count() as i64
+    let database = context.database();
+    let keys: Vec<Key<'_>> = (1..context.args.len()).map(|index| context.key(index)).collect();
+    let mut slots = context.lock_all(caller, keys.iter().map(|key| (database, *key)))?;
+    Ok(keys.iter().filter(|key| action(slots.of(database, key), key)).count() as i64)
 }
 
 pub fn type_of(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     context.reply.simple(slot.inspect(&key).map_or("none", |entry| entry.type_name()));
     Ok(())
 }

@@ -21,7 +21,7 @@ fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result
         (2, mode) if mode.eq_ignore_ascii_case(b"sync") => false,
         _ => return Err(Error::SYNTAX),
     };
-    let flushed: Vec<Flushed> = databases.map(|database| context.keyspace().flush(database)).collect();
+    let flushed = context.keyspace().flush(databases)?;
     // Either way nobody waits at the gate while it is freed.
     if in_background {
         free_in_background(flushed);
@@ -32,7 +32,7 @@ fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result
     Ok(())
 }
 
-fn free_in_background(flushed: Vec<Flushed>) {
+fn free_in_background(flushed: Flushed) {
     // If no thread can be had, the closure is dropped here and now, and what it holds with it.
     if let Err(error) = std::thread::Builder::new().name("flush".to_owned()).spawn(move || drop(flushed)) {
         tracing::warn!(%error, "no thread to free flushed keys in");
@@ -47,7 +47,7 @@ pub fn swap_databases(context: &mut Context<'_>) -> Result<(), Error> {
     check(1, "ERR invalid first DB index")?;
     check(2, "ERR invalid second DB index")?;
     let (one, other) = (context.database_number(1)?, context.database_number(2)?);
-    context.keyspace().swap(one, other);
+    context.keyspace().swap(one, other)?;
     context.reply.ok();
     Ok(())
 }

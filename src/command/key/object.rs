@@ -73,9 +73,9 @@ fn help(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// What `look` sees in the entry at the command's key, if there is one.
-fn look<R>(context: &Context<'_>, look: impl FnOnce(&Entry) -> R) -> Option<R> {
+fn look<R>(context: &mut Context<'_>, look: impl FnOnce(&Entry) -> R) -> Result<Option<R>, Error> {
     let key = context.key(2);
-    context.lock(&key).inspect(&key).map(|entry| look(&entry))
+    Ok(context.lock(&key)?.inspect(&key).map(|entry| look(&entry)))
 }
 
 fn reply_integer(context: &mut Context<'_>, value: Option<i64>) {
@@ -86,7 +86,7 @@ fn reply_integer(context: &mut Context<'_>, value: Option<i64>) {
 }
 
 fn encoding(context: &mut Context<'_>) -> Result<(), Error> {
-    match look(context, Entry::encoding) {
+    match look(context, Entry::encoding)? {
         Some(name) => context.reply.bulk(name.as_bytes()),
         None => context.reply.null(),
     }
@@ -97,14 +97,14 @@ fn references(context: &mut Context<'_>) -> Result<(), Error> {
     let references = look(context, |entry| {
         let integer = entry.string().filter(|_| entry.encoding() == string::INTEGER).and_then(number::parse_i64);
         integer.filter(|integer| SHARED_INTEGERS.contains(integer)).map_or(1, |_| SHARED_REFERENCES)
-    });
+    })?;
     reply_integer(context, references);
     Ok(())
 }
 
 fn idle_time(context: &mut Context<'_>) -> Result<(), Error> {
     let now_ms = context.now_ms;
-    let idle_seconds = look(context, |entry| entry.recency().idle_seconds(now_ms) as i64);
+    let idle_seconds = look(context, |entry| entry.recency().idle_seconds(now_ms) as i64)?;
     if idle_seconds.is_some() && context.keyspace().rules().is_lfu() {
         return Err(NO_IDLE_TIME);
     }
@@ -114,7 +114,7 @@ fn idle_time(context: &mut Context<'_>) -> Result<(), Error> {
 
 fn frequency(context: &mut Context<'_>) -> Result<(), Error> {
     let (now_ms, rules) = (context.now_ms, context.keyspace().rules());
-    let frequency = look(context, |entry| i64::from(entry.recency().frequency(now_ms, &rules)));
+    let frequency = look(context, |entry| i64::from(entry.recency().frequency(now_ms, &rules)))?;
     if frequency.is_some() && !rules.is_lfu() {
         return Err(NO_FREQUENCY);
     }

@@ -19,10 +19,10 @@ pub fn rename_if_free(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// Renames a key, unless `only_free` and the new name is taken; by itself it is, too.
-fn rename_unless(context: &Context<'_>, only_free: bool) -> Result<bool, Error> {
+fn rename_unless(context: &mut Context<'_>, only_free: bool) -> Result<bool, Error> {
     let (source, target) = (context.key(1), context.key(2));
     let database = context.database();
-    let mut slots = context.lock_all([source, target].into_iter());
+    let mut slots = context.lock_all(context.caller(), [(database, source), (database, target)].into_iter())?;
     if slots.of(database, &source).read_for_write(&source).is_none() {
         return Err(Error::NO_SUCH_KEY);
     }
@@ -58,7 +58,7 @@ pub fn copy(context: &mut Context<'_>) -> Result<(), Error> {
         return Err(SAME_OBJECT);
     }
     let both = [(source_database, source), (target_database, target)];
-    let mut slots = context.keyspace().lock_all(context.caller(), both.into_iter());
+    let mut slots = context.lock_all(context.caller(), both.into_iter())?;
     let copied: Option<(Owned, Option<u64>)> =
         slots.of(source_database, &source).read(&source).map(|entry| (entry.copy_content(), entry.expiry_ms()));
     let target_slot = slots.of(target_database, &target);
@@ -77,7 +77,7 @@ pub fn move_key(context: &mut Context<'_>) -> Result<(), Error> {
     if source == target {
         return Err(SAME_OBJECT);
     }
-    let mut slots = context.keyspace().lock_all(context.caller(), [(source, key), (target, key)].into_iter());
+    let mut slots = context.lock_all(context.caller(), [(source, key), (target, key)].into_iter())?;
     let is_free = slots.of(target, &key).peek(&key).is_none();
     let moved = if is_free { slots.of(source, &key).take(&key) } else { None };
     let is_moved = moved.is_some();

@@ -50,7 +50,7 @@ pub fn keys(context: &mut Context<'_>) -> Result<(), Error> {
         if pattern.matches(entry.key()) {
             names.add(entry.key());
         }
-    });
+    })?;
     names.reply(context.reply);
     Ok(())
 }
@@ -80,7 +80,7 @@ pub fn scan(context: &mut Context<'_>) -> Result<(), Error> {
     };
     let keyspace = context.keyspace();
     let next =
-        keyspace.scan(context.caller(), context.database(), cursor, count, wanted, |entry| names.add(entry.key()));
+        keyspace.scan(context.caller(), context.database(), cursor, count, wanted, |entry| names.add(entry.key()))?;
     context.reply.array(2);
     context.reply.bulk(next.0.to_string().as_bytes());
     names.reply(context.reply);
@@ -105,7 +105,7 @@ fn parse_cursor(text: &[u8]) -> Option<Cursor> {
 
 pub fn random_key(context: &mut Context<'_>) -> Result<(), Error> {
     let draw = thread::random;
-    let name = context.keyspace().random(context.caller(), context.database(), draw, |entry| entry.key().to_vec());
+    let name = context.keyspace().random(context.caller(), context.database(), draw)?;
     match name {
         Some(name) => context.reply.bulk(&name),
         None => context.reply.null(),

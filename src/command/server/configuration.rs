@@ -87,6 +87,7 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     {
         tracing::warn!("{name} is accepted, but has no effect in this version");
     }
+    context.state.apply_settings();
     if !changed.is_empty() {
         tracing::info!(parameters = changed.join(" "), client = context.session.client.id, "settings changed");
     }

@@ -9,7 +9,7 @@ use crate::base::number;
 use crate::command::context::Context;
 use crate::command::session::After;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::{DATABASES, NewExpiry};
+use crate::keyspace::{DATABASES, Key, NewExpiry};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 use crate::types::string;
@@ -99,7 +99,7 @@ fn digest(context: &mut Context<'_>) -> Result<(), Error> {
         context.keyspace().for_each(context.caller(), database, |entry| {
             is_empty = false;
             entries.add_entry(entry);
-        });
+        })?;
         if !is_empty {
             digest.chain_database(database);
             digest.combine(&entries);
@@ -110,10 +110,12 @@ fn digest(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 fn digest_values(context: &mut Context<'_>) -> Result<(), Error> {
-    context.reply.array(context.args.len() - 2);
-    for index in 2..context.args.len() {
-        let key = context.key(index);
-        let digest = context.lock(&key).peek(&key).map(|entry| Digest::of_value(&entry));
+    let database = context.database();
+    let keys: Vec<Key<'_>> = (2..context.args.len()).map(|index| context.key(index)).collect();
+    let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
+    context.reply.array(keys.len());
+    for key in &keys {
+        let digest = slots.of(database, key).peek(key).map(|entry| Digest::of_value(&entry));
         context.reply.simple(&digest.unwrap_or_default().to_string());
     }
     Ok(())
@@ -132,7 +134,7 @@ fn log(context: &mut Context<'_>) -> Result<(), Error> {
 /// One line of facts. The value's address is nobody's business, and reads as 0.
 fn object(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(2);
-    let line = context.lock(&key).peek(&key).map(|entry| {
+    let line = context.lock(&key)?.peek(&key).map(|entry| {
         format!(
             "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
             entry.encoding(),
@@ -183,7 +185,7 @@ fn populate(context: &mut Context<'_>) -> Result<(), Error> {
             value.resize(value_bytes as usize, 0);
         }
         let key = context.keyspace().key(&name);
-        let mut slot = context.lock(&key);
+        let mut slot = context.lock(&key)?;
         if slot.peek(&key).is_none() {
             slot.set_string(&key, &value, NewExpiry::Clear);
         }

@@ -9,6 +9,7 @@ mod documentation;
 mod introspection;
 mod key_extraction;
 mod lolwut;
+mod persistence;
 mod process;
 mod replication;
 
@@ -20,6 +21,7 @@ use crate::reply::Error;
 const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE);
 const ADMIN: Flags = Flags::ADMIN.or(Flags::NO_SCRIPT).or(ANYTIME);
 const REPLICATION: Flags = Flags::ADMIN.or(Flags::NO_SCRIPT).or(Flags::STALE).or(Flags::NO_ASYNC_LOADING);
+const SAVING: Flags = Flags::ADMIN.or(Flags::NO_SCRIPT).or(Flags::NO_ASYNC_LOADING);
 const FAST_ANYTIME: Flags = ANYTIME.or(Flags::FAST);
 
 const CONSTANT: &str = "O(1)";
@@ -51,6 +53,29 @@ pub const COMMANDS: &[Spec] = &[
         "O(N) where N is the number of changes that are not on disk yet",
         "End the server in good order",
     ),
+    Spec::new("save", 1, persistence::save).flags(SAVING.or(Flags::NO_MULTI)).doc(
+        "server",
+        "1.0.0",
+        "O(N) where N is the number of changes that are not on disk yet",
+        "Make a checkpoint of all data, and answer when it is there",
+    ),
+    Spec::new("bgsave", -1, persistence::save_in_background).flags(SAVING).doc(
+        "server",
+        "1.0.0",
+        CONSTANT,
+        "Make a checkpoint of all data in the background",
+    ),
+    Spec::new("bgrewriteaof", 1, persistence::rewrite_journal).flags(SAVING).doc(
+        "server",
+        "1.0.0",
+        CONSTANT,
+        "Have all that has changed merged, so that the journal can be let go",
+    ),
+    Spec::new("lastsave", 1, persistence::last_save)
+        .flags(FAST_ANYTIME)
+        .categories(Categories::ADMIN.or(Categories::DANGEROUS))
+        .tips(&["nondeterministic_output"])
+        .doc("server", "1.0.0", CONSTANT, "Tell when the last checkpoint was made"),
     Spec::new("time", 1, process::time).flags(FAST_ANYTIME).tips(&["nondeterministic_output"]).doc(
         "server",
         "2.6.0",

@@ -7,14 +7,14 @@ use crate::reply::Error;
 
 pub fn get(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
     Ok(())
 }
 
 pub fn getdel(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     if reply_string(context.reply, slot.read(&key).as_deref())? {
         slot.remove(&key);
     }
@@ -40,7 +40,7 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
     }
 
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     let Some(entry) = slot.read(&key) else {
         context.reply.null();
         return Ok(());

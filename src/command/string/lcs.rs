@@ -47,7 +47,7 @@ pub fn lcs(context: &mut Context<'_>) -> Result<(), Error> {
     let (first, second) = (context.key(1), context.key(2));
     let database = context.database();
     // Copies, so that the slots are not locked for as long as the comparison takes.
-    let mut slots = context.lock_all([first, second].into_iter());
+    let mut slots = context.lock_all(context.caller(), [(database, first), (database, second)].into_iter())?;
     let (first, second) = (copy(&mut slots, database, &first), copy(&mut slots, database, &second));
     drop(slots);
     let (Some(first), Some(second)) = (first, second) else {

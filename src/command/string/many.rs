@@ -19,7 +19,7 @@ fn keys<'a>(context: &Context<'a>, step: usize) -> KeyList<'a> {
 pub fn mget(context: &mut Context<'_>) -> Result<(), Error> {
     let keys = keys(context, 1);
     let database = context.database();
-    let mut slots = context.lock_all(keys.iter().copied());
+    let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
     context.reply.array(keys.len());
     for key in &keys {
         match slots.of(database, key).read(key).as_ref().and_then(|entry| entry.string()) {
@@ -31,7 +31,8 @@ pub fn mget(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 pub fn mset(context: &mut Context<'_>) -> Result<(), Error> {
-    let (keys, mut slots) = lock_pairs(context, "mset")?;
+    let keys = paired_keys(context, "mset")?;
+    let mut slots = context.lock_all_to_overwrite(keys.iter().copied());
     set_pairs(context, &keys, &mut slots);
     drop(slots);
     context.reply.ok();
@@ -39,8 +40,9 @@ pub fn mset(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 pub fn msetnx(context: &mut Context<'_>) -> Result<(), Error> {
-    let (keys, mut slots) = lock_pairs(context, "msetnx")?;
+    let keys = paired_keys(context, "msetnx")?;
     let database = context.database();
+    let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
     let are_absent = keys.iter().all(|key| slots.of(database, key).read_for_write(key).is_none());
     if are_absent {
         set_pairs(context, &keys, &mut slots);
@@ -50,13 +52,11 @@ pub fn msetnx(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn lock_pairs<'a>(context: &Context<'a>, command: &str) -> Result<(KeyList<'a>, SlotGuards<'a>), Error> {
+fn paired_keys<'a>(context: &Context<'a>, command: &str) -> Result<KeyList<'a>, Error> {
     if context.args.len().is_multiple_of(2) {
         return Err(Error::owned(format!("ERR wrong number of arguments for '{command}' command")));
     }
-    let keys = keys(context, 2);
-    let slots = context.lock_all(keys.iter().copied());
-    Ok((keys, slots))
+    Ok(keys(context, 2))
 }
 
 /// Sets every key to the argument after it, in their order: of a key that is named twice, the last value stays.

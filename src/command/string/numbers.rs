@@ -28,7 +28,7 @@ pub fn decrby(context: &mut Context<'_>) -> Result<(), Error> {
 
 fn add(context: &mut Context<'_>, by: i64) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     // Setting the key counts as its use.
     let old = match slot.peek(&key) {
         Some(entry) => number::parse_i64(string_of(&entry)?).ok_or(Error::NOT_AN_INTEGER)?,
@@ -44,7 +44,7 @@ fn add(context: &mut Context<'_>, by: i64) -> Result<(), Error> {
 
 pub fn incrbyfloat(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     let old = match slot.peek(&key) {
         Some(entry) => LongDouble::parse(string_of(&entry)?),
         None => LongDouble::parse(b"0"),

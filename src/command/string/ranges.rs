@@ -5,11 +5,11 @@ use crate::base::number;
 use crate::command::context::Context;
 use crate::keyspace::{Key, NewExpiry, Owned, SlotGuard};
 use crate::reply::Error;
-use crate::types::{Value, string};
+use crate::types::{Change, Value, string};
 
 pub fn strlen(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     let length = match slot.read(&key) {
         Some(entry) => string_of(&entry)?.len(),
         None => 0,
@@ -22,7 +22,7 @@ pub fn getrange(context: &mut Context<'_>) -> Result<(), Error> {
     let start = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
     let end = number::parse_i64(context.args.at(3)).ok_or(Error::NOT_AN_INTEGER)?;
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     match slot.read(&key) {
         Some(entry) => context.reply.bulk(string::range(string_of(&entry)?, start, end)),
         None => context.reply.bulk(b""),
@@ -33,12 +33,12 @@ pub fn getrange(context: &mut Context<'_>) -> Result<(), Error> {
 pub fn append(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
     let added = context.args.at(2);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     let length = match present_length(&mut slot, &key)? {
         Some(length) => {
             let limit_bytes = context.state.settings.proto_max_bulk_len.get();
             let grown = string::grown_length(length, added.len(), limit_bytes).map_err(refusal)?;
-            change(&mut slot, &key, |bytes| bytes.extend_from_slice(added));
+            slot.modify(&key, Change::Append(added));
             grown
         }
         // It is as good as SET.
@@ -57,7 +57,7 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
     let offset = string::offset(offset).map_err(refusal)?;
     let key = context.key(1);
     let patch = context.args.at(3);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     let old_length = present_length(&mut slot, &key)?;
     if patch.is_empty() {
         context.reply.integer(old_length.unwrap_or(0) as i64);
@@ -66,7 +66,10 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
     let limit_bytes = context.state.settings.proto_max_bulk_len.get();
     let end = string::grown_length(offset, patch.len(), limit_bytes).map_err(refusal)?;
     match old_length {
-        Some(_) => change(&mut slot, &key, |bytes| string::set_range(bytes, offset, patch)),
+        // `grown_length` allowed no more than what a value can have.
+        Some(_) => {
+            slot.modify(&key, Change::SetRange(offset as u32, patch));
+        }
         None => {
             let mut bytes = Vec::new();
             string::set_range(&mut bytes, offset, patch);
@@ -81,9 +84,4 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
 /// The length of the key's string, if there is the key; its change counts as the use.
 fn present_length(slot: &mut SlotGuard<'_>, key: &Key<'_>) -> Result<Option<usize>, Error> {
     slot.peek(key).map(|entry| string_of(&entry).map(<[u8]>::len)).transpose()
-}
-
-/// Changes the bytes of a key that was found to be a string.
-fn change(slot: &mut SlotGuard<'_>, key: &Key<'_>, change: impl FnOnce(&mut Vec<u8>)) {
-    slot.modify(key, |value| value.as_string_mut().map(change));
 }

@@ -58,6 +58,11 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
+    /// Whether the key is set whatever it was.
+    fn is_blind(&self) -> bool {
+        self.condition.is_none() && !self.returns_old && !self.keeps_expiry
+    }
+
     fn require(&mut self, condition: Condition) -> Result<(), Error> {
         if self.condition.is_some_and(|other| other != condition) {
             return Err(Error::SYNTAX);
@@ -80,7 +85,7 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let options = Options::parse(&context.args)?;
     let expiry = options.expiry(context.now_ms)?;
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = if options.is_blind() { context.lock_to_overwrite(&key) } else { context.lock(&key)? };
     if options.returns_old {
         reply_string(context.reply, slot.read(&key).as_deref())?;
     }
@@ -104,7 +109,7 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Error> {
 
 pub fn setnx(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     let is_absent = slot.read_for_write(&key).is_none();
     if is_absent {
         slot.set_string(&key, context.args.at(2), NewExpiry::Clear);
@@ -124,14 +129,14 @@ pub fn psetex(context: &mut Context<'_>) -> Result<(), Error> {
 fn set_with_expiry(context: &mut Context<'_>, notation: Notation, command: &str) -> Result<(), Error> {
     let expiry_ms = notation.positive_unix_ms(context.args.at(2), context.now_ms, command)?;
     let key = context.key(1);
-    context.lock(&key).set_string(&key, context.args.at(3), NewExpiry::At(expiry_ms));
+    context.lock_to_overwrite(&key).set_string(&key, context.args.at(3), NewExpiry::At(expiry_ms));
     context.reply.ok();
     Ok(())
 }
 
 pub fn getset(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let mut slot = context.lock(&key);
+    let mut slot = context.lock(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
     slot.set_string(&key, context.args.at(2), NewExpiry::Clear);
     Ok(())

@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use toml_edit::DocumentMut;
 
+use crate::base::clock;
+
 /// The version of the layout that this program makes, and the only one it reads.
 const FORMAT: u32 = 1;
 const FORMAT_FILE: &str = "FORMAT";
@@ -37,17 +39,17 @@ const IMMUTABLE: [&str; 2] = ["sst", "blob"];
 
 /// What a directory was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Format {
+struct Format {
     /// Of the hash that places keys within their slots.
-    pub seed: u64,
-    pub created_ms: u64,
+    seed: u64,
+    created_ms: u64,
     /// The version of the program that made it.
-    pub program: String,
+    program: String,
 }
 
 impl Format {
-    pub fn new(seed: u64, created_ms: u64) -> Format {
-        Format { seed, created_ms, program: env!("CARGO_PKG_VERSION").to_owned() }
+    fn new(seed: u64) -> Format {
+        Format { seed, created_ms: clock::now_ms(), program: env!("CARGO_PKG_VERSION").to_owned() }
     }
 
     /// TOML, whose numbers have a sign: the seed goes in as text.
@@ -116,18 +118,13 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Takes the directory. Where there is nothing yet, makes one with `format`, and answers true: RocksDB and the
-    /// journal are to be made within it, and then [`DataDirectory::complete`] called before anybody is served.
-    pub fn open(path: &Path, format: &Format) -> Result<(DataDirectory, bool)> {
-        if let Err(error) = fs::create_dir(path)
-            && error.kind() != io::ErrorKind::AlreadyExists
-        {
-            return Err(io_error("make the data directory", path, error));
-        }
-        let metadata = fs::metadata(path).map_err(|error| io_error("read the data directory", path, error))?;
-        if !metadata.is_dir() {
-            return Err(DirectoryError::NotADirectory(name(path)));
-        }
+    /// Takes the directory. Where there is nothing yet, makes one with `new_seed`, and answers true: RocksDB and the
+    /// journal are to be made within it, and then [`DataDirectory::finish`] called before anybody is served.
+    ///
+    /// # Errors
+    /// When it is not usable; then nothing in it has changed.
+    pub fn open(path: &Path, new_seed: u64) -> Result<(DataDirectory, bool)> {
+        make_data_directory(path)?;
         let lock = lock(path)?;
         if let Some(found) = read_format(path, FORMAT_FILE)? {
             check_whole(path)?;
@@ -141,8 +138,9 @@ impl DataDirectory {
                 if !is_empty(&path.join(ROCKSDB))? || !is_empty(&path.join(JOURNAL))? {
                     return Err(DirectoryError::NoFormat(name(path)));
                 }
-                write_format(path, NEW_FILE, format)?;
-                format.clone()
+                let format = Format::new(new_seed);
+                write_format(path, NEW_FILE, &format)?;
+                format
             }
         };
         for part in [ROCKSDB, JOURNAL] {
@@ -153,7 +151,10 @@ impl DataDirectory {
     }
 
     /// Declares a new directory complete: from now on, what it lacks is an error.
-    pub fn complete(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn finish(&self) -> Result<()> {
         check_whole(&self.path)?;
         sync_directory(&self.rocksdb())?;
         sync_directory(&self.journal())?;
@@ -165,8 +166,9 @@ impl DataDirectory {
         &self.path
     }
 
-    pub fn format(&self) -> &Format {
-        &self.format
+    /// Of the hash that places keys.
+    pub fn seed(&self) -> u64 {
+        self.format.seed
     }
 
     pub fn rocksdb(&self) -> PathBuf {
@@ -177,44 +179,54 @@ impl DataDirectory {
         self.path.join(JOURNAL)
     }
 
-    /// The last checkpoint, if there is one.
-    pub fn checkpoint(&self) -> Option<PathBuf> {
-        let path = self.path.join(CHECKPOINT);
-        path.is_dir().then_some(path)
-    }
-
-    /// Begins a checkpoint: the directory that [`super::rocks::Rocks::checkpoint`] is to make. What an interrupted one, or an
-    /// interrupted replacement, has left is cleared away first.
-    pub fn begin_checkpoint(&self) -> Result<PathBuf> {
+    /// Replaces `checkpoint/` by a new one, whose database `make` makes at the path it is given, and answers where it is.
+    /// There is a whole one at any moment, be it under the name that the next call takes it back from.
+    ///
+    /// # Errors
+    /// When it cannot be made; the old one stays.
+    pub fn save_checkpoint<E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        make: impl FnOnce(&Path) -> std::result::Result<(), E>,
+    ) -> io::Result<PathBuf> {
         let [present, new, old] = self.checkpoint_paths();
-        if old.exists() {
-            if present.exists() { remove_tree(&old)? } else { rename(&old, &present)? }
+        self.clear_checkpoints().map_err(io::Error::other)?;
+        let made = self.make_checkpoint(&new, make);
+        if made.is_err() {
+            // It would keep files on disk that nobody needs any more; what cannot be removed now is by the next call.
+            let _ = remove_tree(&new);
         }
-        remove_tree(&new)?;
-        make_directory(&new)?;
-        make_directory(&new.join(JOURNAL))?;
-        Ok(new.join(ROCKSDB))
-    }
-
-    /// Makes what was begun the checkpoint, in place of the one before, and answers where it is. There is a whole one at
-    /// any moment, be it under the name that the next call of [`DataDirectory::begin_checkpoint`] takes it back from.
-    pub fn finish_checkpoint(&self) -> Result<PathBuf> {
-        let [present, new, old] = self.checkpoint_paths();
-        check_whole(&new)?;
-        sync_directory(&new.join(ROCKSDB))?;
-        self.write_format_copy(&new)?;
+        made?;
         if present.exists() {
-            rename(&present, &old)?;
+            fs::rename(&present, &old)?;
         }
-        rename(&new, &present)?;
-        sync_directory(&self.path)?;
-        remove_tree(&old)?;
+        fs::rename(&new, &present)?;
+        sync_directory(&self.path).and_then(|()| remove_tree(&old)).map_err(io::Error::other)?;
         Ok(present)
     }
 
-    /// Gives `to` the same format file, whole or not at all.
-    pub fn write_format_copy(&self, to: &Path) -> Result<()> {
-        write_format(to, FORMAT_FILE, &self.format)
+    /// Removes what an interrupted call has left, and nothing that is the only whole one.
+    fn clear_checkpoints(&self) -> Result<()> {
+        let [present, new, old] = self.checkpoint_paths();
+        remove_tree(&new)?;
+        match (old.exists(), present.exists()) {
+            (true, true) => remove_tree(&old),
+            (true, false) => rename(&old, &present),
+            (false, _) => Ok(()),
+        }
+    }
+
+    fn make_checkpoint<E: std::error::Error + Send + Sync + 'static>(
+        &self,
+        new: &Path,
+        make: impl FnOnce(&Path) -> std::result::Result<(), E>,
+    ) -> io::Result<()> {
+        fs::create_dir(new)?;
+        fs::create_dir(new.join(JOURNAL))?;
+        make(&new.join(ROCKSDB)).map_err(io::Error::other)?;
+        check_whole(new)
+            .and_then(|()| sync_directory(&new.join(ROCKSDB)))
+            .and_then(|()| write_format(new, FORMAT_FILE, &self.format))
+            .map_err(io::Error::other)
     }
 
     fn checkpoint_paths(&self) -> [PathBuf; 3] {
@@ -224,6 +236,9 @@ impl DataDirectory {
 
 /// Makes `into`, which must be new or empty, a copy of the data directory or checkpoint `from`. Files that never change are
 /// shared where both lie on one file system. `from` must not be served meanwhile.
+///
+/// # Errors
+/// When `from` is not whole, or `into` holds anything; then nothing is copied.
 pub fn restore(from: &Path, into: &Path) -> Result<()> {
     if !from.is_dir() {
         return Err(DirectoryError::NotADirectory(name(from)));
@@ -231,11 +246,7 @@ pub fn restore(from: &Path, into: &Path) -> Result<()> {
     let format = read_format(from, FORMAT_FILE)?
         .ok_or_else(|| DirectoryError::Incomplete(name(from), FORMAT_FILE.to_owned()))?;
     check_whole(from)?;
-    if let Err(error) = fs::create_dir(into)
-        && error.kind() != io::ErrorKind::AlreadyExists
-    {
-        return Err(io_error("make the data directory", into, error));
-    }
+    make_data_directory(into)?;
     if !is_empty(into)? {
         return Err(DirectoryError::NotEmpty(name(into)));
     }
@@ -244,6 +255,37 @@ pub fn restore(from: &Path, into: &Path) -> Result<()> {
     copy_tree(&from.join(ROCKSDB), &into.join(ROCKSDB))?;
     copy_tree(&from.join(JOURNAL), &into.join(JOURNAL))?;
     write_format(into, FORMAT_FILE, &format)
+}
+
+/// Bytes that the file system of `path` still has for this process.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let statistics = rustix::fs::statvfs(path)?;
+    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+}
+
+/// Bytes of all files of the data directory `path`, checkpoints left out: they share most of theirs.
+pub fn used_bytes(path: &Path) -> u64 {
+    let of = |part: &str| {
+        let entries = fs::read_dir(path.join(part)).into_iter().flatten().flatten();
+        let files = entries.filter_map(|entry| entry.metadata().ok()).filter(fs::Metadata::is_file);
+        files.map(|file| file.len()).sum::<u64>()
+    };
+    of(ROCKSDB) + of(JOURNAL)
+}
+
+/// Makes it, and those it lies in, if need be.
+fn make_data_directory(path: &Path) -> Result<()> {
+    // A file of that name is told apart below.
+    if let Err(error) = fs::create_dir_all(path)
+        && error.kind() != io::ErrorKind::AlreadyExists
+    {
+        return Err(io_error("make the data directory", path, error));
+    }
+    let metadata = fs::metadata(path).map_err(|error| io_error("read the data directory", path, error))?;
+    if metadata.is_dir() { Ok(()) } else { Err(DirectoryError::NotADirectory(name(path))) }
 }
 
 /// A directory that has a format file must have all the rest.

@@ -2,9 +2,8 @@ use super::*;
 use std::os::unix::fs::MetadataExt;
 use tempfile::TempDir;
 
-fn format() -> Format {
-    Format::new(0xfedc_ba98_7654_3210, 1_700_000_000_000)
-}
+/// More than TOML's numbers hold.
+const SEED: u64 = 0xfedc_ba98_7654_3210;
 
 fn scratch() -> TempDir {
     tempfile::tempdir().expect("a directory")
@@ -25,14 +24,14 @@ fn fill_rocksdb(path: &Path) {
 }
 
 fn complete_at(path: &Path) {
-    let (directory, is_new) = DataDirectory::open(path, &format()).expect("a new directory");
+    let (directory, is_new) = DataDirectory::open(path, SEED).expect("a new directory");
     assert!(is_new);
     fill(&directory);
-    directory.complete().expect("complete");
+    directory.finish().expect("complete");
 }
 
 fn refusal(path: &Path) -> String {
-    let error = DataDirectory::open(path, &format()).expect_err("refused").to_string();
+    let error = DataDirectory::open(path, SEED).expect_err("refused").to_string();
     assert!(!error.contains('\n') && error.contains(&name(path)), "{error}");
     error
 }
@@ -58,11 +57,11 @@ fn a_directory_keeps_what_it_was_made_with() {
     let path = scratch.path().join("data");
     complete_at(&path);
     fs::write(path.join("rockpool.toml"), "port = 1").expect("written");
-    let (directory, is_new) = DataDirectory::open(&path, &Format::new(1, 2)).expect("opened");
-    assert_eq!((is_new, directory.format()), (false, &format()));
+    let (directory, is_new) = DataDirectory::open(&path, 1).expect("opened");
+    assert_eq!((is_new, directory.seed()), (false, SEED));
     assert_eq!(fs::read_to_string(path.join(LOCK_FILE)).expect("read").trim(), std::process::id().to_string());
     let text = fs::read_to_string(path.join(FORMAT_FILE)).expect("read");
-    assert!(text.starts_with("format = 1\nseed = \"fedcba9876543210\"\ncreated-ms = 1700000000000\n"), "{text}");
+    assert!(text.starts_with("format = 1\nseed = \"fedcba9876543210\"\ncreated-ms = 1"), "{text}");
 }
 
 #[test]
@@ -77,12 +76,12 @@ fn other_files_do_not_make_a_directory_ours() {
 fn a_directory_has_one_process() {
     let scratch = scratch();
     complete_at(scratch.path());
-    let (held, _) = DataDirectory::open(scratch.path(), &format()).expect("opened");
+    let (held, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
     let error = refusal(scratch.path());
     assert!(error.ends_with(&format!("is in use by another process (pid {})", std::process::id())), "{error}");
     assert!(matches!(restore(scratch.path(), &scratch.path().join("x")), Err(DirectoryError::InUse(..))));
     drop(held);
-    assert!(DataDirectory::open(scratch.path(), &format()).is_ok());
+    assert!(DataDirectory::open(scratch.path(), SEED).is_ok());
 }
 
 /// Ends a creation after each of its steps; the next start completes it with the same seed, and nothing is lost.
@@ -95,7 +94,7 @@ fn an_interrupted_creation_is_completed() {
             fs::write(path.join("NEW.tmp"), "form").expect("written");
         }
         if steps >= 2 {
-            write_format(path, NEW_FILE, &format()).expect("written");
+            write_format(path, NEW_FILE, &Format::new(SEED)).expect("written");
         }
         if steps >= 3 {
             fs::create_dir(path.join(ROCKSDB)).expect("made");
@@ -108,20 +107,19 @@ fn an_interrupted_creation_is_completed() {
             fill_rocksdb(&path.join(ROCKSDB));
         }
         let before = contents(path);
-        let other = Format::new(1, 2);
-        let (directory, is_new) = DataDirectory::open(path, &other).expect("opened");
+        let (directory, is_new) = DataDirectory::open(path, 1).expect("opened");
         assert!(is_new, "after {steps} steps");
-        assert_eq!(*directory.format(), if steps >= 2 { format() } else { other.clone() }, "after {steps} steps");
+        assert_eq!(directory.seed(), if steps >= 2 { SEED } else { 1 }, "after {steps} steps");
         let after = contents(path);
         let kept = |file: &&(PathBuf, Vec<u8>)| after.contains(file) || file.0.ends_with("NEW.tmp");
         assert_eq!(before.iter().filter(kept).count(), before.len(), "after {steps} steps");
         if steps < 5 {
-            assert!(matches!(directory.complete(), Err(DirectoryError::Incomplete(..))), "after {steps} steps");
+            assert!(matches!(directory.finish(), Err(DirectoryError::Incomplete(..))), "after {steps} steps");
         }
         fill(&directory);
-        directory.complete().expect("complete");
+        directory.finish().expect("complete");
         drop(directory);
-        assert!(!DataDirectory::open(path, &other).expect("opened").1, "after {steps} steps");
+        assert!(!DataDirectory::open(path, 1).expect("opened").1, "after {steps} steps");
         assert!(!path.join(NEW_FILE).exists());
     }
 }
@@ -182,7 +180,7 @@ fn what_cannot_be_a_directory_is_refused() {
     let file = scratch.path().join("file");
     fs::write(&file, "").expect("written");
     assert!(refusal(&file).ends_with("is not a directory"));
-    assert!(refusal(&scratch.path().join("no/such")).contains("cannot make the data directory"));
+    assert!(refusal(&file.join("below")).contains("cannot make the data directory"));
     // Root may write anywhere but here.
     let error = refusal(Path::new("/proc/self"));
     assert!(error.contains("cannot write /proc/self/LOCK"), "{error}");
@@ -192,23 +190,37 @@ fn what_cannot_be_a_directory_is_refused() {
 fn a_checkpoint_replaces_the_one_before() {
     let scratch = scratch();
     complete_at(scratch.path());
-    let (directory, _) = DataDirectory::open(scratch.path(), &format()).expect("opened");
-    assert_eq!(directory.checkpoint(), None);
+    let (directory, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+    let make = |round: &'static str| {
+        move |to: &Path| {
+            assert!(!to.exists(), "RocksDB makes it");
+            fill_rocksdb(to);
+            fs::write(to.join("3.sst"), round)
+        }
+    };
+    let left = || {
+        let entries = fs::read_dir(scratch.path()).expect("files");
+        let names = entries.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("checkpoint.")).collect::<Vec<_>>()
+    };
     for round in ["first", "second"] {
-        let rocksdb = directory.begin_checkpoint().expect("begun");
-        assert!(!rocksdb.exists(), "RocksDB makes it");
-        assert!(matches!(directory.finish_checkpoint(), Err(DirectoryError::Incomplete(..))));
-        fill_rocksdb(&rocksdb);
-        fs::write(rocksdb.join("3.sst"), round).expect("written");
-        let path = directory.finish_checkpoint().expect("finished");
-        assert_eq!(directory.checkpoint().as_ref(), Some(&path));
+        let path = directory.save_checkpoint(make(round)).expect("saved");
+        assert_eq!(path, scratch.path().join("checkpoint"));
         assert_eq!(fs::read_to_string(path.join("rocksdb/3.sst")).expect("read"), round);
-        let (checkpoint, is_new) = DataDirectory::open(&path, &Format::new(1, 2)).expect("a data directory");
-        assert_eq!((is_new, checkpoint.format()), (false, &format()));
+        let (checkpoint, is_new) = DataDirectory::open(&path, 1).expect("a data directory");
+        assert_eq!((is_new, checkpoint.seed()), (false, SEED));
+        assert!(left().is_empty(), "{:?}", left());
     }
-    let left: Vec<_> =
-        fs::read_dir(scratch.path()).expect("files").map(|entry| entry.expect("a file").file_name()).collect();
-    assert!(!left.iter().any(|file| file.to_string_lossy().starts_with("checkpoint.")), "{left:?}");
+    // Ones that fail, or make nothing.
+    assert!(directory.save_checkpoint(|_: &Path| Err(io::Error::other("no"))).is_err());
+    assert!(directory.save_checkpoint(|to: &Path| fs::create_dir(to)).is_err());
+    assert!(left().is_empty(), "{:?}", left());
+    assert_eq!(fs::read(scratch.path().join("checkpoint/rocksdb/3.sst")).expect("read"), b"second");
+    assert!(free_bytes(scratch.path()).expect("statistics") > 0);
+    assert_eq!(
+        used_bytes(scratch.path()),
+        contents(&directory.rocksdb()).iter().map(|file| file.1.len() as u64).sum::<u64>() + 7
+    );
 }
 
 #[test]
@@ -216,18 +228,21 @@ fn an_interrupted_replacement_keeps_a_whole_checkpoint() {
     for renamed in [false, true] {
         let scratch = scratch();
         complete_at(scratch.path());
-        let (directory, _) = DataDirectory::open(scratch.path(), &format()).expect("opened");
-        fill_rocksdb(&directory.begin_checkpoint().expect("begun"));
-        let path = directory.finish_checkpoint().expect("finished");
+        let (directory, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+        let make = |to: &Path| {
+            fill_rocksdb(to);
+            io::Result::Ok(())
+        };
+        let path = directory.save_checkpoint(make).expect("saved");
         // The next one ended after the old one was moved away, or after the new one was moved in.
         let [present, new, old] = directory.checkpoint_paths();
         fs::rename(&present, &old).expect("renamed");
+        fs::create_dir(&new).expect("made");
         if renamed {
-            fs::create_dir(&new).expect("made");
             fs::rename(&new, &present).expect("renamed");
         }
-        directory.begin_checkpoint().expect("begun");
-        assert!(!old.exists());
+        assert!(directory.save_checkpoint(|_: &Path| Err(io::Error::other("no"))).is_err());
+        assert!(!old.exists() && !new.exists());
         assert_eq!(path.join("rocksdb/CURRENT").exists(), !renamed, "the newer one counts");
     }
 }
@@ -245,8 +260,8 @@ fn a_restored_directory_is_a_complete_copy() {
     let inode = |path: &Path, part: &str| fs::metadata(path.join(part)).expect("metadata").ino();
     assert_eq!(inode(&from, "rocksdb/1.sst"), inode(&into, "rocksdb/1.sst"), "shared");
     assert_ne!(inode(&from, "rocksdb/2.log"), inode(&into, "rocksdb/2.log"), "copied: it is written to");
-    let (directory, is_new) = DataDirectory::open(&into, &Format::new(1, 2)).expect("opened");
-    assert_eq!((is_new, directory.format()), (false, &format()));
+    let (directory, is_new) = DataDirectory::open(&into, 1).expect("opened");
+    assert_eq!((is_new, directory.seed()), (false, SEED));
 }
 
 #[test]

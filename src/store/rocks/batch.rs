@@ -2,8 +2,8 @@
 
 use rocksdb::WriteBatch;
 
-use super::FamilyId;
-use crate::store::record::{ORDER_KEY, Order, RecordKey, SlotMeta, TimedKey, database_bounds};
+use super::{FamilyId, ORDER_KEY, after_prefix};
+use crate::store::record::{self, SlotMeta};
 
 /// RocksDB's tags of operations: in the default column family, and in one whose number follows.
 const DELETE: [u8; 2] = [0x0, 0x4];
@@ -12,7 +12,7 @@ const DELETE_RANGE: [u8; 2] = [0xf, 0xe];
 /// A sequence number, which RocksDB sets, and the count of operations.
 const HEADER_BYTES: usize = 12;
 
-/// Changes that are to be written as one. Its buffer is reused; it belongs to no open database.
+/// Changes that are to be written as one. It belongs to no open database, and can be written again.
 ///
 /// It writes RocksDB's serialised form itself (what `WriteBatch::data` shows and `from_data` takes), since a call into
 /// C++ for each of the 50,000 operations of a round would cost the merger more than encoding them.
@@ -20,13 +20,11 @@ const HEADER_BYTES: usize = 12;
 pub struct Batch {
     bytes: Vec<u8>,
     count: u32,
-    key: Vec<u8>,
-    value: Vec<u8>,
 }
 
 impl Default for Batch {
     fn default() -> Batch {
-        Batch { bytes: vec![0; HEADER_BYTES], count: 0, key: Vec::new(), value: Vec::new() }
+        Batch { bytes: vec![0; HEADER_BYTES], count: 0 }
     }
 }
 
@@ -45,132 +43,79 @@ impl Batch {
         self.bytes.len()
     }
 
+    /// Forgets all operations; the buffer stays.
     pub fn clear(&mut self) {
         self.bytes.truncate(HEADER_BYTES);
         self.bytes.fill(0);
         self.count = 0;
     }
 
-    /// `record` appends the record's bytes to the buffer that it is given.
-    pub fn put_record_with(&mut self, key: &RecordKey, record: impl FnOnce(&mut Vec<u8>)) {
-        self.encode_key(key);
-        self.value.clear();
-        record(&mut self.value);
-        self.operation(PUT, FamilyId::Records);
-        append(&mut self.bytes, &self.key);
-        append(&mut self.bytes, &self.value);
+    pub fn put_record(&mut self, record_key: &[u8], record: &[u8]) {
+        self.put(FamilyId::Records, &[record_key], record);
     }
 
-    pub fn put_record(&mut self, key: &RecordKey, record: &[u8]) {
-        self.encode_key(key);
-        self.put(FamilyId::Records, record);
+    pub fn delete_record(&mut self, record_key: &[u8]) {
+        self.delete(FamilyId::Records, &[record_key]);
     }
 
-    pub fn delete_record(&mut self, key: &RecordKey) {
-        self.encode_key(key);
-        self.delete(FamilyId::Records);
+    /// `value_bytes` is the length of the record's payload: whoever sweeps needs it, and not the record.
+    pub fn put_expiry(&mut self, expiry_ms: u64, record_key: &[u8], value_bytes: usize) {
+        let value = u32::try_from(value_bytes).unwrap_or(u32::MAX).to_le_bytes();
+        self.put(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts(), &value);
+    }
+
+    pub fn delete_expiry(&mut self, expiry_ms: u64, record_key: &[u8]) {
+        self.delete(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts());
+    }
+
+    pub fn put_age(&mut self, written_ms: u64, record_key: &[u8]) {
+        self.put(FamilyId::Age, &index_key(written_ms, record_key).parts(), &[]);
+    }
+
+    pub fn delete_age(&mut self, written_ms: u64, record_key: &[u8]) {
+        self.delete(FamilyId::Age, &index_key(written_ms, record_key).parts());
     }
 
     pub fn put_slot_meta(&mut self, database: u8, slot: u16, meta: &SlotMeta) {
-        self.operation(PUT, FamilyId::Meta);
-        append(&mut self.bytes, &SlotMeta::key(database, slot));
-        append(&mut self.bytes, &meta.encode());
+        self.put_meta(&record::slot_key(database, slot), &meta.encode());
     }
 
-    /// `length_bytes` is that of the record's payload: whoever sweeps needs it, and not the record.
-    pub fn put_expiry(&mut self, expiry_ms: u64, key: &RecordKey, length_bytes: u32) {
-        self.encode_timed(expiry_ms, key);
-        self.put(FamilyId::Expiry, &length_bytes.to_le_bytes());
+    /// Which database lies where.
+    pub fn put_order(&mut self, order: &[u8]) {
+        self.put_meta(ORDER_KEY, order);
     }
 
-    pub fn delete_expiry(&mut self, expiry_ms: u64, key: &RecordKey) {
-        self.encode_timed(expiry_ms, key);
-        self.delete(FamilyId::Expiry);
-    }
-
-    /// Deletes the entries that expire at `from_ms` or later, and before `to_ms`, in all databases.
-    pub fn delete_expiry_range(&mut self, from_ms: u64, to_ms: u64) {
-        self.delete_range(FamilyId::Expiry, &from_ms.to_be_bytes(), &to_ms.to_be_bytes());
-    }
-
-    pub fn put_age(&mut self, written_ms: u64, key: &RecordKey) {
-        self.encode_timed(written_ms, key);
-        self.put(FamilyId::Age, &[]);
-    }
-
-    pub fn delete_age(&mut self, written_ms: u64, key: &RecordKey) {
-        self.encode_timed(written_ms, key);
-        self.delete(FamilyId::Age);
-    }
-
-    /// Deletes the entries written at `from_ms` or later, and before `to_ms`, in all databases.
-    pub fn delete_age_range(&mut self, from_ms: u64, to_ms: u64) {
-        self.delete_range(FamilyId::Age, &from_ms.to_be_bytes(), &to_ms.to_be_bytes());
-    }
-
-    /// Deletes a database's records and slot metas. Its entries in the two indexes, which are ordered by time, stay until
-    /// whoever follows one finds no record.
+    /// Deletes all records of a database, and what the indexes have of them.
     pub fn delete_database(&mut self, database: u8) {
-        let (from, to) = database_bounds(database);
-        self.delete_range(FamilyId::Records, &from, &to);
-        self.delete_range(FamilyId::Meta, &[b's', from[0]], &[b's', to[0], to[1]]);
-    }
-
-    /// Deletes every record, slot meta and index entry; the databases' order stays.
-    pub fn delete_all(&mut self) {
-        // No record's key begins with 0xff, and no time does before the year 584 million.
-        self.delete_range(FamilyId::Records, &[], &[0xff]);
-        self.delete_range(FamilyId::Meta, b"s", b"t");
-        self.delete_range(FamilyId::Expiry, &[], &[0xff]);
-        self.delete_range(FamilyId::Age, &[], &[0xff]);
-    }
-
-    pub fn put_order(&mut self, order: &Order) {
-        self.operation(PUT, FamilyId::Meta);
-        append(&mut self.bytes, ORDER_KEY);
-        append(&mut self.bytes, order);
+        for family in [FamilyId::Records, FamilyId::Expiry, FamilyId::Age] {
+            self.operation(DELETE_RANGE, family);
+            append(&mut self.bytes, &[&[database]]);
+            append(&mut self.bytes, &[&after_prefix(&[database])]);
+        }
     }
 
     pub(super) fn put_meta(&mut self, key: &[u8], value: &[u8]) {
-        self.operation(PUT, FamilyId::Meta);
-        append(&mut self.bytes, key);
-        append(&mut self.bytes, value);
+        self.put(FamilyId::Meta, &[key], value);
     }
 
     pub(super) fn put_empty(&mut self, family: FamilyId) {
-        self.key.clear();
-        self.put(family, &[]);
+        self.put(family, &[], &[]);
     }
 
     pub(super) fn write_batch(&self) -> WriteBatch {
         WriteBatch::from_data(&self.bytes)
     }
 
-    fn encode_key(&mut self, key: &RecordKey) {
-        self.key.clear();
-        key.encode(&mut self.key);
-    }
-
-    fn encode_timed(&mut self, at_ms: u64, key: &RecordKey) {
-        self.key.clear();
-        TimedKey { at_ms, record: *key }.encode(&mut self.key);
-    }
-
-    fn put(&mut self, family: FamilyId, value: &[u8]) {
+    /// The key is what its parts make together.
+    fn put(&mut self, family: FamilyId, key: &[&[u8]], value: &[u8]) {
         self.operation(PUT, family);
-        append(&mut self.bytes, &self.key);
-        append(&mut self.bytes, value);
+        append(&mut self.bytes, key);
+        append(&mut self.bytes, &[value]);
     }
 
-    fn delete(&mut self, family: FamilyId) {
+    fn delete(&mut self, family: FamilyId, key: &[&[u8]]) {
         self.operation(DELETE, family);
-        append(&mut self.bytes, &self.key);
-    }
-
-    fn delete_range(&mut self, family: FamilyId, from: &[u8], to: &[u8]) {
-        self.operation(DELETE_RANGE, family);
-        append(&mut self.bytes, from);
-        append(&mut self.bytes, to);
+        append(&mut self.bytes, key);
     }
 
     fn operation(&mut self, [default, other]: [u8; 2], family: FamilyId) {
@@ -183,21 +128,40 @@ impl Batch {
     }
 }
 
-/// A length as a base-128 number, lowest digits first, and the bytes.
-fn append(into: &mut Vec<u8>, bytes: &[u8]) {
-    let mut length = bytes.len();
+/// A key of an index, see [`record::index_key`], that nobody allocates for.
+struct IndexKey<'a> {
+    database: &'a [u8],
+    time: [u8; 8],
+    rest: &'a [u8],
+}
+
+fn index_key(time_ms: u64, record_key: &[u8]) -> IndexKey<'_> {
+    let (database, rest) = record_key.split_at(record_key.len().min(1));
+    IndexKey { database, time: time_ms.to_be_bytes(), rest }
+}
+
+impl IndexKey<'_> {
+    fn parts(&self) -> [&[u8]; 3] {
+        [self.database, &self.time, self.rest]
+    }
+}
+
+/// The length of all parts as a base-128 number, lowest digits first, and the parts.
+fn append(into: &mut Vec<u8>, parts: &[&[u8]]) {
+    let mut length: usize = parts.iter().map(|part| part.len()).sum();
     while length >= 0x80 {
         into.push(length as u8 | 0x80);
         length >>= 7;
     }
     into.push(length as u8);
-    into.extend(bytes);
+    parts.iter().for_each(|part| into.extend_from_slice(part));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::rocks::tests::{Scratch, key, record};
+    use crate::store::record::RecordKey;
+    use crate::store::rocks::tests::{Scratch, record as encoded};
 
     #[test]
     fn the_bytes_are_those_of_rocksdbs_own_encoder() {
@@ -211,21 +175,16 @@ mod tests {
             let mut expected = WriteBatch::default();
             rocks.with_families(|[records, meta, expiry, age]| {
                 for bytes in [&b"a"[..], b"", &long] {
-                    let key = key(1, 2, 3, bytes);
-                    let (mut encoded, mut timed) = (Vec::new(), Vec::new());
-                    key.encode(&mut encoded);
-                    TimedKey { at_ms: 7, record: key }.encode(&mut timed);
-                    let value = record(None, 9, bytes);
+                    let key = RecordKey::encoded(1, 2, 3, bytes);
+                    let (timed, value) = (record::index_key(7, &key), encoded(None, 9, bytes));
                     batch.put_record(&key, &value);
-                    batch.put_record_with(&key, |into| into.extend(&value));
                     batch.delete_record(&key);
                     batch.put_expiry(7, &key, 5);
                     batch.delete_expiry(7, &key);
                     batch.put_age(7, &key);
                     batch.delete_age(7, &key);
-                    expected.put_cf(records, &encoded, &value);
-                    expected.put_cf(records, &encoded, &value);
-                    expected.delete_cf(records, &encoded);
+                    expected.put_cf(records, &key, &value);
+                    expected.delete_cf(records, &key);
                     expected.put_cf(expiry, &timed, 5_u32.to_le_bytes());
                     expected.delete_cf(expiry, &timed);
                     expected.put_cf(age, &timed, b"");
@@ -233,17 +192,13 @@ mod tests {
                 }
                 let slot = SlotMeta { keys: 4, ..SlotMeta::default() };
                 batch.put_slot_meta(3, 4, &slot);
-                expected.put_cf(meta, SlotMeta::key(3, 4), slot.encode());
-                batch.delete_expiry_range(1, 2);
-                expected.delete_range_cf(expiry, 1_u64.to_be_bytes(), 2_u64.to_be_bytes());
-                batch.delete_age_range(1, 2);
-                expected.delete_range_cf(age, 1_u64.to_be_bytes(), 2_u64.to_be_bytes());
+                expected.put_cf(meta, record::slot_key(3, 4), slot.encode());
                 batch.delete_database(3);
-                expected.delete_range_cf(records, &[3][..], &[3, 0xff]);
-                expected.delete_range_cf(meta, &b"s\x03"[..], b"s\x03\xff");
-                let order = Order::default();
-                batch.put_order(&order);
-                expected.put_cf(meta, ORDER_KEY, order);
+                for family in [records, expiry, age] {
+                    expected.delete_range_cf(family, [3], [4]);
+                }
+                batch.put_order(&[1, 0]);
+                expected.put_cf(meta, ORDER_KEY, [1, 0]);
             });
             assert!(batch.write_batch().data() == expected.data(), "round {round}");
             assert_eq!((batch.len(), batch.bytes()), (expected.len(), expected.size_in_bytes()));

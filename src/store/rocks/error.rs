@@ -17,6 +17,8 @@ pub enum RocksErrorKind {
     NewerFormat,
     /// There is no database, or a file of it is gone.
     Missing,
+    /// Flushes and compactions have to catch up before more can be written.
+    Stalled,
     Other,
 }
 
@@ -33,16 +35,22 @@ impl RocksError {
         RocksError { kind, message: message.into() }
     }
 
+    pub fn corruption(message: String) -> RocksError {
+        RocksError { kind: RocksErrorKind::Corruption, message }
+    }
+
     /// Bytes that RocksDB gave back whole, but that no encoder of ours wrote.
     pub(super) fn damaged(what: &str, key: &[u8]) -> RocksError {
-        RocksError::new(RocksErrorKind::Corruption, format!("{what} {} is damaged", key.escape_ascii()))
+        RocksError::corruption(format!("{what} {} is damaged", key.escape_ascii()))
     }
 
     /// What a failpoint returns: its argument is RocksDB's message, "no space" where there is none.
     #[cfg(feature = "failpoints")]
     pub(super) fn injected(argument: Option<String>) -> RocksError {
         let message = argument.unwrap_or_else(|| "IO error: No space left on device".to_owned());
-        RocksError { kind: kind(ErrorKind::IOError, &message), message }
+        let is_corruption = message.starts_with("Corruption");
+        let reason = if is_corruption { ErrorKind::Corruption } else { ErrorKind::IOError };
+        RocksError { kind: kind(reason, &message), message }
     }
 }
 
@@ -67,6 +75,7 @@ fn kind(reason: ErrorKind, message: &str) -> RocksErrorKind {
         ErrorKind::InvalidArgument if says(&["does not exist (create_if_missing is false)"]) => RocksErrorKind::Missing,
         ErrorKind::InvalidArgument if says(&["Column families not opened"]) => RocksErrorKind::NewerFormat,
         ErrorKind::NotSupported => RocksErrorKind::NewerFormat,
+        ErrorKind::Incomplete if says(&["stall"]) => RocksErrorKind::Stalled,
         ErrorKind::Corruption if says(&["unknown checksum type", "format_version", "Unknown Footer version"]) => {
             RocksErrorKind::NewerFormat
         }
@@ -96,6 +105,7 @@ mod tests {
             (E::InvalidArgument, "Invalid argument: else", K::Other),
             (E::Corruption, "Corruption: block checksum mismatch", K::Corruption),
             (E::Corruption, "Corruption: Can't access /1.sst: IO error: No such file or directory", K::Missing),
+            (E::Incomplete, "Result incomplete: Write stall", K::Stalled),
             (E::ShutdownInProgress, "Shutdown in progress: ", K::Other),
         ] {
             assert_eq!(kind(code, message), expected, "{message}");

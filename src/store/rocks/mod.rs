@@ -17,18 +17,19 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_utils::sync::ShardedLock;
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, WaitForCompactOptions, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, WaitForCompactOptions, WriteBatch, WriteOptions, properties};
 
-use super::record::{RECORD_HEADER_BYTES_MAX, database_bounds};
+use super::directory::free_bytes;
+use super::record::HEAD_MAX_BYTES;
 pub use batch::Batch;
 pub use error::{RocksError, RocksErrorKind};
 use options::Resources;
 pub use options::{BLOB_BYTES, RocksOptions};
 use read::ReadWays;
-pub use read::{Look, Pinned, Reader};
+pub use read::{Due, Look};
 pub use status::RocksStatus;
 
 const RECORDS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
@@ -46,12 +47,16 @@ enum FamilyId {
     Age = 3,
 }
 
+/// In `meta`: which database lies where.
+const ORDER_KEY: &[u8] = b"order";
 /// What [`Rocks::try_recover`] writes to see whether writing works.
 const PROBE_KEY: &[u8] = b"probe";
 /// RocksDB looks for room every 5 seconds where it means to go on by itself.
 const PATIENCE: Duration = Duration::from_secs(12);
 /// With less room, a database that is opened anew fails again at once.
 const REOPEN_FREE_BYTES: u64 = 16 << 20;
+/// How soon a write is tried again that has to wait for flushes and compactions.
+const STALL_PAUSE: Duration = Duration::from_millis(5);
 
 enum State {
     Open(DB),
@@ -129,6 +134,10 @@ pub struct Rocks {
     failure: Failure,
     /// The number of the last operation written when the database was closed to be reopened.
     written: AtomicU64,
+    /// How many flushes and compactions had failed when a write last succeeded.
+    background_errors: AtomicU64,
+    stalls: AtomicU64,
+    stalled_ms: AtomicU64,
     state: ShardedLock<State>,
 }
 
@@ -148,18 +157,19 @@ impl Rocks {
             write: write_options(),
             failure: Failure::default(),
             written: AtomicU64::new(0),
+            background_errors: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            stalled_ms: AtomicU64::new(0),
             state: ShardedLock::new(State::Open(database)),
         })
     }
 
-    /// The door to all reads. An error only where the database is closed.
-    #[inline]
-    pub fn reader(&self) -> Result<Reader<'_>, RocksError> {
-        Reader::new(self.state.read().unwrap_or_else(PoisonError::into_inner), &self.ways)
+    fn state(&self) -> ShardedLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, act: impl FnOnce(&DB) -> Result<T, RocksError>) -> Result<T, RocksError> {
-        act(self.state.read().unwrap_or_else(PoisonError::into_inner).writable()?)
+        act(self.state().writable()?)
     }
 
     /// Like `with`, and remembers whether it worked.
@@ -167,20 +177,65 @@ impl Rocks {
         let result = self.with(act);
         match &result {
             Ok(()) => self.failure.clear(),
+            Err(error) if error.kind == RocksErrorKind::Stalled => {}
             Err(error) => self.failure.set(error),
         }
         result
     }
 
-    /// Writes a batch to the log and the memtables; it survives the end of the process, and of the machine once
-    /// [`Rocks::flush_wal`] has synced it. Waits where RocksDB stalls. After an error nothing of it is written.
+    /// A new batch.
+    pub fn batch(&self) -> Batch {
+        Batch::default()
+    }
+
+    /// Writes a batch to the log and the memtables, whole or not at all; it survives the end of the process, and of the
+    /// machine once [`Rocks::flush_wal`] has synced it. Waits while flushes and compactions have to catch up.
+    ///
+    /// # Errors
+    /// When RocksDB refuses it, or there is no room for what it would have to wait for.
     pub fn write(&self, batch: &Batch) -> Result<(), RocksError> {
+        let mut began: Option<Instant> = None;
+        let result = loop {
+            match self.write_now(batch) {
+                Err(error) if error.kind == RocksErrorKind::Stalled => {}
+                result => break result,
+            }
+            if began.is_none() {
+                self.stalls.fetch_add(1, Ordering::Relaxed);
+            }
+            began.get_or_insert_with(Instant::now);
+            // Where they fail again and again, waiting would never end.
+            let errors = self.state().database().map_or(0, status::background_errors);
+            if errors > self.background_errors.load(Ordering::Relaxed) {
+                let message = "no room to compact, and nothing more is written before that: No space left on device";
+                let error = RocksError::new(RocksErrorKind::NoSpace, message);
+                self.failure.set(&error);
+                break Err(error);
+            }
+            std::thread::sleep(STALL_PAUSE);
+        };
+        if let Some(began) = began {
+            self.stalled_ms.fetch_add(began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn write_now(&self, batch: &Batch) -> Result<(), RocksError> {
         self.change(|database| {
             fail::fail_point!("rocks::write", |argument| Err(RocksError::injected(argument)));
             database.write_opt(batch.write_batch(), &self.write)?;
             self.resources.reclaim.set_paused(status::is_mostly_blobs(database));
+            self.background_errors.store(status::background_errors(database), Ordering::Relaxed);
             Ok(())
         })
+    }
+
+    /// An error where a call would wait for flushes and compactions, for ever if there is no room.
+    fn check_not_stalled(&self, database: &DB) -> Result<(), RocksError> {
+        match database.property_int_value(properties::IS_WRITE_STOPPED)? {
+            Some(0) | None => Ok(()),
+            Some(_) => Err(RocksError::new(RocksErrorKind::Stalled, "flushes and compactions have to catch up")),
+        }
     }
 
     /// Hands the log to the system, with `sync` to the device.
@@ -195,6 +250,7 @@ impl Rocks {
     pub fn flush(&self) -> Result<(), RocksError> {
         self.change(|database| {
             fail::fail_point!("rocks::flush", |argument| Err(RocksError::injected(argument)));
+            self.check_not_stalled(database)?;
             for name in FAMILIES {
                 database.flush_cf(family(database, name)?)?;
             }
@@ -202,17 +258,12 @@ impl Rocks {
         })
     }
 
-    /// Compacts what a database holds, or everything, down to the lowest level, and waits for it.
-    pub fn compact(&self, database: Option<u8>) -> Result<(), RocksError> {
-        self.with(|open| {
+    /// Has all files rewritten, without what is deleted, and waits for it.
+    pub fn compact(&self) -> Result<(), RocksError> {
+        self.with(|database| {
             let options = options::compaction();
-            if let Some(database) = database {
-                let (from, to) = database_bounds(database);
-                open.compact_range_cf_opt(family(open, RECORDS)?, Some(from), Some(to), &options);
-                return Ok(());
-            }
             for name in FAMILIES {
-                open.compact_range_cf_opt(family(open, name)?, None::<&[u8]>, None::<&[u8]>, &options);
+                database.compact_range_cf_opt(family(database, name)?, None::<&[u8]>, None::<&[u8]>, &options);
             }
             Ok(())
         })
@@ -223,53 +274,57 @@ impl Rocks {
         self.with(|database| Ok(database.wait_for_compact(&WaitForCompactOptions::default())?))
     }
 
-    /// Drops the files that hold a database's records and nothing else: its room is free at once.
+    /// Frees the files that hold nothing but records of a database: before it is deleted, never afterwards.
     ///
-    /// It does not delete the database: older versions of its records may appear. Right after it, and with nothing
-    /// written in between, [`Batch::delete_database`] must follow; and the journal must hold the deletion before.
-    pub fn drop_files(&self, database: u8) -> Result<(), RocksError> {
+    /// It deletes no database: older versions of its records may appear, and after [`Batch::delete_database`] was written
+    /// it could drop the file that says so. So the batch must follow, with nothing written in between, and the journal
+    /// must hold the deletion already.
+    pub fn drop_files_of(&self, database: u8) -> Result<(), RocksError> {
         self.with(|open| {
             fail::fail_point!("rocks::drop_files", |argument| Err(RocksError::injected(argument)));
-            let (from, to) = database_bounds(database);
-            Ok(open.delete_file_in_range_cf(family(open, RECORDS)?, &from[..], &to[..])?)
+            Ok(open.delete_file_in_range_cf(family(open, RECORDS)?, &[database][..], &after_prefix(&[database]))?)
         })
     }
 
-    /// Makes a copy of this moment in the directory `to`, which must not exist: it shares the table and blob files.
+    /// Makes a copy of all that is written at `to`, which must not exist: table and blob files by links, the log in full,
+    /// since to flush it might have to wait.
     pub fn checkpoint(&self, to: &Path) -> Result<(), RocksError> {
         self.with(|database| {
             fail::fail_point!("rocks::checkpoint", |argument| Err(RocksError::injected(argument)));
-            Ok(Checkpoint::new(database)?.create_checkpoint(to)?)
+            Ok(Checkpoint::new(database)?.create_checkpoint_with_log_size(to, u64::MAX)?)
         })
     }
 
-    /// Compaction may drop, from now on, what has expired at `swept_ms` or before: it is counted off. Never goes back.
-    pub fn set_swept_ms(&self, swept_ms: u64) {
-        self.resources.reclaim.set_swept_ms(swept_ms);
+    pub fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Compaction may drop, from now on, what has expired at `time_ms` or before: it is counted off. Never goes back.
+    pub fn swept_up_to(&self, time_ms: u64) {
+        self.resources.reclaim.set_swept_ms(time_ms);
     }
 
     /// Whether compaction will drop a swept record whose payload has this length. Others are to be deleted by whoever
     /// sweeps: they lie in blob files, or so much does that compaction looks at no record.
-    pub fn drops_expired(&self, length_bytes: u32) -> bool {
-        let is_blob = length_bytes as usize + RECORD_HEADER_BYTES_MAX >= BLOB_BYTES;
+    pub fn drops_expired(&self, value_bytes: usize) -> bool {
+        let is_blob = value_bytes + HEAD_MAX_BYTES >= BLOB_BYTES;
         !is_blob && !self.resources.reclaim.is_paused()
     }
 
     /// A new budget, in force at once.
-    pub fn set_memory_bytes(&self, memory_bytes: usize) {
+    pub fn set_memory_bytes(&self, memory_bytes: u64) {
         self.resources.set_memory_bytes(memory_bytes);
     }
 
     /// What RocksDB has allocated, near enough: the cache, with the memtables that are charged to it, and table readers.
     pub fn memory_bytes(&self) -> u64 {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state();
         let readers = state.database().map_or(0, status::table_reader_bytes);
         self.resources.cache.get_usage() as u64 + readers
     }
 
     pub fn status(&self) -> RocksStatus {
-        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-        RocksStatus::read(state.database().ok(), &self.directory, &self.resources, &self.failure)
+        RocksStatus::read(self)
     }
 
     /// Why the last write failed, if it did.
@@ -284,7 +339,10 @@ impl Rocks {
     /// What still stands in the way of writing. It is to be called again, a second later or so.
     pub fn try_recover(&self) -> Result<Recovery, RocksError> {
         let Err(error) = self.probe() else { return Ok(Recovery::Working) };
-        let waits = error.kind == RocksErrorKind::NoSpace && self.failure.lasts() < PATIENCE;
+        let is_stalled = self
+            .with(|database| self.check_not_stalled(database))
+            .is_err_and(|error| error.kind == RocksErrorKind::Stalled);
+        let waits = is_stalled || error.kind == RocksErrorKind::NoSpace && self.failure.lasts() < PATIENCE;
         let has_room = free_bytes(&self.directory).is_ok_and(|bytes| bytes >= REOPEN_FREE_BYTES);
         if waits || !has_room {
             return Err(error);
@@ -355,6 +413,7 @@ fn write_options() -> WriteOptions {
     let mut options = WriteOptions::default();
     // The merger goes through the slots in order, and through each in the order of its hashes.
     options.set_memtable_insert_hint_per_batch(true);
+    options.set_no_slowdown(true);
     options
 }
 
@@ -393,8 +452,14 @@ fn check_numbers(database: &DB) -> Result<(), RocksError> {
     Ok(())
 }
 
-/// How many bytes the file system of `directory` has left for us.
-pub fn free_bytes(directory: &Path) -> std::io::Result<u64> {
-    let statistics = rustix::fs::statvfs(directory)?;
-    Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
+/// The first key behind all that begin with `prefix`; empty: there is none.
+fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end
 }

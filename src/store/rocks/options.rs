@@ -21,6 +21,10 @@ const LOG_BYTES_MAX: usize = 48 * MIB;
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * MIB;
 const INDEX_BUFFER_BYTES_MAX: usize = 16 * MIB;
 const TABLE_BYTES: u64 = 64 << 20;
+/// A read may have to look into each of them.
+const LEVEL_0_FILES_MAX: i32 = 24;
+/// What waits to be compacted, at most: it takes disk space in the meantime.
+const DEBT_BYTES_MAX: usize = 64 << 30;
 /// Of the budget, what memtables may have.
 const BUFFERS_SHARE: usize = 4;
 const BUFFERS_BYTES_MAX: usize = 128 * MIB;
@@ -33,7 +37,7 @@ pub struct RocksOptions {
     /// Makes a database where there is none. Without it, its absence is an error.
     pub create: bool,
     /// For cached blocks, filters, indexes and memtables together.
-    pub memory_bytes: usize,
+    pub memory_bytes: u64,
     /// Threads that flush and compact.
     pub background_jobs: i32,
     /// How many table files may be open. Those beyond are opened anew when they are read.
@@ -42,7 +46,7 @@ pub struct RocksOptions {
 
 impl Default for RocksOptions {
     fn default() -> RocksOptions {
-        RocksOptions { create: false, memory_bytes: 64 * MIB, background_jobs: 2, max_open_files: 4096 }
+        RocksOptions { create: false, memory_bytes: 64 << 20, background_jobs: 2, max_open_files: 4096 }
     }
 }
 
@@ -54,8 +58,8 @@ pub(super) struct Resources {
 }
 
 impl Resources {
-    pub fn new(memory_bytes: usize) -> Resources {
-        let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
+    pub fn new(memory_bytes: u64) -> Resources {
+        let memory_bytes = bounded(memory_bytes);
         // Its lookups take no lock. 0: it finds the size of its entries by itself.
         let cache = Cache::new_hyper_clock_cache(memory_bytes, 0);
         // Memtables are charged to the cache, so that one number bounds both. It never stalls writers by itself: a
@@ -65,11 +69,15 @@ impl Resources {
         Resources { cache, buffers, reclaim: Arc::default() }
     }
 
-    pub fn set_memory_bytes(&self, memory_bytes: usize) {
-        let memory_bytes = memory_bytes.max(MEMORY_BYTES_MIN);
+    pub fn set_memory_bytes(&self, memory_bytes: u64) {
+        let memory_bytes = bounded(memory_bytes);
         self.cache.clone().set_capacity(memory_bytes);
         self.buffers.set_buffer_size(buffer_bytes(memory_bytes));
     }
+}
+
+fn bounded(memory_bytes: u64) -> usize {
+    usize::try_from(memory_bytes).unwrap_or(usize::MAX).max(MEMORY_BYTES_MIN)
 }
 
 fn buffer_bytes(memory_bytes: usize) -> usize {
@@ -111,7 +119,7 @@ pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<
 
 /// The column families with their options.
 pub(super) fn families(options: &RocksOptions, resources: &Resources) -> [(&'static str, Options); 4] {
-    let buffer_bytes = buffer_bytes(options.memory_bytes.max(MEMORY_BYTES_MIN));
+    let buffer_bytes = buffer_bytes(bounded(options.memory_bytes));
     let index = || {
         let mut index = family(resources, (buffer_bytes / 4).min(INDEX_BUFFER_BYTES_MAX));
         // Nobody asks for a single key of them: they are read in order.
@@ -146,7 +154,13 @@ fn records(resources: &Resources, buffer_bytes: usize) -> Options {
 fn family(resources: &Resources, buffer_bytes: usize) -> Options {
     let mut family = Options::default();
     family.set_write_buffer_size(buffer_bytes);
-    family.set_max_write_buffer_number(4);
+    // With more, and with the two limits below unequal, RocksDB would hold writers back more and more before it stops
+    // them, up to minutes in one call. As it is, a call either writes or is told at once to come again.
+    family.set_max_write_buffer_number(3);
+    family.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES_MAX);
+    family.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_MAX);
+    family.set_soft_pending_compaction_bytes_limit(DEBT_BYTES_MAX);
+    family.set_hard_pending_compaction_bytes_limit(DEBT_BYTES_MAX);
     family.set_write_buffer_manager(&resources.buffers);
     family.set_level_compaction_dynamic_level_bytes(true);
     family.set_target_file_size_base(TABLE_BYTES);

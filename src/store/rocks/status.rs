@@ -2,11 +2,11 @@
 
 use std::ffi::CStr;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use rocksdb::{DB, properties};
 
-use super::options::Resources;
-use super::{FAMILIES, Failure};
+use super::{FAMILIES, Rocks};
 
 const LIVE_BLOB_BYTES: &CStr = c"rocksdb.live-blob-file-size";
 const BLOB_GARBAGE_BYTES: &CStr = c"rocksdb.live-blob-file-garbage-size";
@@ -19,15 +19,16 @@ pub struct RocksStatus {
     pub cache_bytes: u64,
     pub cache_pinned_bytes: u64,
     /// What open table files hold outside of the cache.
-    pub table_reader_bytes: u64,
+    pub table_readers_bytes: u64,
     /// How much there is to compact before the levels have the sizes they should have.
     pub pending_compaction_bytes: u64,
     pub running_compactions: u64,
     pub running_flushes: u64,
     pub is_write_stopped: bool,
-    /// Bytes a second that writers are held to; 0 if they are not.
-    pub delayed_write_rate: u64,
-    pub table_bytes: u64,
+    /// How often a write had to wait for RocksDB to catch up, and how long altogether.
+    pub stalls: u64,
+    pub stalled_ms: u64,
+    pub sst_bytes: u64,
     pub blob_bytes: u64,
     pub blob_garbage_bytes: u64,
     pub log_bytes: u64,
@@ -41,33 +42,40 @@ pub struct RocksStatus {
 }
 
 impl RocksStatus {
-    pub(super) fn read(database: Option<&DB>, directory: &Path, resources: &Resources, failure: &Failure) -> Self {
+    pub(super) fn read(rocks: &Rocks) -> RocksStatus {
         let mut status = RocksStatus {
-            memtable_bytes: resources.buffers.get_usage() as u64,
-            cache_bytes: resources.cache.get_usage() as u64,
-            cache_pinned_bytes: resources.cache.get_pinned_usage() as u64,
-            log_bytes: log_bytes(directory),
-            records_dropped: resources.reclaim.dropped(),
-            failure: failure.message(),
+            memtable_bytes: rocks.resources.buffers.get_usage() as u64,
+            cache_bytes: rocks.resources.cache.get_usage() as u64,
+            cache_pinned_bytes: rocks.resources.cache.get_pinned_usage() as u64,
+            log_bytes: log_bytes(&rocks.directory),
+            records_dropped: rocks.resources.reclaim.dropped(),
+            stalls: rocks.stalls.load(Ordering::Relaxed),
+            stalled_ms: rocks.stalled_ms.load(Ordering::Relaxed),
+            failure: rocks.failure.message(),
             ..RocksStatus::default()
         };
-        let Some(database) = database else { return status };
+        let state = rocks.state();
+        let Ok(database) = state.database() else { return status };
         // These are of the database as a whole, whichever family is asked.
         let of_database = |name: &CStr| database.property_int_value(name).ok().flatten().unwrap_or(0);
         status.running_compactions = of_database(properties::NUM_RUNNING_COMPACTIONS.as_ref());
         status.running_flushes = of_database(properties::NUM_RUNNING_FLUSHES.as_ref());
         status.is_write_stopped = of_database(properties::IS_WRITE_STOPPED.as_ref()) != 0;
-        status.delayed_write_rate = of_database(properties::ACTUAL_DELAYED_WRITE_RATE.as_ref());
-        status.background_errors = of_database(properties::BACKGROUND_ERRORS.as_ref());
-        status.table_reader_bytes = table_reader_bytes(database);
+        status.background_errors = background_errors(database);
+        status.table_readers_bytes = table_reader_bytes(database);
         status.pending_compaction_bytes = sum(database, properties::ESTIMATE_PENDING_COMPACTION_BYTES.as_ref());
-        status.table_bytes = sum(database, properties::LIVE_SST_FILES_SIZE.as_ref());
+        status.sst_bytes = sum(database, properties::LIVE_SST_FILES_SIZE.as_ref());
         status.blob_bytes = sum(database, LIVE_BLOB_BYTES);
         status.blob_garbage_bytes = sum(database, BLOB_GARBAGE_BYTES);
         let level_0 = database.property_value(properties::num_files_at_level(0)).ok().flatten();
         status.level_0_files = level_0.and_then(|files| files.parse().ok()).unwrap_or(0);
         status
     }
+}
+
+/// How many flushes and compactions have failed since the database was opened.
+pub(super) fn background_errors(database: &DB) -> u64 {
+    database.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().unwrap_or(0)
 }
 
 /// What open table files hold outside of the cache.

@@ -1,0 +1,97 @@
+//! What concerns whole databases: FLUSHDB, FLUSHALL, SWAPDB.
+
+use std::sync::atomic::Ordering;
+
+use super::table::Table;
+use super::{Caller, DATABASES, Keyspace};
+use crate::base::slot::SLOTS;
+use crate::store::record::SlotMeta;
+use crate::store::rocks::RocksError;
+
+/// The content of databases that were flushed.
+#[derive(Default)]
+pub struct Flushed(#[allow(dead_code, reason = "it is there to be dropped")] Vec<Table>);
+
+impl Keyspace {
+    /// Exchanges two databases. The caller holds the gate exclusively.
+    ///
+    /// # Errors
+    /// When the disk does not take it; then nothing has changed.
+    pub fn swap(&self, one: usize, other: usize) -> Result<(), RocksError> {
+        let mut order: [u8; DATABASES] = std::array::from_fn(|number| self.physical(number));
+        order.swap(one, other);
+        if let Some(tier) = self.tier() {
+            let mut batch = tier.store.batch();
+            batch.put_order(&order);
+            tier.store.write(&batch)?;
+            tier.store.flush_wal(self.syncs_always())?;
+        }
+        self.set_order(order);
+        Ok(())
+    }
+
+    pub(super) fn set_order(&self, order: [u8; DATABASES]) {
+        for (number, physical) in order.into_iter().enumerate() {
+            self.order[number].store(physical, Ordering::Release);
+        }
+    }
+
+    /// Empties databases and returns what was in them, for the caller to drop where it disturbs nobody. The caller holds
+    /// the gate exclusively.
+    ///
+    /// # Errors
+    /// When the disk does not take it; then nothing has changed.
+    pub fn flush(&self, databases: std::ops::Range<usize>) -> Result<Flushed, RocksError> {
+        // No round is under way: what one has taken would come back.
+        let _merger = self.tier().map(|tier| tier.merger.lock());
+        let physical = || databases.clone().map(|number| self.physical(number));
+        self.flush_disk(physical())?;
+        let caller = Caller { now_ms: 0, touches: false };
+        let mut flushed = Vec::new();
+        for physical in physical() {
+            let database = &self.databases[usize::from(physical)];
+            if database.slots.get().is_none() {
+                continue;
+            }
+            for slot in 0..SLOTS {
+                let (table, keys) = self.lock_slot(caller, physical, slot).clear();
+                self.stats.shard().changes.add(keys);
+                if table.len() > 0 {
+                    flushed.push(table);
+                }
+            }
+            // Nobody can have added a key meanwhile, and what expired meanwhile was still counted off under its slot's
+            // lock.
+            database.tally.clear();
+        }
+        Ok(Flushed(flushed))
+    }
+
+    /// One batch takes everything of the databases off the disk, and tells the slots' sequence numbers, so that nothing
+    /// of what the journal still holds is replayed.
+    fn flush_disk(&self, databases: impl Iterator<Item = u8>) -> Result<(), RocksError> {
+        let Some(tier) = self.tier() else { return Ok(()) };
+        let mut batch = tier.store.batch();
+        for physical in databases {
+            let Some(slots) = self.databases[usize::from(physical)].slots.get() else { continue };
+            let mut may_be_stored = false;
+            for (number, slot) in slots.slots.iter().enumerate() {
+                let slot = slot.lock();
+                if slot.sequence > 0 {
+                    let meta = SlotMeta { sequence: slot.sequence, ..SlotMeta::default() };
+                    batch.put_slot_meta(physical, number as u16, &meta);
+                }
+                may_be_stored |= slot.differences.was_collected() || slot.differences.cold > 0;
+            }
+            // Ranges that are deleted slow reads down; a database that never got to the disk needs none.
+            if may_be_stored {
+                batch.delete_database(physical);
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        tier.store.write(&batch)?;
+        tier.store.flush_wal(self.syncs_always())
+    }
+}

@@ -1,0 +1,374 @@
+//! Bringing what has changed into RocksDB: rounds, each of one atomic batch.
+//!
+//! A round takes, slot by slot, the *present* state of what differs from the disk (a key that was written a thousand times
+//! since the last round is written once), with the slot's sequence number and counts. The batch is a consistent cut: a
+//! command that changes several slots while a round is being collected has them collected first, see [`Keyspace::collect_first`].
+//! Once RocksDB's log holds the batch, synced, the journal is released up to where it was when the round began.
+//!
+//! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::slot::SlotGuard;
+use super::tier::Tier;
+use super::{Caller, DATABASES, Keyspace};
+use crate::base::slot::SLOTS;
+use crate::store::journal::Ticket;
+use crate::store::record::{Record, RecordKey, SlotMeta};
+use crate::store::rocks::{Batch, RocksError};
+
+/// Expired cold keys that one round sweeps away at most.
+const SWEEP_KEYS: usize = 20_000;
+/// Keys whose older records are looked for together.
+const KEYS_A_READ: usize = 1024;
+/// How soon a round is tried again that could not be written.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
+
+/// A batch in the making.
+pub struct Round {
+    pub number: u32,
+    mark: Mark,
+    swept: Swept,
+    batch: Batch,
+    written_ms: u64,
+    keeps_age: bool,
+    /// Of the entry that is being added.
+    record_key: Vec<u8>,
+    value: Vec<u8>,
+    entries: u64,
+    slots: Vec<RoundSlot>,
+    unsettled: Vec<Unsettled>,
+}
+
+struct RoundSlot {
+    position: (u8, u16),
+    meta: SlotMeta,
+    deletes: bool,
+}
+
+/// A key that was set or deleted without a look at the disk.
+struct Unsettled {
+    /// In `slots`; a slot's entry comes after its keys.
+    slot: usize,
+    record_key: Vec<u8>,
+    expiry_ms: Option<u64>,
+}
+
+impl Round {
+    pub(super) fn begin_key(&mut self, database: u8, slot: u16, hash: u64, key: &[u8]) {
+        RecordKey::encode(&mut self.record_key, database, slot, hash, key);
+        self.entries += 1;
+    }
+
+    pub(super) fn forget_expiry(&mut self, expiry_ms: u64) {
+        self.batch.delete_expiry(expiry_ms, &self.record_key);
+    }
+
+    pub(super) fn delete(&mut self) {
+        self.batch.delete_record(&self.record_key);
+    }
+
+    pub(super) fn put(&mut self, kind: u8, payload: &[u8], expiry_ms: Option<u64>) {
+        self.value.clear();
+        Record { kind, expiry_ms, written_ms: self.written_ms, payload }.encode(&mut self.value);
+        self.batch.put_record(&self.record_key, &self.value);
+        if let Some(expiry_ms) = expiry_ms {
+            self.batch.put_expiry(expiry_ms, &self.record_key, payload.len());
+        }
+        if self.keeps_age {
+            self.batch.put_age(self.written_ms, &self.record_key);
+        }
+    }
+
+    pub(super) fn unsettled(&mut self, expiry_ms: Option<u64>) {
+        let record_key = self.record_key.clone();
+        self.unsettled.push(Unsettled { slot: self.slots.len(), record_key, expiry_ms });
+    }
+
+    pub(super) fn slot(&mut self, database: u8, slot: u16, meta: SlotMeta, deletes: bool) {
+        self.slots.push(RoundSlot { position: (database, slot), meta, deletes });
+    }
+}
+
+/// What a round did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Merged {
+    pub entries: u64,
+    /// More is waiting than one round takes: the next should follow at once.
+    pub has_more: bool,
+}
+
+/// What the merger remembers from round to round.
+#[derive(Default)]
+pub struct MergerState {
+    /// For each database a place in its index of expiries: everything before it has been swept.
+    swept_to: [Vec<u8>; DATABASES],
+}
+
+impl Keyspace {
+    /// Runs one round. While RocksDB refuses the batch, it is tried again, and writes are refused meanwhile, until it is
+    /// taken or `gives_up` says so.
+    ///
+    /// # Errors
+    /// When it gave up: nothing is lost that the journal holds.
+    pub fn merge(&self, now_ms: u64, gives_up: impl Fn() -> bool) -> Result<Merged, RocksError> {
+        let Some(tier) = self.tier() else { return Ok(Merged::default()) };
+        let mut state = tier.merger.lock();
+        let began = Instant::now();
+        let mut round = self.begin_round(tier, &mut state, now_ms, &gives_up)?;
+        let merged = Merged { entries: round.entries, has_more: round.swept.has_more };
+        if !round.slots.is_empty() {
+            self.write_round(tier, &mut round, &gives_up)?;
+            tier.counters.rounds.add(1);
+            tier.counters.merged_entries.add(round.entries);
+            tier.counters.round_latencies.record(began.elapsed().as_nanos() as u64);
+        }
+        self.end_round(tier, round);
+        Ok(merged)
+    }
+
+    /// Takes everything that differs into a new round.
+    pub(super) fn begin_round(
+        &self,
+        tier: &Tier,
+        state: &mut MergerState,
+        now_ms: u64,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<Round, RocksError> {
+        let mut round = Round {
+            number: tier.committed_round() + 1,
+            // Whatever the journal holds by now is in memory, and so in this round or in one before.
+            mark: tier.mark(),
+            swept: Swept::default(),
+            batch: tier.store.batch(),
+            written_ms: now_ms,
+            keeps_age: self.settings.maxdisk.get() > 0,
+            record_key: Vec::new(),
+            value: Vec::new(),
+            entries: 0,
+            slots: Vec::new(),
+            unsettled: Vec::new(),
+        };
+        round.swept = self.sweep(tier, now_ms, state, &mut round, gives_up)?;
+        Ok(self.collect_all(tier, now_ms, round))
+    }
+
+    /// Finishes the round's batch and brings it to disk.
+    pub(super) fn write_round(
+        &self,
+        tier: &Tier,
+        round: &mut Round,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<(), RocksError> {
+        let caller = Caller { now_ms: round.written_ms, touches: false };
+        for (index, old) in retry(tier, gives_up, || find_settled(tier, round))? {
+            let unsettled = &round.unsettled[index];
+            let key_bytes = unsettled.record_key.len() - RecordKey::PREFIX_BYTES;
+            let slot = &mut round.slots[unsettled.slot];
+            let mut guard = self.lock_slot(caller, slot.position.0, slot.position.1);
+            guard.settle(key_bytes, old.value_bytes, old.expiry_ms.is_some());
+            drop(guard);
+            slot.meta.keys -= 1;
+            slot.meta.key_bytes -= key_bytes as u64;
+            slot.meta.value_bytes -= old.value_bytes as u64;
+            if let Some(expiry_ms) = old.expiry_ms {
+                slot.meta.expiring -= 1;
+                if unsettled.expiry_ms != old.expiry_ms {
+                    round.batch.delete_expiry(expiry_ms, &unsettled.record_key);
+                }
+            }
+        }
+        for slot in &round.slots {
+            round.batch.put_slot_meta(slot.position.0, slot.position.1, &slot.meta);
+        }
+        // Both again if either fails: a store that was opened anew may have lost what was not synced.
+        retry(tier, gives_up, || tier.store.write(&round.batch).and_then(|()| tier.store.flush_wal(true)))
+    }
+
+    /// The round is on disk.
+    pub(super) fn end_round(&self, tier: &Tier, round: Round) {
+        tier.commit(round.number);
+        let caller = Caller { now_ms: round.written_ms, touches: false };
+        for slot in round.slots.iter().filter(|slot| slot.deletes) {
+            self.lock_slot(caller, slot.position.0, slot.position.1).commit_deleted();
+        }
+        tier.release(round.mark);
+        tier.store.swept_up_to(round.swept.up_to_ms);
+    }
+
+    /// Collects every slot that differs.
+    fn collect_all(&self, tier: &Tier, now_ms: u64, round: Round) -> Round {
+        let caller = Caller { now_ms, touches: false };
+        tier.open_round(round);
+        for (physical, database) in self.databases.iter().enumerate() {
+            let Some(slots) = database.slots.get() else { continue };
+            slots.take_dirty(|number| {
+                let mut guard = self.lock_slot(caller, physical as u8, number);
+                tier.with_round(|round| guard.collect(round));
+            });
+        }
+        tier.close_round()
+    }
+
+    /// To be called with all locks of a command that may change several slots: a round that is being collected takes
+    /// them before the command changes anything. So either all of the command's changes are in the round, or none.
+    pub(super) fn collect_first(&self, guards: &mut [SlotGuard<'_>]) {
+        let Some(tier) = self.tier() else { return };
+        if tier.is_collecting() {
+            tier.with_round(|round| guards.iter_mut().for_each(|guard| guard.collect(round)));
+        }
+    }
+
+    /// Counts off cold keys whose expiry has passed, and has the round delete them.
+    fn sweep(
+        &self,
+        tier: &Tier,
+        now_ms: u64,
+        state: &mut MergerState,
+        round: &mut Round,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<Swept, RocksError> {
+        if !self.expires_actively.load(Ordering::Relaxed) {
+            return Ok(Swept::default());
+        }
+        let mut swept = Swept { has_more: false, up_to_ms: now_ms };
+        for physical in 0..self.databases.len() as u8 {
+            if self.databases[usize::from(physical)].slots.get().is_some() {
+                swept.join(self.sweep_database(tier, physical, now_ms, state, round, gives_up)?);
+            }
+        }
+        Ok(swept)
+    }
+
+    fn sweep_database(
+        &self,
+        tier: &Tier,
+        physical: u8,
+        now_ms: u64,
+        state: &mut MergerState,
+        round: &mut Round,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<Swept, RocksError> {
+        let swept_to = &mut state.swept_to[usize::from(physical)];
+        let due = retry(tier, gives_up, || tier.store.due_expiries(physical, swept_to, now_ms, SWEEP_KEYS))?;
+        let caller = Caller { now_ms, touches: false };
+        let mut first_left = None;
+        for due in &due {
+            let Some(record_key) = RecordKey::decode(&due.record_key) else { continue };
+            let key = self.key(record_key.key);
+            if self.lock_slot(caller, physical, record_key.slot).sweep(&key, due.value_bytes) {
+                round.batch.delete_record(&due.record_key);
+                round.batch.delete_expiry(due.expiry_ms, &due.record_key);
+            } else if first_left.is_none() {
+                // It is in memory: its own expiry, or its next record, takes it out of the index.
+                first_left = Some(due);
+            }
+        }
+        // What was swept is not walked over again, nor what is left of it.
+        if let Some(next) = first_left.or(due.last()) {
+            *swept_to = next.index_key();
+        }
+        let has_more = due.len() >= SWEEP_KEYS;
+        let first_not_swept_ms = match (first_left, due.last()) {
+            (Some(left), _) => left.expiry_ms,
+            (None, Some(last)) if has_more => last.expiry_ms,
+            _ => now_ms + 1,
+        };
+        Ok(Swept { has_more, up_to_ms: first_not_swept_ms.saturating_sub(1) })
+    }
+}
+
+/// The keys of the round, by their number, that had an older record, and what that was.
+fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(usize, Old)>, RocksError> {
+    let mut order: Vec<usize> = (0..round.unsettled.len()).collect();
+    order.sort_by(|one, other| round.unsettled[*one].record_key.cmp(&round.unsettled[*other].record_key));
+    let mut settled = Vec::new();
+    for part in order.chunks(KEYS_A_READ) {
+        let names: Vec<&[u8]> = part.iter().map(|index| &round.unsettled[*index].record_key[..]).collect();
+        for (index, found) in part.iter().zip(tier.store.get_many(&names)) {
+            let Some(record) = found? else { continue };
+            let old = Record::decode(&record).map_err(|error| RocksError::corruption(error.to_string()))?;
+            settled.push((*index, Old { value_bytes: old.payload.len(), expiry_ms: old.expiry_ms }));
+        }
+    }
+    Ok(settled)
+}
+
+/// How far the sweep of expired cold keys has come.
+#[derive(Default)]
+struct Swept {
+    has_more: bool,
+    /// Of all records with an expiry up to this, the count and the index are right without them, once the round is on
+    /// disk. 0: nothing was looked at.
+    up_to_ms: u64,
+}
+
+impl Swept {
+    fn join(&mut self, other: Swept) {
+        self.has_more |= other.has_more;
+        self.up_to_ms = self.up_to_ms.min(other.up_to_ms);
+    }
+}
+
+/// What was known of a record from the record itself.
+struct Old {
+    value_bytes: usize,
+    expiry_ms: Option<u64>,
+}
+
+/// Tries until it succeeds; meanwhile the tier refuses writes.
+fn retry<R>(
+    tier: &Tier,
+    gives_up: &impl Fn() -> bool,
+    mut attempt: impl FnMut() -> Result<R, RocksError>,
+) -> Result<R, RocksError> {
+    let mut has_failed = false;
+    loop {
+        match attempt() {
+            Ok(done) => {
+                if has_failed {
+                    tier.recovered();
+                }
+                return Ok(done);
+            }
+            Err(error) => {
+                has_failed = true;
+                tier.failed(&error);
+                if gives_up() {
+                    return Err(error);
+                }
+                std::thread::sleep(RETRY_PAUSE);
+                // Most errors end with their cause; for the others the store is opened anew. The next attempt tells.
+                let _ = tier.store.try_recover();
+            }
+        }
+    }
+}
+
+/// Where the journal was when a round began; `None` without a journal.
+pub type Mark = Option<Ticket>;
+
+impl super::Slots {
+    pub(super) fn mark_dirty(&self, number: u16) {
+        let (word, bit) = (&self.dirty[usize::from(number / 64)], 1 << (number % 64));
+        if word.load(Ordering::Relaxed) & bit == 0 {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Visits every slot that was marked, and takes the mark away before.
+    fn take_dirty(&self, mut visit: impl FnMut(u16)) {
+        debug_assert_eq!(self.dirty.len() * 64, usize::from(SLOTS));
+        for (index, word) in self.dirty.iter().enumerate() {
+            if word.load(Ordering::Relaxed) == 0 {
+                continue;
+            }
+            let mut bits = word.swap(0, Ordering::AcqRel);
+            while bits != 0 {
+                visit((index * 64) as u16 + bits.trailing_zeros() as u16);
+                bits &= bits - 1;
+            }
+        }
+    }
+}

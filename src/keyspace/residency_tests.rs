@@ -1,0 +1,417 @@
+//! Walks through interleavings of what may happen to one key: commands, loads, rounds of the merger, demotion, expiry.
+//! Each actor is a list of steps that are atomic in the real program too (they hold the slot's lock, or are done by the
+//! only thread that does them); every schedule of the steps is run against a plain model, on a real RocksDB.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::loader::{Cold, Loader};
+use super::merger::{MergerState, Round};
+use super::residency::Residence;
+use super::tier::Tier;
+use super::*;
+use crate::store::journal::{self, Journal};
+use crate::store::record::Record;
+use crate::store::rocks::{Rocks, RocksOptions};
+use crate::types::Change;
+
+const EARLY: u64 = 1_000;
+const EXPIRY: u64 = 5_000;
+const LATE: u64 = 9_000;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Command {
+    /// Without a look at the old value.
+    Set(&'static str),
+    SetExpiring(&'static str),
+    Append(&'static str),
+    Get,
+    Delete,
+    Persist,
+}
+
+/// One actor's program.
+#[derive(Clone, Copy, Debug)]
+enum Actor {
+    Client(&'static [Command]),
+    /// So many rounds, of three steps each.
+    Merger(usize),
+    /// Tries so many times to take the key out of memory.
+    Evictor(usize),
+    /// Lets time pass [`EXPIRY`], then has the expiry cycle look.
+    Clock,
+}
+
+impl Actor {
+    fn is_done(self, progress: &Progress) -> bool {
+        let steps = match self {
+            Actor::Client(commands) => commands.len(),
+            Actor::Merger(rounds) => rounds,
+            Actor::Evictor(attempts) => attempts,
+            Actor::Clock => 2,
+        };
+        progress.done == steps
+    }
+}
+
+/// Where an actor is.
+#[derive(Default)]
+struct Progress {
+    done: usize,
+    cold: Cold,
+    is_loading: bool,
+    round: Option<Round>,
+    is_written: bool,
+}
+
+struct World<'w> {
+    keyspace: &'w Keyspace,
+    merger: MergerState,
+    name: Vec<u8>,
+    now_ms: u64,
+    model: Option<(Vec<u8>, Option<u64>)>,
+}
+
+fn open(directory: &std::path::Path) -> Keyspace {
+    let store =
+        Rocks::open(&directory.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).unwrap();
+    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
+    let options = journal::Options { create: true, ..journal::Options::default() };
+    let journal = Journal::open(&directory.join("journal"), options, |_| Ok(())).unwrap();
+    keyspace.tier().unwrap().begin_journal(journal, true);
+    keyspace
+}
+
+impl World<'_> {
+    fn key(&self) -> Key<'_> {
+        self.keyspace.key(&self.name)
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { now_ms: self.now_ms, touches: true }
+    }
+
+    fn live(&mut self) -> Option<(Vec<u8>, Option<u64>)> {
+        let now_ms = self.now_ms;
+        self.model = self.model.take().filter(|(_, expiry_ms)| expiry_ms.is_none_or(|expiry_ms| expiry_ms > now_ms));
+        self.model.clone()
+    }
+
+    /// Tries a command. False: its key has to be loaded first.
+    fn command(&mut self, command: Command, cold: &mut Cold) -> bool {
+        let key = self.keyspace.key(&self.name);
+        let mut guard = self.keyspace.lock(self.caller(), 0, &key);
+        let is_blind = matches!(command, Command::Set(_) | Command::SetExpiring(_));
+        if !is_blind {
+            match guard.make_resident(&key, cold) {
+                Residence::Here => {}
+                Residence::Cold => return false,
+                Residence::Failed(error) => panic!("{error}"),
+            }
+        }
+        let now_ms = self.now_ms;
+        let was = self.model.take().filter(|(_, expiry_ms)| expiry_ms.is_none_or(|expiry_ms| expiry_ms > now_ms));
+        match command {
+            Command::Set(value) => {
+                guard.set_string(&key, value.as_bytes(), NewExpiry::Clear);
+                self.model = Some((value.as_bytes().to_vec(), None));
+            }
+            Command::SetExpiring(value) => {
+                guard.set_string(&key, value.as_bytes(), NewExpiry::At(EXPIRY));
+                let model = Some((value.as_bytes().to_vec(), Some(EXPIRY)));
+                self.model = model.filter(|_| now_ms < EXPIRY);
+            }
+            Command::Append(value) => {
+                assert_eq!(guard.modify(&key, Change::Append(value.as_bytes())), was.is_some());
+                self.model = was.map(|(bytes, expiry_ms)| ([&bytes[..], value.as_bytes()].concat(), expiry_ms));
+            }
+            Command::Get => {
+                let found = guard.read(&key).map(|entry| entry.string().unwrap().to_vec());
+                assert_eq!(found, was.as_ref().map(|(bytes, _)| bytes.clone()), "GET at {now_ms}");
+                self.model = was;
+            }
+            Command::Delete => {
+                assert_eq!(guard.remove(&key), was.is_some(), "DEL at {now_ms}");
+                self.model = None;
+            }
+            Command::Persist => {
+                assert_eq!(guard.set_expiry(&key, None), was.is_some());
+                self.model = was.map(|(bytes, _)| (bytes, None));
+            }
+        }
+        true
+    }
+
+    /// Takes an actor's next step. False: it has none.
+    fn step(&mut self, actor: Actor, progress: &mut Progress) -> bool {
+        let tier = self.keyspace.tier().unwrap();
+        match actor {
+            Actor::Client(commands) => {
+                let Some(command) = commands.get(progress.done) else { return false };
+                if progress.is_loading {
+                    progress.is_loading = false;
+                    Loader::load_here(&tier.store, &mut progress.cold);
+                } else if self.command(*command, &mut progress.cold) {
+                    progress.done += 1;
+                    progress.cold.clear();
+                } else {
+                    progress.is_loading = true;
+                }
+            }
+            Actor::Merger(rounds) => match progress.round.take() {
+                None if progress.done == rounds => return false,
+                None => {
+                    let round = self.keyspace.begin_round(tier, &mut self.merger, self.now_ms, &|| true);
+                    progress.round = Some(round.unwrap());
+                    progress.is_written = false;
+                }
+                Some(mut round) if !progress.is_written => {
+                    self.keyspace.write_round(tier, &mut round, &|| true).unwrap();
+                    progress.is_written = true;
+                    progress.round = Some(round);
+                }
+                Some(round) => {
+                    self.keyspace.end_round(tier, round);
+                    progress.done += 1;
+                }
+            },
+            Actor::Evictor(attempts) => {
+                if progress.done == attempts {
+                    return false;
+                }
+                progress.done += 1;
+                let key = self.key();
+                let mut guard = self.keyspace.lock(self.caller(), 0, &key);
+                if let Some(index) = guard.entry(&key) {
+                    drop(guard.demote(index));
+                }
+            }
+            Actor::Clock => match progress.done {
+                0 => {
+                    self.now_ms = LATE;
+                    progress.done = 1;
+                }
+                1 => {
+                    let far = std::time::Instant::now() + std::time::Duration::from_secs(60);
+                    self.keyspace.expire_due(self.now_ms, &mut ExpiryCursor::default(), far);
+                    progress.done = 2;
+                }
+                _ => return false,
+            },
+        }
+        true
+    }
+
+    fn merge(&mut self) {
+        let mut progress = Progress::default();
+        while !Actor::Merger(1).is_done(&progress) {
+            assert!(self.step(Actor::Merger(1), &mut progress));
+        }
+    }
+
+    /// Everything is merged: counts, records and indexes must be those of the model, in memory, cold, and on disk.
+    fn check(&mut self) {
+        self.merge();
+        self.merge();
+        self.live();
+        let name = self.name.clone();
+        let key = self.keyspace.key(&name);
+        let position = (self.keyspace.physical(0), key.slot());
+        {
+            let mut guard = self.keyspace.lock(self.caller(), 0, &key);
+            if let Some(index) = guard.entry(&key) {
+                // It expired unnoticed: nobody has counted it off yet.
+                if guard.peek(&key).is_some() {
+                    assert!(guard.demote(index).is_some(), "what is merged may leave memory");
+                }
+            }
+        }
+        self.merge();
+        let tier = self.keyspace.tier().unwrap();
+        let guard = self.keyspace.lock(self.caller(), 0, &key);
+        assert_eq!(guard.entry(&key), None, "nothing stands for the key in memory");
+        let expected = Size {
+            keys: u64::from(self.model.is_some()),
+            expiring: u64::from(self.model.as_ref().is_some_and(|(_, expiry_ms)| expiry_ms.is_some())),
+            key_bytes: self.model.as_ref().map_or(0, |_| self.name.len() as u64),
+            value_bytes: self.model.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64),
+        };
+        assert_eq!(guard.slot.size, expected, "the slot's counts");
+        assert_eq!(u64::from(guard.slot.differences.cold), expected.keys, "its cold keys");
+        drop(guard);
+        assert_eq!(self.keyspace.size(0), expected, "the database's counts");
+        let metas: BTreeMap<(u8, u16), _> =
+            tier.store.slots().unwrap().into_iter().map(|(database, slot, meta)| ((database, slot), meta)).collect();
+        let meta = metas.get(&position).copied().unwrap_or_default();
+        assert_eq!(
+            (meta.keys, meta.expiring, meta.key_bytes, meta.value_bytes),
+            (expected.keys, expected.expiring, expected.key_bytes, expected.value_bytes),
+            "the counts on disk"
+        );
+        let mut records = Vec::new();
+        tier.store
+            .scan_slot(position.0, position.1, 0, |_, value| {
+                let record = Record::decode(value).unwrap();
+                records.push((record.payload.to_vec(), record.expiry_ms));
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(records, self.model.clone().into_iter().collect::<Vec<_>>(), "the records on disk");
+        let index = tier.store.due_expiries(position.0, &[], u64::MAX, 10).unwrap();
+        let index: Vec<u64> = index.iter().map(|due| due.expiry_ms).collect();
+        assert_eq!(index, self.model.iter().filter_map(|(_, expiry_ms)| *expiry_ms).collect::<Vec<_>>(), "the index");
+    }
+}
+
+/// Runs every schedule of the actors, each on a key of its own that begins as `start` says. Returns how many there were.
+fn explore(keyspace: &Keyspace, start: Start, actors: &[Actor]) -> usize {
+    // The choice at each step of the present schedule, and of how many.
+    let mut choices: Vec<(usize, usize)> = Vec::new();
+    let mut schedules = 0;
+    loop {
+        schedules += 1;
+        let name = format!("key:{start:?}:{}:{schedules}", actors.len()).into_bytes();
+        let mut world = World { keyspace, merger: MergerState::default(), name, now_ms: EARLY, model: None };
+        world.begin(start);
+        let mut progress: Vec<Progress> = actors.iter().map(|_| Progress::default()).collect();
+        let mut live: Vec<usize> = (0..actors.len()).collect();
+        let (mut depth, mut trace) = (0, Vec::new());
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            while !live.is_empty() {
+                if depth == choices.len() {
+                    choices.push((0, live.len()));
+                }
+                choices[depth].1 = live.len();
+                let chosen = live[choices[depth].0];
+                depth += 1;
+                trace.push(actors[chosen]);
+                assert!(world.step(actors[chosen], &mut progress[chosen]));
+                if actors[chosen].is_done(&progress[chosen]) {
+                    live.retain(|actor| *actor != chosen);
+                }
+            }
+            world.check();
+            world.end();
+        }));
+        if let Err(panic) = outcome {
+            eprintln!("start {start:?}, schedule {trace:#?}");
+            std::panic::resume_unwind(panic);
+        }
+        choices.truncate(depth);
+        while let Some((choice, of)) = choices.pop() {
+            if choice + 1 < of {
+                choices.push((choice + 1, of));
+                break;
+            }
+        }
+        if choices.is_empty() {
+            return schedules;
+        }
+    }
+}
+
+/// How the key is before the actors begin.
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Absent,
+    /// On disk alone.
+    Cold,
+    ColdExpiring,
+    /// In memory and on disk.
+    Clean,
+}
+
+impl World<'_> {
+    fn begin(&mut self, start: Start) {
+        let command = match start {
+            Start::Absent => return,
+            Start::Cold | Start::Clean => Command::Set("old"),
+            Start::ColdExpiring => Command::SetExpiring("old"),
+        };
+        assert!(self.command(command, &mut Cold::default()));
+        self.merge();
+        if !matches!(start, Start::Clean) {
+            assert!(self.step(Actor::Evictor(1), &mut Progress::default()));
+        }
+    }
+
+    fn end(&mut self) {
+        let mut progress = Progress::default();
+        while self.step(Actor::Client(&[Command::Delete]), &mut progress) {}
+        self.model = None;
+        self.merge();
+        assert_eq!(self.keyspace.size(0), Size::default());
+    }
+}
+
+#[test]
+fn every_schedule_of_small_programs_keeps_the_key() {
+    use Command::*;
+    let programs: &[&[Actor]] = &[
+        &[Actor::Client(&[Get, Get]), Actor::Client(&[Delete]), Actor::Merger(1)],
+        &[Actor::Client(&[Set("new"), Delete]), Actor::Client(&[Get]), Actor::Merger(1)],
+        &[Actor::Client(&[Append("x")]), Actor::Merger(1), Actor::Evictor(2)],
+        &[Actor::Client(&[Set("new"), Get]), Actor::Merger(2), Actor::Evictor(1)],
+        &[Actor::Client(&[Delete, Set("new")]), Actor::Merger(2)],
+        &[Actor::Client(&[SetExpiring("new"), Get]), Actor::Merger(1), Actor::Clock],
+        &[Actor::Client(&[Persist, Get]), Actor::Merger(1), Actor::Clock],
+        &[Actor::Client(&[Get]), Actor::Merger(1), Actor::Clock, Actor::Evictor(1)],
+        &[Actor::Client(&[Delete]), Actor::Client(&[Append("x")]), Actor::Evictor(1), Actor::Merger(1)],
+    ];
+    // Each schedule syncs a dozen times, and none of that is looked at: best in memory.
+    let memory = std::path::Path::new("/dev/shm");
+    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let keyspace = open(directory.path());
+    let mut schedules = 0;
+    for program in programs {
+        for start in [Start::Absent, Start::Cold, Start::ColdExpiring, Start::Clean] {
+            schedules += explore(&keyspace, start, program);
+        }
+    }
+    assert!(schedules > 5_000, "{schedules}");
+}
+
+#[test]
+fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..50).map(|number| format!("{{{}}}k{number}", number % 7)).collect();
+    let write = |keyspace: &Keyspace, from: usize, to: usize| {
+        for name in &names[from..to] {
+            let key = keyspace.key(name.as_bytes());
+            let mut guard = keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key);
+            guard.set_string(&key, b"a", NewExpiry::Clear);
+            drop(guard);
+            assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"b")));
+        }
+    };
+    {
+        let keyspace = open(directory.path());
+        write(&keyspace, 0, 30);
+        keyspace.merge(1, || true).unwrap();
+        write(&keyspace, 20, 50);
+        let key = keyspace.key(names[3].as_bytes());
+        // Of a key that is cold after the restart.
+        assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"c")));
+        keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
+    }
+    let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
+    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
+    keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
+    let mut recovery = Recovery::default();
+    let replay = |block: &[u8]| keyspace.replay(block, &mut recovery);
+    let journal = Journal::open(&directory.path().join("journal"), journal::Options::default(), replay).unwrap();
+    keyspace.tier().unwrap().begin_journal(journal, true);
+    assert_eq!(recovery.applied, 61);
+    keyspace.merge(1, || true).unwrap();
+    assert_eq!(keyspace.len(0), 50, "a blind overwrite of a cold key is counted once");
+    let mut seen = BTreeMap::new();
+    keyspace
+        .for_each(Caller { now_ms: 1, touches: false }, 0, |entry| {
+            seen.insert(entry.key().to_vec(), entry.string().unwrap().to_vec());
+        })
+        .unwrap();
+    for (number, name) in names.iter().enumerate() {
+        let expected: &[u8] = if number == 3 { b"abc" } else { b"ab" };
+        assert_eq!(seen.get(name.as_bytes()).map(Vec::as_slice), Some(expected), "{name}");
+    }
+}

@@ -1,0 +1,361 @@
+//! The disk under the keyspace: RocksDB, the journal, and what moves keys between them and memory.
+
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::loader::Loader;
+use super::merger::{Mark, MergerState, Round};
+use crate::config::{JournalSync, Settings};
+use crate::stats::{Counter, Histogram};
+use crate::store::journal::{Journal, SyncPolicy, Ticket};
+use crate::store::rocks::{Rocks, RocksError};
+
+thread_local! {
+    /// The last thing this thread has put into the journal and nobody has asked for.
+    static TICKET: Cell<Option<Ticket>> = const { Cell::new(None) };
+}
+
+/// What this thread has put into the journal since the last call: what must be there before anybody is told.
+#[inline]
+pub fn take_ticket() -> Option<Ticket> {
+    TICKET.take()
+}
+
+/// How the disk stands to writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pressure {
+    None,
+    /// What differs from it has reached its bound: the merger has to catch up first.
+    Behind,
+    /// It takes none; see [`Tier::failure`].
+    Broken,
+}
+
+/// Of `maxmemory`, what may differ from the disk: one part in so many, but so many bytes at least.
+pub(super) const DIRTY_SHARE: u64 = 8;
+const DIRTY_MIN_BYTES: u64 = 1 << 20;
+/// The journal may hold so many times what may differ from the disk: a key that is written again and again is in it each
+/// time. It bounds a replay.
+const JOURNAL_SHARE: u64 = 2;
+
+/// Counts and times for INFO and the metrics.
+#[derive(Default)]
+pub struct Counters {
+    /// Rounds that wrote something.
+    pub rounds: Counter,
+    pub merged_entries: Counter,
+    pub round_latencies: Histogram,
+    /// Keys that RocksDB had in its own memory.
+    pub cached: Counter,
+    /// Keys that its filters knew to be absent, without a read.
+    pub absent: Counter,
+    /// Commands that waited because the merger was behind.
+    pub stalls: Counter,
+}
+
+pub struct Tier {
+    pub store: Arc<Rocks>,
+    /// Opened once it is replayed.
+    journal: OnceLock<Journal>,
+    pub loader: Arc<Loader>,
+    pub counters: Counters,
+    journaling: AtomicBool,
+    /// Held for the length of a round, and by who must not meet one.
+    pub(super) merger: Mutex<MergerState>,
+    committed_round: AtomicU32,
+    collecting: AtomicBool,
+    round: Mutex<Option<Round>>,
+    /// Why the disk does not take writes; looked at by every write, so there is a flag beside it.
+    failure: Mutex<Option<String>>,
+    has_failed: AtomicBool,
+    wishes: Mutex<Wishes>,
+    wished: Condvar,
+    pub saves: Saves,
+}
+
+/// SAVE and BGSAVE.
+#[derive(Default)]
+pub struct Saves {
+    state: Mutex<SaveState>,
+}
+
+/// How checkpoints stand.
+#[derive(Clone, Debug, Default)]
+pub struct SaveState {
+    pub is_running: bool,
+    /// Unix seconds of the last one that succeeded since the start; 0: none did.
+    pub last_s: u64,
+    /// Whether the last one failed, and why.
+    pub last_error: Option<String>,
+    /// Ended ones.
+    pub count: u64,
+}
+
+impl Saves {
+    pub fn state(&self) -> SaveState {
+        self.state.lock().clone()
+    }
+
+    pub fn finished(&self, now_s: u64, result: Result<(), String>) {
+        let mut state = self.state.lock();
+        state.is_running = false;
+        state.count += 1;
+        match result {
+            Ok(()) => {
+                state.last_s = now_s;
+                state.last_error = None;
+            }
+            Err(error) => state.last_error = Some(error),
+        }
+    }
+}
+
+/// What the merger's thread is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// A round now, without waiting for the interval.
+    pub round: bool,
+    /// A checkpoint.
+    pub save: bool,
+    /// The last round, and the end.
+    pub end: bool,
+}
+
+impl Tier {
+    /// Without a journal yet, so that it can be replayed: [`begin_journal`](Self::begin_journal) follows.
+    pub fn new(store: Rocks) -> Tier {
+        Tier {
+            store: Arc::new(store),
+            journal: OnceLock::new(),
+            loader: Arc::default(),
+            counters: Counters::default(),
+            journaling: AtomicBool::new(false),
+            merger: Mutex::default(),
+            committed_round: AtomicU32::new(0),
+            collecting: AtomicBool::new(false),
+            round: Mutex::default(),
+            failure: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+            wishes: Mutex::default(),
+            wished: Condvar::new(),
+            saves: Saves::default(),
+        }
+    }
+
+    /// From now on there is a journal, and what changes goes into it if `journaling`.
+    pub fn begin_journal(&self, journal: Journal, journaling: bool) {
+        if self.journal.set(journal).is_ok() {
+            self.journaling.store(journaling, Ordering::Release);
+        }
+    }
+
+    /// The journal, once there is one.
+    #[inline]
+    pub fn opened_journal(&self) -> Option<&Journal> {
+        self.journal.get()
+    }
+
+    #[inline]
+    pub fn is_journaling(&self) -> bool {
+        self.journaling.load(Ordering::Relaxed)
+    }
+
+    /// Puts effects into the journal, if there is one.
+    #[inline]
+    pub(super) fn journal(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.is_journaling()
+            && let Some(journal) = self.journal.get()
+        {
+            TICKET.set(Some(journal.append(write)));
+        }
+    }
+
+    /// Has everything that is in the journal now written, and tells where it ends.
+    pub(super) fn mark(&self) -> Mark {
+        self.journal.get()?.write_all().ok()
+    }
+
+    /// Everything up to the mark is on disk.
+    pub(super) fn release(&self, mark: Mark) {
+        if let (Some(ticket), Some(journal)) = (mark, self.journal.get()) {
+            journal.release(ticket);
+        }
+    }
+
+    #[inline]
+    pub(super) fn committed_round(&self) -> u32 {
+        self.committed_round.load(Ordering::Acquire)
+    }
+
+    pub(super) fn commit(&self, round: u32) {
+        self.committed_round.store(round, Ordering::Release);
+    }
+
+    /// From now on slots may be collected into the round, by the merger and by commands.
+    pub(super) fn open_round(&self, round: Round) {
+        *self.round.lock() = Some(round);
+        self.collecting.store(true, Ordering::Release);
+    }
+
+    #[inline]
+    pub(super) fn is_collecting(&self) -> bool {
+        self.collecting.load(Ordering::Acquire)
+    }
+
+    /// Calls `collect` with the round, if it is still open. Slots are locked before this, never within it.
+    pub(super) fn with_round(&self, collect: impl FnOnce(&mut Round)) {
+        if let Some(round) = &mut *self.round.lock() {
+            collect(round);
+        }
+    }
+
+    /// The round as it was collected; nothing more is.
+    pub(super) fn close_round(&self) -> Round {
+        self.collecting.store(false, Ordering::Release);
+        match self.round.lock().take() {
+            Some(round) => round,
+            None => unreachable!("the merger closes what it opened"),
+        }
+    }
+
+    /// The disk refused something.
+    pub fn failed(&self, error: &RocksError) {
+        let mut failure = self.failure.lock();
+        if failure.is_none() {
+            tracing::error!(%error, "the disk does not take writes: clients' writes are refused until it does");
+        }
+        *failure = Some(error.to_string());
+        self.has_failed.store(true, Ordering::Release);
+    }
+
+    /// The disk took something.
+    pub fn recovered(&self) {
+        if self.has_failed.load(Ordering::Acquire) {
+            *self.failure.lock() = None;
+            self.has_failed.store(false, Ordering::Release);
+            tracing::info!("the disk takes writes again");
+        }
+    }
+
+    /// Why the disk does not take writes at present.
+    pub fn failure(&self) -> Option<String> {
+        if !self.has_failed() {
+            return None;
+        }
+        self.failure.lock().clone().or_else(|| self.journal.get()?.failure())
+    }
+
+    /// Whether `failure` has something to tell: cheap.
+    #[inline]
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed) || self.journal.get().is_some_and(Journal::has_failed)
+    }
+
+    /// Ready: what the ticket stands for is in the journal, as `appendfsync` wants it. A full disk keeps it waiting.
+    pub fn poll_acknowledged(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
+        self.journal.get().map_or(Poll::Ready(()), |journal| journal.poll_acknowledged(ticket, context))
+    }
+
+    /// Whether it would be ready at once.
+    pub fn is_acknowledged(&self, ticket: Ticket) -> bool {
+        self.journal.get().is_none_or(|journal| journal.is_acknowledged(ticket))
+    }
+
+    /// Asks the merger's thread for something.
+    pub fn wish(&self, add: impl FnOnce(&mut Wishes)) {
+        add(&mut self.wishes.lock());
+        self.wished.notify_one();
+    }
+
+    /// Asks for a checkpoint; false: one is being made.
+    pub fn wish_save(&self) -> bool {
+        if std::mem::replace(&mut self.saves.state.lock().is_running, true) {
+            return false;
+        }
+        self.wish(|wishes| wishes.save = true);
+        true
+    }
+
+    /// Waits for a wish, `interval` at most, and takes what is wished for.
+    pub fn wait_for_wish(&self, interval: Duration) -> Wishes {
+        let mut wishes = self.wishes.lock();
+        if *wishes == Wishes::default() {
+            self.wished.wait_for(&mut wishes, interval);
+        }
+        std::mem::take(&mut *wishes)
+    }
+}
+
+impl super::Keyspace {
+    /// Whether the disk can take more writes; asks for a round in good time before it cannot.
+    pub fn pressure(&self) -> Pressure {
+        let Some(tier) = self.tier() else { return Pressure::None };
+        if tier.has_failed() {
+            return Pressure::Broken;
+        }
+        let limit_bytes = self.dirty_limit_bytes();
+        let (dirty_bytes, journal_bytes) =
+            (self.dirty_bytes(), tier.journal.get().map_or(0, Journal::unreleased_bytes));
+        if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes {
+            tier.wish(|wishes| wishes.round = true);
+        }
+        if dirty_bytes >= limit_bytes || journal_bytes >= limit_bytes * JOURNAL_SHARE {
+            tier.counters.stalls.add(1);
+            return Pressure::Behind;
+        }
+        Pressure::None
+    }
+
+    /// Has the journal go by the present settings.
+    pub fn apply_settings(&self) {
+        let Some(tier) = self.tier() else { return };
+        if let Some(journal) = tier.journal.get() {
+            journal.set_policy(sync_policy(&self.settings));
+        }
+        let journaling = self.settings.appendonly.get();
+        if journaling != tier.journaling.swap(journaling, Ordering::Relaxed) {
+            // What was not journaled gets to disk now; what was is not needed any more once it is there.
+            tier.wish(|wishes| wishes.round = true);
+        }
+    }
+
+    /// How much may differ from the disk: `maxdirty`, and never most of a small memory.
+    fn dirty_limit_bytes(&self) -> u64 {
+        let (limit_bytes, memory_bytes) = (self.settings.maxdirty.get(), self.settings.maxmemory.get());
+        if memory_bytes == 0 { limit_bytes } else { limit_bytes.min((memory_bytes / DIRTY_SHARE).max(DIRTY_MIN_BYTES)) }
+    }
+
+    /// Keys on disk that are not in memory.
+    pub fn cold_keys(&self) -> u64 {
+        let used = self.databases.iter().filter_map(|database| database.slots.get());
+        used.flat_map(|slots| &slots.slots).map(|slot| u64::from(slot.lock().differences.cold)).sum()
+    }
+
+    /// Entries that differ from the disk, and about how many bytes they take.
+    pub fn dirty(&self) -> (u64, u64) {
+        let used = self.databases.iter().filter(|database| database.slots.get().is_some());
+        used.map(|database| database.tally.dirty()).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+    }
+
+    pub(super) fn dirty_bytes(&self) -> u64 {
+        self.dirty().1
+    }
+
+    pub(super) fn syncs_always(&self) -> bool {
+        self.settings.appendfsync.get() == JournalSync::Always
+    }
+}
+
+/// `appendfsync` in the journal's words.
+pub fn sync_policy(settings: &Settings) -> SyncPolicy {
+    match settings.appendfsync.get() {
+        JournalSync::Always => SyncPolicy::Always,
+        JournalSync::Everysec => SyncPolicy::EverySecond,
+        JournalSync::No => SyncPolicy::Never,
+    }
+}

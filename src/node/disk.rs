@@ -1,0 +1,187 @@
+//! The disk's part of a start and an end, and the threads in between.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::base::{clock, memory};
+use crate::command::alarm::Alarm;
+use crate::command::state::State;
+use crate::config::Settings;
+use crate::keyspace::Recovery;
+use crate::keyspace::tier::{Tier, sync_policy};
+use crate::store::directory::DataDirectory;
+use crate::store::journal::{self, Journal};
+use crate::store::rocks::{Rocks, RocksOptions};
+
+/// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
+const ROCKS_SHARE: u64 = 4;
+const ROCKS_MIN_BYTES: u64 = 16 << 20;
+const ROCKS_MAX_BYTES: u64 = 1 << 30;
+/// The same where memory has no limit.
+const ROCKS_DEFAULT_BYTES: u64 = 256 << 20;
+/// How often the merger's thread looks at what is not a round: memory, wishes.
+const STEP: Duration = Duration::from_millis(100);
+
+/// An open data directory, before its journal is replayed.
+pub struct Opened {
+    directory: DataDirectory,
+    is_new: bool,
+    began: Instant,
+}
+
+/// Opens the data directory, and what is in it.
+///
+/// # Errors
+/// With one line for the operator; nothing was changed then.
+pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
+    let began = Instant::now();
+    let path = PathBuf::from(&*settings.dir.get());
+    let (directory, is_new) = DataDirectory::open(&path, clock::now_us()).map_err(io::Error::other)?;
+    let memory_bytes = match settings.maxmemory.get() {
+        0 => ROCKS_DEFAULT_BYTES,
+        bytes => (bytes / ROCKS_SHARE).clamp(ROCKS_MIN_BYTES, ROCKS_MAX_BYTES),
+    };
+    let options = RocksOptions { memory_bytes, create: is_new, ..RocksOptions::default() };
+    let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
+    if is_new {
+        directory.finish().map_err(io::Error::other)?;
+        tracing::info!(directory = %path.display(), "a new data directory");
+    }
+    let seed = directory.seed();
+    Ok((Opened { directory, is_new, began }, Tier::new(store), seed))
+}
+
+/// The disk's threads.
+pub struct Disk {
+    merger: JoinHandle<()>,
+    loaders: Vec<JoinHandle<()>>,
+    state: Arc<State>,
+    /// Locked for the life of the process.
+    _directory: Arc<DataDirectory>,
+}
+
+impl Disk {
+    /// Brings the keyspace to where it was and starts the threads.
+    ///
+    /// # Errors
+    /// When the journal or the store cannot be read.
+    pub fn start(opened: Opened, state: &Arc<State>) -> io::Result<Option<Disk>> {
+        let Opened { directory, is_new, began } = opened;
+        let Some(tier) = state.keyspace.tier() else { return Ok(None) };
+        state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
+        let mut recovery = Recovery::default();
+        let mut blocks = 0_u64;
+        let options = journal::Options {
+            sync: sync_policy(&state.settings),
+            // What was never written to may have been left half-made by a crash.
+            create: is_new || !state.keyspace.was_ever_written(),
+            ..journal::Options::default()
+        };
+        let journal = Journal::open(&directory.journal(), options, |block| {
+            blocks += 1;
+            state.keyspace.replay(block, &mut recovery)
+        })
+        .map_err(io::Error::other)?;
+        tier.begin_journal(journal, state.settings.appendonly.get());
+        let keys: u64 = (0..crate::keyspace::DATABASES).map(|number| state.keyspace.len(number)).sum();
+        tracing::info!(
+            keys,
+            replayed = recovery.applied,
+            known = recovery.known,
+            blocks,
+            took_ms = began.elapsed().as_millis() as u64,
+            "the data is there"
+        );
+        let directory = Arc::new(directory);
+        let mut loaders = Vec::new();
+        for index in 0..state.settings.loader_threads.get() {
+            loaders.push(spawn(state, format!("loader-{index}"), move |state| {
+                if let Some(tier) = state.keyspace.tier() {
+                    tier.loader.run(&tier.store);
+                }
+            })?);
+        }
+        let merger = spawn(state, "merger".to_owned(), {
+            let directory = directory.clone();
+            move |state| run_merger(state, &directory)
+        })?;
+        Ok(Some(Disk { merger, loaders, state: state.clone(), _directory: directory }))
+    }
+
+    /// Brings everything to disk and ends the threads.
+    ///
+    /// # Errors
+    /// When not everything got there.
+    pub fn stop(self) -> io::Result<()> {
+        let Some(tier) = self.state.keyspace.tier() else { return Ok(()) };
+        tier.loader.close();
+        tier.wish(|wishes| wishes.end = true);
+        let threads = std::iter::once(self.merger).chain(self.loaders);
+        if threads.map(JoinHandle::join).filter(Result::is_err).count() > 0 {
+            return Err(io::Error::other("a thread of the disk panicked"));
+        }
+        tier.opened_journal().map_or(Ok(()), Journal::close)?;
+        tier.store.close().map_err(io::Error::other)?;
+        match tier.failure() {
+            None => Ok(()),
+            Some(failure) => Err(io::Error::other(format!("not everything could be merged: {failure}"))),
+        }
+    }
+}
+
+fn spawn(state: &Arc<State>, name: String, run: impl FnOnce(&State) + Send + 'static) -> io::Result<JoinHandle<()>> {
+    let state = state.clone();
+    std::thread::Builder::new().name(name).spawn(move || {
+        let _alarm = Alarm::new(&state, "disk");
+        run(&state);
+    })
+}
+
+/// Merges every `merge-interval`, and whenever it is asked to, until it is told to end.
+fn run_merger(state: &State, directory: &DataDirectory) {
+    let Some(tier) = state.keyspace.tier() else { return };
+    let mut last_round = Instant::now();
+    loop {
+        let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
+        let wishes = tier.wait_for_wish(interval.min(STEP));
+        memory::measure_foreign();
+        if wishes.round || wishes.save || wishes.end || last_round.elapsed() >= interval {
+            last_round = Instant::now();
+            merge(state, wishes.end);
+        }
+        if wishes.save {
+            save(state, directory);
+        }
+        if wishes.end {
+            return;
+        }
+    }
+}
+
+/// Rounds until nothing more is to be done at once.
+fn merge(state: &State, is_last: bool) {
+    loop {
+        match state.keyspace.merge(clock::now_ms(), || state.is_shutting_down()) {
+            Ok(merged) if merged.has_more && !is_last => {}
+            Ok(_) => return,
+            Err(error) => {
+                tracing::error!(%error, "what has changed last is not merged");
+                return;
+            }
+        }
+    }
+}
+
+/// Makes a checkpoint of what the last round has brought to disk.
+fn save(state: &State, directory: &DataDirectory) {
+    let Some(tier) = state.keyspace.tier() else { return };
+    let saved = directory.save_checkpoint(|to: &Path| tier.store.checkpoint(to));
+    match &saved {
+        Ok(path) => tracing::info!(path = %path.display(), "checkpoint made"),
+        Err(error) => tracing::error!(%error, "no checkpoint could be made"),
+    }
+    tier.saves.finished(clock::now_ms() / 1000, saved.map(drop).map_err(|error| error.to_string()));
+}

@@ -1,0 +1,287 @@
+//! Writing: what was appended becomes a block of the segment in use.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, IoSlice, Seek, SeekFrom, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use smallvec::SmallVec;
+
+use super::Shared;
+use super::fault::point;
+use super::files::Begun;
+use super::format::{ALIGNMENT, BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES, SegmentHeader, padded};
+use super::shards::Cut;
+use crate::base::clock::Monotonic;
+
+/// How many times its size a segment may reach while no spare is ready.
+const GROWTH: u64 = 4;
+/// How many moments in the growth of the journal are remembered, for [`Writer::unreleased_bytes`].
+const MARKS: usize = 4096;
+
+/// A segment that holds blocks a replay would need.
+pub struct Segment {
+    pub header: SegmentHeader,
+    /// The size of its file; of the one in use, before it grew.
+    pub bytes: u64,
+    /// Whether it is on disk that it begins.
+    pub is_durable: bool,
+}
+
+/// A file that has to be synced before the blocks up to `last_block` are durable.
+#[derive(Clone)]
+pub struct Unsynced {
+    pub file: Arc<File>,
+    pub last_block: u64,
+}
+
+pub struct Writer {
+    /// Oldest first; the last is the one in use.
+    pub segments: VecDeque<Segment>,
+    pub file: Arc<File>,
+    /// Where the next block begins.
+    pub offset: u64,
+    /// Whether the file's position is there, too.
+    is_positioned: bool,
+    is_prepared: bool,
+    /// Cut and not written: what a failed write leaves.
+    cut: Cut,
+    pub written: u64,
+    /// Segments that were left since the last sync.
+    pub unsynced: Vec<Unsynced>,
+    /// Whether a segment got its name since the directory was last synced.
+    pub directory_changed: bool,
+    /// A sync has failed: the blocks that are not durable must be written anew before anything else is.
+    pub must_rewrite: bool,
+    pub retained: Retained,
+    growth: Growth,
+}
+
+/// Copies of the blocks that are not durable yet. Kept where acknowledgements wait for the sync: should it fail, they
+/// are written again from here and need not be read from a disk that has just failed.
+#[derive(Default)]
+pub struct Retained {
+    payloads: Vec<u8>,
+    /// The blocks and where their payloads end, oldest first.
+    blocks: VecDeque<(u64, usize)>,
+}
+
+/// How many bytes of blocks there were at which block.
+struct Growth {
+    written_bytes: u64,
+    released_bytes: u64,
+    marks: VecDeque<(u64, u64)>,
+}
+
+impl Writer {
+    /// Goes on in a new segment, after a recovery that has read `replayed_bytes` of blocks.
+    pub fn new(older: VecDeque<Segment>, begun: Begun, replayed_bytes: u64) -> Self {
+        let written = begun.header.first_block - 1;
+        let mut segments = older;
+        segments.push_back(Segment { header: begun.header, bytes: begun.file_bytes, is_durable: true });
+        Self {
+            segments,
+            file: Arc::new(begun.file),
+            offset: SEGMENT_HEADER_BYTES as u64,
+            is_positioned: true,
+            is_prepared: begun.is_prepared,
+            cut: Cut::default(),
+            written,
+            unsynced: Vec::new(),
+            directory_changed: false,
+            must_rewrite: false,
+            retained: Retained::default(),
+            growth: Growth {
+                written_bytes: replayed_bytes,
+                released_bytes: 0,
+                marks: VecDeque::from([(written, replayed_bytes)]),
+            },
+        }
+    }
+
+    pub fn header(&self) -> SegmentHeader {
+        self.segments.back().map_or_else(SegmentHeader::spare, |segment| segment.header)
+    }
+
+    pub fn has_unwritten(&self) -> bool {
+        !self.cut.is_empty()
+    }
+
+    /// Goes on in `begun`, whose blocks end at `offset`.
+    pub fn enter(&mut self, begun: Begun, offset: u64) {
+        if let Some(left) = self.segments.back_mut() {
+            left.bytes = left.bytes.max(self.offset);
+        }
+        let left = std::mem::replace(&mut self.file, Arc::new(begun.file));
+        self.unsynced.push(Unsynced { file: left, last_block: self.written });
+        self.segments.push_back(Segment { header: begun.header, bytes: begun.file_bytes, is_durable: false });
+        self.offset = offset;
+        self.is_positioned = true;
+        self.is_prepared = begun.is_prepared;
+        self.directory_changed = true;
+        self.mark();
+    }
+
+    /// Remembers how far the journal has grown with the newest block.
+    pub fn mark(&mut self) {
+        let newest = (self.written, self.growth.written_bytes);
+        let marks = &mut self.growth.marks;
+        if marks.len() >= MARKS || marks.back().is_some_and(|&(block, _)| block == newest.0) {
+            marks.pop_back();
+        }
+        marks.push_back(newest);
+    }
+
+    pub fn released(&mut self, up_to: u64) {
+        while let Some(&(block, bytes)) = self.growth.marks.front()
+            && block <= up_to
+        {
+            self.growth.released_bytes = bytes;
+            self.growth.marks.pop_front();
+        }
+    }
+
+    pub fn segment_bytes(&self) -> u64 {
+        let in_use = self.segments.back().map_or(0, |segment| self.offset.saturating_sub(segment.bytes));
+        self.segments.iter().map(|segment| segment.bytes).sum::<u64>() + in_use
+    }
+
+    pub fn unreleased_bytes(&self) -> u64 {
+        self.growth.written_bytes - self.growth.released_bytes
+    }
+
+    /// Writes what was cut as one block at `offset`, whatever was tried there before.
+    fn write_block(&mut self, synced: u64) -> io::Result<u64> {
+        let segment = self.header();
+        let header = BlockHeader::new(self.cut.block, synced, segment.salt, self.cut.parts());
+        let bytes = padded(BLOCK_HEADER_BYTES + header.payload_bytes as usize);
+        let padding = bytes - BLOCK_HEADER_BYTES - header.payload_bytes as usize;
+        let mut file = &*self.file;
+        if !self.is_positioned {
+            file.seek(SeekFrom::Start(self.offset))?;
+        }
+        self.is_positioned = false;
+        let encoded = header.encode(&segment);
+        let mut slices: SmallVec<[IoSlice<'_>; 34]> = SmallVec::new();
+        slices.push(IoSlice::new(&encoded));
+        slices.extend(self.cut.parts().map(IoSlice::new));
+        if padding > 0 {
+            slices.push(IoSlice::new(&[0; ALIGNMENT][..padding]));
+        }
+        if let Err(error) = point("journal::write_part") {
+            file.write_all(&encoded[..BLOCK_HEADER_BYTES / 2])?;
+            return Err(error);
+        }
+        write_all_vectored(file, &mut slices)?;
+        self.is_positioned = true;
+        self.offset += bytes as u64;
+        Ok(bytes as u64)
+    }
+}
+
+fn write_all_vectored(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+    while !slices.is_empty() {
+        point("journal::write")?;
+        match file.write_vectored(slices) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut slices, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+impl Shared {
+    /// Writes everything that was appended before the call, by any thread, and returns the newest block.
+    pub fn write(&self, writer: &mut Writer) -> io::Result<u64> {
+        if writer.must_rewrite {
+            return Err(io::Error::other("blocks that could not be synced are not written again yet"));
+        }
+        if writer.has_unwritten() {
+            self.write_cut(writer)?;
+        }
+        if self.shards.cut(&mut writer.cut) {
+            self.write_cut(writer)?;
+        }
+        Ok(writer.written)
+    }
+
+    fn write_cut(&self, writer: &mut Writer) -> io::Result<()> {
+        let began = Monotonic::start();
+        let written = self.make_room(writer).and_then(|()| writer.write_block(self.durable.load(Ordering::Relaxed)));
+        let bytes = match written {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.fail(format!("block {} cannot be written: {error}", writer.cut.block));
+                return Err(error);
+            }
+        };
+        let block = writer.cut.block;
+        if self.is_always() {
+            writer.retained.keep(block, writer.cut.parts());
+        }
+        writer.cut.clear();
+        writer.written = block;
+        writer.growth.written_bytes += bytes;
+        self.publish(writer);
+        self.written.store(block, Ordering::Release);
+        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+        self.write_meter.record(began.elapsed_us());
+        self.succeed();
+        Ok(())
+    }
+
+    pub fn publish(&self, writer: &Writer) {
+        self.gauges.segments.store(writer.segments.len(), Ordering::Relaxed);
+        self.gauges.segment_bytes.store(writer.segment_bytes(), Ordering::Relaxed);
+        self.gauges.unreleased_bytes.store(writer.unreleased_bytes(), Ordering::Relaxed);
+    }
+
+    /// Rolls over to a new segment if it is time.
+    fn make_room(&self, writer: &mut Writer) -> io::Result<()> {
+        let has_blocks = writer.offset > SEGMENT_HEADER_BYTES as u64;
+        let next = writer.offset + (BLOCK_HEADER_BYTES + writer.cut.bytes()) as u64;
+        let is_full = has_blocks && next > self.segment_bytes;
+        // A block that could not be written may fit elsewhere, or the disk is damaged here.
+        let is_stuck = has_blocks && !writer.is_positioned;
+        let is_overfull = is_full && writer.offset >= self.segment_bytes.saturating_mul(GROWTH);
+        let has_spare = || self.directory.ready_spares() > 0;
+        if is_overfull || ((is_full || is_stuck || !writer.is_prepared) && has_spare()) {
+            let header = SegmentHeader::new(writer.header().number + 1, writer.cut.block, self.durable());
+            let begun = self.directory.begin(header)?;
+            writer.enter(begun, SEGMENT_HEADER_BYTES as u64);
+            self.wake_files_thread();
+        }
+        Ok(())
+    }
+}
+
+impl Retained {
+    pub fn keep<'a>(&mut self, block: u64, parts: impl Iterator<Item = &'a [u8]>) {
+        parts.for_each(|part| self.payloads.extend_from_slice(part));
+        self.blocks.push_back((block, self.payloads.len()));
+    }
+
+    pub fn drop_up_to(&mut self, block: u64) {
+        let mut dropped_bytes = 0;
+        while let Some(&(kept, end)) = self.blocks.front()
+            && kept <= block
+        {
+            dropped_bytes = end;
+            self.blocks.pop_front();
+        }
+        self.payloads.drain(..dropped_bytes);
+        self.blocks.iter_mut().for_each(|(_, end)| *end -= dropped_bytes);
+        if self.payloads.is_empty() {
+            self.payloads.shrink_to(1024 * 1024);
+        }
+    }
+
+    pub fn payload(&self, block: u64) -> Option<&[u8]> {
+        let place = self.blocks.binary_search_by_key(&block, |&(kept, _)| kept).ok()?;
+        let begin = place.checked_sub(1).and_then(|before| self.blocks.get(before)).map_or(0, |&(_, end)| end);
+        self.payloads.get(begin..self.blocks.get(place)?.1)
+    }
+}
