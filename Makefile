@@ -3,6 +3,8 @@
 # Compiled code outlives a clean checkout: RocksDB alone takes many minutes. One profile serves run and test, so that
 # nothing is compiled twice.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rockpool/target
+# Where `make run` keeps its data.
+DATA ?= data
 ROCKPOOL := $(CARGO_TARGET_DIR)/release/rockpool
 
 .PHONY: help run build test lint unit compat differential fuzz configuration clean
@@ -11,7 +13,7 @@ help: ## what can be made
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: build ## build and start a server: RESP 6379, HTTP 12345, the book's TCP 12346, on loopback (ARGS="--port 7000 …")
-	$(ROCKPOOL) $(ARGS)
+	$(ROCKPOOL) --dir $(DATA) $(ARGS)
 
 build: ## build the server, after installing what the build lacks
 	scripts/install build

@@ -28,6 +28,9 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     for name in settings.set_without_effect() {
         tracing::warn!("{name} is accepted, but has no effect in this version");
     }
+    // Before the data is touched.
+    let bound = Bound::bind(&settings)?;
+    let addresses = bound.addresses();
     let (opened, tier, seed) = match settings.r#type.get() {
         Engine::Rocksdb => {
             let (opened, tier, seed) = disk::open(&settings)?;
@@ -40,12 +43,10 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     descriptors::reserve(&settings);
 
-    let bound = Bound::bind(&settings)?;
     let disk = match opened {
         Some(opened) => Disk::start(opened, &state)?,
         None => None,
     };
-    let addresses = bound.addresses();
     let workers = Workers::start(&state, bound.clients, worker_count(&settings))?;
     let http = HttpServer::start(&state, bound.http)?;
     let expiry = expiry::start(&state)?;

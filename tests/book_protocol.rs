@@ -123,6 +123,7 @@ on_every_engine!(bad_requests_are_answered_and_end_their_connection_alone, ["--p
 });
 
 on_every_engine!(
+    memory only,
     commands_that_fail_do_not_end_the_connection,
     ["--maxmemory", "1", "--maxmemory-policy", "noeviction"],
     |server| {

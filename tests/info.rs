@@ -26,7 +26,7 @@ fn headings(info: &str) -> Vec<&str> {
     info.lines().filter_map(|line| line.strip_prefix("# ")).collect()
 }
 
-const DEFAULT: [&str; 11] = [
+const DEFAULT: [&str; 12] = [
     "Server",
     "Clients",
     "Memory",
@@ -34,6 +34,7 @@ const DEFAULT: [&str; 11] = [
     "Stats",
     "Replication",
     "CPU",
+    "Tiering",
     "Modules",
     "Errorstats",
     "Cluster",
@@ -44,10 +45,10 @@ on_every_engine!(sections_are_those_that_were_asked_for, |server| {
     let mut client = server.client();
     assert_eq!(headings(&info(&mut client, &[])), DEFAULT);
     assert_eq!(headings(&info(&mut client, &["default"])), DEFAULT);
-    assert_eq!(headings(&info(&mut client, &["all"])).len(), 13);
-    assert_eq!(headings(&info(&mut client, &["everything"])).len(), 13);
+    assert_eq!(headings(&info(&mut client, &["all"])).len(), 14);
+    assert_eq!(headings(&info(&mut client, &["everything"])).len(), 14);
     assert_eq!(headings(&info(&mut client, &["KEYSPACE", "cpu", "commandstats"])), ["CPU", "Commandstats", "Keyspace"]);
-    assert_eq!(headings(&info(&mut client, &["latencystats", "default"])).len(), 12);
+    assert_eq!(headings(&info(&mut client, &["latencystats", "default"])).len(), 13);
     assert_eq!(info(&mut client, &["nosuch"]), "");
 });
 
@@ -58,8 +59,9 @@ on_every_engine!(every_field_of_redis_is_there_in_its_order, |server| {
     };
     let expected = names(&info(&mut Client::connect(redis.resp_address()), &[]));
     let own = ["rockpool_version", "clients_cut_for_buffers"];
+    let tiering = names(&info(&mut server.client(), &["tiering"]));
     let mut found = names(&info(&mut server.client(), &[]));
-    found.retain(|name| !own.contains(&name.as_str()));
+    found.retain(|name| !own.contains(&name.as_str()) && !tiering.contains(name));
     assert_eq!(found, expected);
 });
 

@@ -1,4 +1,5 @@
-//! What happens when memory is over `maxmemory`, by policy.
+//! What happens when memory is over `maxmemory`, by policy. With a disk nothing is lost or refused for want of memory:
+//! `tiering.rs` has what happens there.
 
 mod support;
 
@@ -71,7 +72,7 @@ fn survivors(client: &mut Client, prefix: &str, count: usize) -> usize {
     keys.chunks(1000).map(|chunk| client.command(&exists(chunk)).integer() as usize).sum()
 }
 
-on_every_engine!(without_a_policy_writes_are_refused_and_reads_go_on, |server| {
+on_every_engine!(memory only, without_a_policy_writes_are_refused_and_reads_go_on, [], |server| {
     let client = &mut server.client();
     leave_room(client, "noeviction");
     let errors = fill(client, "key", 0..FITTING_KEYS * 2, None);
@@ -87,7 +88,7 @@ on_every_engine!(without_a_policy_writes_are_refused_and_reads_go_on, |server| {
     assert_eq!(client.command(&["SET", "now", "fits"]), Value::ok());
 });
 
-on_every_engine!(every_allkeys_policy_keeps_memory_within_the_limit, |server| {
+on_every_engine!(memory only, every_allkeys_policy_keeps_memory_within_the_limit, [], |server| {
     for policy in ["allkeys-random", "allkeys-lru", "allkeys-lfu", "allkeys-s3fifo"] {
         let client = &mut server.client();
         client.command(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -102,7 +103,7 @@ on_every_engine!(every_allkeys_policy_keeps_memory_within_the_limit, |server| {
     }
 });
 
-on_every_engine!(volatile_policies_spare_what_has_no_expiry, |server| {
+on_every_engine!(memory only, volatile_policies_spare_what_has_no_expiry, [], |server| {
     for policy in ["volatile-random", "volatile-lru", "volatile-lfu", "volatile-ttl"] {
         let client = &mut server.client();
         client.command(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -118,7 +119,7 @@ on_every_engine!(volatile_policies_spare_what_has_no_expiry, |server| {
     }
 });
 
-on_every_engine!(volatile_ttl_takes_the_nearest_expiries_first, |server| {
+on_every_engine!(memory only, volatile_ttl_takes_the_nearest_expiries_first, [], |server| {
     let client = &mut server.client();
     leave_room(client, "volatile-ttl");
     for (prefix, ttl_s) in [("long", 100_000), ("short", 1_000)] {
@@ -131,7 +132,7 @@ on_every_engine!(volatile_ttl_takes_the_nearest_expiries_first, |server| {
     assert!(left["short"] < FITTING_KEYS / 3 * 75 / 100, "{left:?}");
 });
 
-on_every_engine!(keys_in_use_survive_a_stream_of_keys_used_once, |server| {
+on_every_engine!(memory only, keys_in_use_survive_a_stream_of_keys_used_once, [], |server| {
     for policy in ["allkeys-lfu", "allkeys-s3fifo"] {
         let client = &mut server.client();
         client.command(&["CONFIG", "SET", "maxmemory", "0"]);

@@ -211,7 +211,7 @@ on_every_engine!(a_body_is_asked_for, |server| {
     assert_eq!(http.response("PUT").status, 200);
 });
 
-on_every_engine!(a_full_memory_is_507, ["--maxmemory", "1", "--maxmemory-policy", "noeviction"], |server| {
+on_every_engine!(memory only, a_full_memory_is_507, ["--maxmemory", "1", "--maxmemory-policy", "noeviction"], |server| {
     let refused = Http::connect(&server).request("PUT", "/cache/k", "", b"v");
     assert_eq!(refused.status, 507);
     assert!(refused.json()["error"].as_str().is_some_and(|error| error.starts_with("OOM ")), "{}", refused.text());

@@ -57,14 +57,15 @@ fn command() -> Command {
             text => text.to_owned(),
         };
         let note = if parameter.without_effect { "Accepted, without effect. " } else { "" };
-        Arg::new(parameter.name)
-            .long(parameter.name)
+        let arg = Arg::new(parameter.name);
+        let arg = if parameter.is_switch { arg.num_args(0..=1).default_missing_value("yes") } else { arg };
+        arg.long(parameter.name)
             .visible_aliases(parameter.aliases)
             .value_name("VALUE")
             .help(format!("{note}{} [{}; default: {default}]", parameter.doc(), value.form()))
             .help_heading(parameter.group.title())
             .hide_short_help(parameter.without_effect)
-            .allow_hyphen_values(true)
+            .allow_hyphen_values(!parameter.is_switch)
             .action(if value.is_list() { ArgAction::Append } else { ArgAction::Set })
     }))
 }

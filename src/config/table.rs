@@ -83,6 +83,8 @@ pub struct Parameter {
     pub mutability: Mutability,
     /// Taken for the sake of clients that set it; nothing reads it.
     pub without_effect: bool,
+    /// On the command line it needs no value: then it is `yes`.
+    pub is_switch: bool,
     /// A secret: its value is in no message.
     pub sensitive: bool,
     /// Where its value is.
@@ -98,7 +100,17 @@ impl Parameter {
         access: fn(&Settings) -> &dyn Value,
     ) -> Self {
         let mutability = Mutability::Mutable;
-        Self { name, aliases, group, doc, mutability, without_effect: false, sensitive: false, access }
+        Self {
+            name,
+            aliases,
+            group,
+            doc,
+            mutability,
+            without_effect: false,
+            is_switch: false,
+            sensitive: false,
+            access,
+        }
     }
 
     const fn immutable(mut self) -> Self {
@@ -113,6 +125,11 @@ impl Parameter {
 
     const fn without_effect(mut self) -> Self {
         self.without_effect = true;
+        self
+    }
+
+    const fn switch(mut self) -> Self {
+        self.is_switch = true;
         self
     }
 
@@ -336,6 +353,10 @@ parameters! {
         maxdirty: Bytes = Bytes::new(64 * MB, MB..=SIGNED), ["maxdirty"];
         /// Size of the data directory. When it is reached, what was written longest ago goes. 0: no limit.
         maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
+        /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.
+        restore: Text = Text::new("", "path"), ["restore"] immutable;
+        /// Drop what is damaged in the journal, and all after it, into files beside it, and start; the log tells what.
+        repair: Flag = Flag::new(false), ["repair"] immutable switch;
         /// Threads that read keys which are not in memory.
         loader_threads: Integer = Integer::new(2, 1..=64), ["loader-threads"] immutable;
         /// No sync of the journal while it is rewritten.

@@ -90,7 +90,6 @@ impl SlotGuard<'_> {
         }
         let entry = self.slot.table.get(index);
         let (marks, expiry_ms, bytes) = (entry.marks(), entry.expiry_ms(), entry.memory_bytes());
-        drop(entry);
         if marks.has(Marks::DIRTY) {
             return;
         }
@@ -146,7 +145,6 @@ impl SlotGuard<'_> {
         let entry = self.slot.table.get(index);
         let mut deleted = Entry::new(entry.key(), Content::Inline(&[]), None, entry.recency());
         deleted.set_marks(entry.marks().with(Marks::DELETED));
-        drop(entry);
         let entry = self.slot.table.replace(index, deleted);
         self.slot.differences.deleted += 1;
         self.gone(table::place(hash), &entry);
@@ -172,7 +170,6 @@ impl SlotGuard<'_> {
         let is_clean = marks.has(Marks::STORED) && !marks.has(Marks::DIRTY) && !marks.has(Marks::DELETED);
         // The sweep has been past expiries that lie behind: such an entry is for the expiry cycle.
         let has_expired = entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms);
-        drop(entry);
         if !is_clean || has_expired || self.is_in_flight() {
             return None;
         }
@@ -315,7 +312,6 @@ impl SlotGuard<'_> {
         if marks.has(Marks::UNSETTLED) {
             round.unsettled(entry.expiry_ms());
         }
-        drop(entry);
         let marks = if is_deleted { Marks::STORED.with(Marks::DELETED) } else { Marks::STORED };
         self.slot.table.get_mut(index).set_marks(marks);
     }

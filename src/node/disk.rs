@@ -12,7 +12,7 @@ use crate::command::state::State;
 use crate::config::Settings;
 use crate::keyspace::Recovery;
 use crate::keyspace::tier::{Tier, sync_policy};
-use crate::store::directory::DataDirectory;
+use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
@@ -39,7 +39,17 @@ pub struct Opened {
 pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     let began = Instant::now();
     let path = PathBuf::from(&*settings.dir.get());
+    let checkpoint = settings.restore.get();
+    if !checkpoint.is_empty() {
+        directory::restore(Path::new(&*checkpoint), &path).map_err(io::Error::other)?;
+        tracing::info!(%checkpoint, directory = %path.display(), "restored");
+    }
     let (directory, is_new) = DataDirectory::open(&path, clock::now_us()).map_err(io::Error::other)?;
+    if settings.repair.get() && !is_new {
+        for line in journal::repair(&directory.journal(), true).map_err(io::Error::other)? {
+            tracing::warn!("repair: {line}");
+        }
+    }
     let memory_bytes = match settings.maxmemory.get() {
         0 => ROCKS_DEFAULT_BYTES,
         bytes => (bytes / ROCKS_SHARE).clamp(ROCKS_MIN_BYTES, ROCKS_MAX_BYTES),
@@ -77,7 +87,7 @@ impl Disk {
         let options = journal::Options {
             sync: sync_policy(&state.settings),
             // What was never written to may have been left half-made by a crash.
-            create: is_new || !state.keyspace.was_ever_written(),
+            create: is_new || directory.has_no_journal() || !state.keyspace.was_ever_written(),
             ..journal::Options::default()
         };
         let journal = Journal::open(&directory.journal(), options, |block| {
@@ -85,6 +95,7 @@ impl Disk {
             state.keyspace.replay(block, &mut recovery)
         })
         .map_err(io::Error::other)?;
+        directory.journal_begins()?;
         tier.begin_journal(journal, state.settings.appendonly.get());
         let keys: u64 = (0..crate::keyspace::DATABASES).map(|number| state.keyspace.len(number)).sum();
         tracing::info!(

@@ -41,13 +41,19 @@ pub fn eventually(deadline: Duration, mut condition: impl FnMut() -> bool) -> bo
 /// `on_every_engine!(set_then_get, |server| { ... });` or, with flags,
 /// `on_every_engine!(evicts, ["--maxmemory", "1mb"], |server| { ... });`
 macro_rules! on_every_engine {
+    (memory only, $name:ident, $flags:tt, |$server:ident| $body:block) => {
+        on_every_engine!(@ &[$crate::support::Engine::Memory], $name, $flags, |$server| $body);
+    };
     ($name:ident, |$server:ident| $body:block) => {
         on_every_engine!($name, [], |$server| $body);
     };
-    ($name:ident, [$($flag:expr),* $(,)?], |$server:ident| $body:block) => {
+    ($name:ident, $flags:tt, |$server:ident| $body:block) => {
+        on_every_engine!(@ $crate::support::Engine::all(), $name, $flags, |$server| $body);
+    };
+    (@ $engines:expr, $name:ident, [$($flag:expr),* $(,)?], |$server:ident| $body:block) => {
         #[test]
         fn $name() {
-            for &engine in $crate::support::Engine::all() {
+            for &engine in $engines {
                 let options = $crate::support::Server::options(engine)$(.flag($flag))*;
                 #[allow(unused_mut)]
                 let mut $server = options.start();

@@ -35,6 +35,7 @@ macro_rules! engines {
 
 engines! {
     Memory = "memory",
+    Rocksdb = "rocksdb",
 }
 
 /// A child process whose output goes to a file, so that it can be read while the process runs and after.

@@ -201,7 +201,8 @@ fn a_secret_is_in_no_message() {
 fn the_help_names_every_parameter() {
     let Err(LoadError::Information(help)) = load("", &[], &["--help"]) else { panic!() };
     for parameter in PARAMETERS {
-        assert!(help.contains(&format!("--{} <", parameter.name)), "{}", parameter.name);
+        let named = |value| help.contains(&format!("--{} {value}", parameter.name));
+        assert!(named("<") || parameter.is_switch && named("[<"), "{}", parameter.name);
     }
     let Err(LoadError::Information(short)) = load("", &[], &["-h"]) else { panic!() };
     assert!(short.contains("--port") && !short.contains("--daemonize"));

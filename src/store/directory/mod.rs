@@ -29,6 +29,8 @@ const NEW_FILE: &str = "NEW";
 const LOCK_FILE: &str = "LOCK";
 const ROCKSDB: &str = "rocksdb";
 const JOURNAL: &str = "journal";
+/// In `journal/`: there is none yet, and none is missed. Checkpoints have it.
+const NO_JOURNAL: &str = "NONE";
 const CHECKPOINT: &str = "checkpoint";
 const CHECKPOINT_NEW: &str = "checkpoint.new";
 const CHECKPOINT_OLD: &str = "checkpoint.old";
@@ -179,6 +181,19 @@ impl DataDirectory {
         self.path.join(JOURNAL)
     }
 
+    /// Whether it is right that there is no journal.
+    pub fn has_no_journal(&self) -> bool {
+        self.journal().join(NO_JOURNAL).exists()
+    }
+
+    /// There is a journal now.
+    ///
+    /// # Errors
+    /// When the mark of its absence cannot be taken away.
+    pub fn journal_begins(&self) -> io::Result<()> {
+        remove_file(&self.journal().join(NO_JOURNAL)).map_err(io::Error::other)
+    }
+
     /// Replaces `checkpoint/` by a new one, whose database `make` makes at the path it is given, and answers where it is.
     /// There is a whole one at any moment, be it under the name that the next call takes it back from.
     ///
@@ -222,6 +237,8 @@ impl DataDirectory {
     ) -> io::Result<()> {
         fs::create_dir(new)?;
         fs::create_dir(new.join(JOURNAL))?;
+        fs::write(new.join(JOURNAL).join(NO_JOURNAL), "")?;
+        sync_directory(&new.join(JOURNAL)).map_err(io::Error::other)?;
         make(&new.join(ROCKSDB)).map_err(io::Error::other)?;
         check_whole(new)
             .and_then(|()| sync_directory(&new.join(ROCKSDB)))

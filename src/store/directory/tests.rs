@@ -208,7 +208,10 @@ fn a_checkpoint_replaces_the_one_before() {
         assert_eq!(path, scratch.path().join("checkpoint"));
         assert_eq!(fs::read_to_string(path.join("rocksdb/3.sst")).expect("read"), round);
         let (checkpoint, is_new) = DataDirectory::open(&path, 1).expect("a data directory");
-        assert_eq!((is_new, checkpoint.seed()), (false, SEED));
+        assert_eq!((is_new, checkpoint.seed(), checkpoint.has_no_journal()), (false, SEED, true));
+        checkpoint.journal_begins().expect("removed");
+        checkpoint.journal_begins().expect("nothing to remove");
+        assert!(!checkpoint.has_no_journal() && !directory.has_no_journal());
         assert!(left().is_empty(), "{:?}", left());
     }
     // Ones that fail, or make nothing.

@@ -253,6 +253,7 @@ impl Shared {
         while !self.is_closing() {
             match self.directory.tend() {
                 Ok(()) => thread::park(),
+                Err(_) if self.is_closing() => {}
                 Err(error) => {
                     // No failure yet: the segment in use grows until one can be made.
                     tracing::warn!(%error, "no spare journal segment can be made");

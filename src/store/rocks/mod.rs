@@ -365,10 +365,10 @@ impl Rocks {
         }
         // The database is closed before the next is opened, or its own lock would be in the way.
         *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
-        let opened = open(&self.directory, &self.options, &self.resources).and_then(|database| {
+        let opened = open(&self.directory, &self.options, &self.resources).map(|database| {
             let has_lost_writes = database.latest_sequence_number() < self.written.load(Ordering::Relaxed);
             *state = State::Open(database);
-            Ok(Recovery::Reopened { has_lost_writes })
+            Recovery::Reopened { has_lost_writes }
         });
         match opened {
             Ok(recovery) => {

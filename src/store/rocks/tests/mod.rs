@@ -147,7 +147,7 @@ fn a_look_never_denies_a_key_that_exists() {
         let mut expected: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
         for step in 0..6_u32 {
             let value = |number: u32| {
-                let length = if number % 7 == 0 { BLOB_BYTES * 2 } else { 40 };
+                let length = if number.is_multiple_of(7) { BLOB_BYTES * 2 } else { 40 };
                 record(None, 1 + u64::from(step), &vec![number as u8; length])
             };
             let mut batch = Batch::default();

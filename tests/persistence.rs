@@ -1,0 +1,275 @@
+//! What is on disk: found again after the end, however it came, larger than memory, and refused where it is not whole.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use support::{Client, Engine, PATIENCE, Server, Value, eventually};
+
+/// A server on a directory that outlives it.
+fn on(directory: &Path, flags: &[&str]) -> Server {
+    flags
+        .iter()
+        .fold(Server::options(Engine::Rocksdb).directory(directory), |options, flag| options.flag(*flag))
+        .start()
+}
+
+/// Why a server does not start there: its only line.
+fn refusal(directory: &Path) -> String {
+    let failure = Server::options(Engine::Rocksdb).directory(directory).try_start().expect_err("it is refused");
+    let lines: Vec<&str> = failure.lines().skip(1).filter(|line| !line.contains(" INFO ")).collect();
+    assert_eq!(lines.len(), 1, "{failure}");
+    lines[0].to_owned()
+}
+
+fn tiering(client: &mut Client, name: &str) -> u64 {
+    let info = client.command(&["INFO", "tiering"]).text();
+    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
+}
+
+fn is_merged(client: &mut Client) -> bool {
+    tiering(client, "dirty_keys") == 0
+}
+
+fn wait_until_merged(client: &mut Client) {
+    assert!(eventually(PATIENCE, || is_merged(client)), "{}", client.command(&["INFO", "tiering"]).text());
+}
+
+fn key(number: usize) -> String {
+    format!("key:{number:06}")
+}
+
+fn value(number: usize) -> String {
+    // Every hundredth one is long enough for a blob file.
+    format!("value {number} ").repeat(if number.is_multiple_of(100) { 1000 } else { 8 })
+}
+
+fn fill(client: &mut Client, numbers: std::ops::Range<usize>) {
+    for chunk in numbers.collect::<Vec<_>>().chunks(500) {
+        let commands: Vec<[String; 3]> =
+            chunk.iter().map(|number| ["SET".to_owned(), key(*number), value(*number)]).collect();
+        assert!(client.pipeline(&commands).iter().all(|reply| *reply == Value::ok()));
+    }
+}
+
+/// Reads all of them, checks each, and returns how many replies there were.
+fn check(client: &mut Client, numbers: std::ops::Range<usize>) {
+    for chunk in numbers.collect::<Vec<_>>().chunks(200) {
+        let commands: Vec<[String; 2]> = chunk.iter().map(|number| ["GET".to_owned(), key(*number)]).collect();
+        for (number, reply) in chunk.iter().zip(client.pipeline(&commands)) {
+            assert_eq!(reply, Value::bulk(value(*number).as_bytes()), "{}", key(*number));
+        }
+    }
+}
+
+fn scan_all(client: &mut Client) -> Vec<String> {
+    let (mut cursor, mut names) = ("0".to_owned(), Vec::new());
+    loop {
+        let Value::Array(parts) = client.command(&["SCAN", &cursor, "COUNT", "100"]) else {
+            panic!("SCAN is an array")
+        };
+        cursor = parts[0].text();
+        let Value::Array(found) = &parts[1] else { panic!("names are an array") };
+        names.extend(found.iter().map(Value::text));
+        if cursor == "0" {
+            return names;
+        }
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_every_end() {
+    for (appendonly, sync) in [("yes", "everysec"), ("yes", "always"), ("yes", "no"), ("no", "everysec")] {
+        let place = tempfile::tempdir().expect("a directory");
+        let flags = ["--appendonly", appendonly, "--appendfsync", sync];
+        let mut server = on(place.path(), &flags);
+        let client = &mut server.client();
+        fill(client, 0..3000);
+        client.command(&["SET", "expires", "v", "PX", "100000000"]);
+        client.command(&["APPEND", "expires", "w"]);
+        client.command(&["SELECT", "3"]);
+        client.command(&["SET", "elsewhere", "v"]);
+        client.command(&["SWAPDB", "3", "5"]);
+        if appendonly == "no" {
+            wait_until_merged(client);
+        }
+        server.kill();
+        let mut server = on(place.path(), &flags);
+        let client = &mut server.client();
+        check(client, 0..3000);
+        assert_eq!(client.command(&["GET", "expires"]), Value::bulk(b"vw"));
+        assert!(client.command(&["PTTL", "expires"]).integer() > 90_000_000);
+        client.command(&["DEL", &key(7)]);
+        client.command(&["SELECT", "5"]);
+        assert_eq!(client.command(&["GET", "elsewhere"]), Value::bulk(b"v"));
+        assert!(server.terminate().success(), "{}", server.log());
+        let server = on(place.path(), &flags);
+        let client = &mut server.client();
+        assert!(server.log().contains("replayed=0"), "a good end leaves nothing to replay: {}", server.log());
+        assert_eq!(client.command(&["DBSIZE"]).integer(), 3000);
+        assert_eq!(client.command(&["GET", &key(7)]), Value::Null);
+        check(client, 8..3000);
+    }
+}
+
+#[test]
+fn cold_keys_are_found_by_every_way() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &[]);
+    fill(&mut server.client(), 0..2000);
+    assert!(server.terminate().success());
+    let server = on(place.path(), &["--enable-debug-command", "yes"]);
+    let client = &mut server.client();
+    assert_eq!(tiering(client, "resident_keys"), 0, "nothing is read ahead");
+    assert_eq!(client.command(&["DBSIZE"]).integer(), 2000);
+    let names = scan_all(client);
+    let expected: BTreeSet<String> = (0..2000).map(key).collect();
+    assert_eq!((names.len(), names.into_iter().collect::<BTreeSet<_>>()), (2000, expected.clone()));
+    assert_eq!(client.command(&["KEYS", "key:00000?"]).items().len(), 10);
+    for _ in 0..20 {
+        assert!(expected.contains(&client.command(&["RANDOMKEY"]).text()));
+    }
+    assert_eq!(client.command(&["EXISTS", &key(1), "nothing", &key(2)]).integer(), 2);
+    assert_eq!(client.command(&["STRLEN", &key(3)]).integer(), value(3).len() as i64);
+    assert_eq!(client.command(&["APPEND", &key(4), "+"]).integer(), value(4).len() as i64 + 1);
+    assert_eq!(client.command(&["RENAME", &key(5), "renamed"]), Value::ok());
+    assert_eq!(client.command(&["GET", "renamed"]), Value::bulk(value(5).as_bytes()));
+    assert_eq!(client.command(&["DEL", &key(6), &key(7), "nothing"]).integer(), 2);
+    assert_eq!(client.command(&["SET", &key(8), "new", "NX"]), Value::Null);
+    // Without a look: the disk settles the count later.
+    assert_eq!(client.command(&["SET", &key(9), "new"]), Value::ok());
+    assert_eq!(client.command(&["MSET", &key(10), "new", "fresh", "new"]), Value::ok());
+    wait_until_merged(client);
+    assert_eq!(client.command(&["DBSIZE"]).integer(), 1999);
+    assert_eq!(scan_all(client).len(), 1999);
+    let commands: Vec<[String; 2]> = (100..1000).map(|number| ["GET".to_owned(), key(number)]).collect();
+    assert!(
+        client
+            .pipeline(&commands)
+            .iter()
+            .zip(100..)
+            .all(|(reply, number)| *reply == Value::bulk(value(number).as_bytes()))
+    );
+    assert!(tiering(client, "resident_keys") >= 900);
+    let loads = tiering(client, "loads");
+    for missing in 0..200 {
+        assert_eq!(client.command(&["GET", &format!("missing:{missing}")]), Value::Null);
+    }
+    assert!(tiering(client, "loads") - loads < 10, "filters answer misses");
+}
+
+#[test]
+fn data_may_be_larger_than_memory() {
+    let place = tempfile::tempdir().expect("a directory");
+    let server = on(place.path(), &["--maxmemory", "48mb", "--maxmemory-policy", "noeviction"]);
+    let client = &mut server.client();
+    // About 120 MB.
+    fill(client, 0..400_000);
+    check(client, 0..20_000);
+    check(client, 390_000..400_000);
+    wait_until_merged(client);
+    assert_eq!(client.command(&["DBSIZE"]).integer(), 400_000);
+    assert!(tiering(client, "demoted_keys") > 100_000);
+    assert!(tiering(client, "resident_keys") < 250_000);
+    let used = client.command(&["INFO", "memory"]).text();
+    let used: u64 = used.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();
+    assert!(used < 56 << 20, "{used} bytes");
+}
+
+#[test]
+fn cold_keys_expire_without_being_read() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &[]);
+    let client = &mut server.client();
+    for number in 0..500 {
+        client.command(&["SET", &key(number), "v", "PX", "1500"]);
+        client.command(&["SET", &format!("stays:{number}"), "v"]);
+    }
+    assert!(server.terminate().success());
+    let server = on(place.path(), &[]);
+    let client = &mut server.client();
+    assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == 500));
+    assert_eq!(tiering(client, "loaded_keys"), 0);
+    assert_eq!(client.command(&["GET", &key(1)]), Value::Null);
+    assert_eq!(scan_all(client).len(), 500);
+}
+
+#[test]
+fn a_checkpoint_is_a_data_directory() {
+    let place = tempfile::tempdir().expect("a directory");
+    let server = on(&place.path().join("data"), &[]);
+    let client = &mut server.client();
+    fill(client, 0..1000);
+    let before = client.command(&["LASTSAVE"]).integer();
+    assert_eq!(client.command(&["SAVE"]), Value::ok());
+    assert!(client.command(&["LASTSAVE"]).integer() >= before);
+    fill(client, 1000..1500);
+    assert_eq!(client.command(&["BGSAVE"]), Value::simple("Background saving started"));
+    let saves = |client: &mut Client| client.command(&["INFO", "persistence"]).text().contains("rdb_saves:2\r\n");
+    assert!(eventually(PATIENCE, || saves(client)));
+    client.command(&["FLUSHALL"]);
+    let checkpoint = place.path().join("data/checkpoint");
+    let restored = place.path().join("restored");
+    let restore = Server::options(Engine::Rocksdb).directory(&restored).flag("--restore").flag(&checkpoint);
+    let copy = restore.start();
+    check(&mut copy.client(), 0..1500);
+    drop(copy);
+    check(&mut on(&checkpoint, &[]).client(), 0..1500);
+    assert_eq!(client.command(&["DBSIZE"]).integer(), 0);
+    let failure = Server::options(Engine::Rocksdb).directory(&restored).flag("--restore").flag(&checkpoint).try_start();
+    assert!(failure.expect_err("it holds data").contains("is not empty"));
+}
+
+#[test]
+fn flushed_databases_stay_empty() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &[]);
+    let client = &mut server.client();
+    fill(client, 0..1000);
+    wait_until_merged(client);
+    fill(client, 500..1200);
+    client.command(&["FLUSHALL"]);
+    assert_eq!(client.command(&["GET", &key(1)]), Value::Null);
+    client.command(&["SET", "after", "v"]);
+    server.kill();
+    let server = on(place.path(), &[]);
+    let client = &mut server.client();
+    assert_eq!(client.command(&["DBSIZE"]).integer(), 1);
+    assert_eq!(scan_all(client), ["after"]);
+}
+
+#[test]
+fn settings_of_the_journal_change_at_run_time() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &["--appendonly", "no", "--merge-interval", "600000"]);
+    let client = &mut server.client();
+    client.command(&["SET", "before", "v"]);
+    assert_eq!(client.command(&["CONFIG", "SET", "appendonly", "yes", "appendfsync", "always"]), Value::ok());
+    wait_until_merged(client);
+    client.command(&["SET", "after", "v"]);
+    server.kill();
+    let server = on(place.path(), &[]);
+    assert_eq!(server.client().command(&["MGET", "before", "after"]).items(), [Value::bulk(b"v"), Value::bulk(b"v")]);
+}
+
+#[test]
+fn a_directory_that_is_not_whole_is_refused_and_left_as_it_is() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &[]);
+    fill(&mut server.client(), 0..100);
+    assert!(refusal(place.path()).contains("is in use by another process"));
+    assert!(server.terminate().success());
+    let format = place.path().join("FORMAT");
+    let text = std::fs::read_to_string(&format).expect("FORMAT");
+    std::fs::write(&format, text.replace("format = 1", "format = 7")).expect("FORMAT");
+    assert!(refusal(place.path()).contains("has format 7"));
+    std::fs::write(&format, &text).expect("FORMAT");
+    let (database, away) = (place.path().join("rocksdb"), place.path().join("away"));
+    std::fs::rename(&database, &away).expect("rename");
+    assert!(refusal(place.path()).contains("nothing is made anew"));
+    assert!(!database.exists());
+    std::fs::rename(&away, &database).expect("rename");
+    check(&mut on(place.path(), &[]).client(), 0..100);
+}
