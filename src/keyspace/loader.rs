@@ -203,7 +203,5 @@ impl Loader {
 fn read<'k>(store: &Rocks, keys: impl Iterator<Item = &'k ColdKey>) -> Vec<Found> {
     let names: Vec<&[u8]> = keys.map(|key| &key.record_key[..]).collect();
     let found = store.get_many(&names).into_iter();
-    found
-        .map(|found| found.map(|record| record.map(|record| record.to_vec())).map_err(|error| error.to_string()))
-        .collect()
+    found.map(|found| found.map_err(|error| error.to_string())).collect()
 }

@@ -182,8 +182,8 @@ impl Keyspace {
         for slot in &round.slots {
             round.batch.put_slot_meta(slot.position.0, slot.position.1, &slot.meta);
         }
-        retry(tier, gives_up, || tier.store.write(&round.batch))?;
-        retry(tier, gives_up, || tier.store.flush_wal(true))
+        // Both again if either fails: a store that was opened anew may have lost what was not synced.
+        retry(tier, gives_up, || tier.store.write(&round.batch).and_then(|()| tier.store.flush_wal(true)))
     }
 
     /// The round is on disk.
@@ -339,6 +339,8 @@ fn retry<R>(
                     return Err(error);
                 }
                 std::thread::sleep(RETRY_PAUSE);
+                // Most errors end with their cause; for the others the store is opened anew. The next attempt tells.
+                let _ = tier.store.try_recover();
             }
         }
     }

@@ -135,7 +135,7 @@ impl Disk {
             return Err(io::Error::other("a thread of the disk panicked"));
         }
         tier.opened_journal().map_or(Ok(()), Journal::close)?;
-        tier.store.close();
+        tier.store.close().map_err(io::Error::other)?;
         match tier.failure() {
             None => Ok(()),
             Some(failure) => Err(io::Error::other(format!("not everything could be merged: {failure}"))),

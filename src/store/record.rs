@@ -9,11 +9,15 @@ const VERSION: u8 = 1;
 const HAS_EXPIRY: u8 = 1;
 /// Version, type, flags, time of writing.
 const HEAD_BYTES: usize = 3 + 8;
+/// What a record has besides its payload, at most.
+pub const HEAD_MAX_BYTES: usize = HEAD_BYTES + 8;
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
     #[error("a record is cut off")]
     Short,
+    #[error("a record is damaged")]
+    Damaged,
     #[error("a record has format {0}, which is newer than this program")]
     Newer(u8),
 }
@@ -87,9 +91,11 @@ impl<'a> Record<'a> {
     /// # Errors
     /// For bytes that this program cannot have written.
     pub fn decode(bytes: &'a [u8]) -> Result<Record<'a>, RecordError> {
-        let (&[version, kind, flags], rest) = bytes.split_first_chunk().ok_or(RecordError::Short)?;
-        if version != VERSION {
-            return Err(RecordError::Newer(version));
+        check_version(bytes)?;
+        let (&[_, kind, flags], rest) = bytes.split_first_chunk().ok_or(RecordError::Short)?;
+        // What a flag stands for has its place before the payload: an unknown one makes the rest unreadable.
+        if flags & !HAS_EXPIRY != 0 {
+            return Err(RecordError::Damaged);
         }
         let (written, rest) = rest.split_first_chunk().ok_or(RecordError::Short)?;
         let (expiry_ms, payload) = if flags & HAS_EXPIRY != 0 {
@@ -106,6 +112,15 @@ impl<'a> Record<'a> {
         let is_expiring = bytes.first() == Some(&VERSION) && bytes.get(2).is_some_and(|flags| flags & HAS_EXPIRY != 0);
         let expiry = bytes.get(HEAD_BYTES..)?.first_chunk().filter(|_| is_expiring)?;
         Some(u64::from_le_bytes(*expiry))
+    }
+}
+
+fn check_version(bytes: &[u8]) -> Result<(), RecordError> {
+    match bytes.first() {
+        None => Err(RecordError::Short),
+        Some(&VERSION) => Ok(()),
+        Some(0) => Err(RecordError::Damaged),
+        Some(&version) => Err(RecordError::Newer(version)),
     }
 }
 
@@ -135,11 +150,8 @@ impl SlotMeta {
     /// # Errors
     /// For bytes that this program cannot have written.
     pub fn decode(bytes: &[u8]) -> Result<SlotMeta, RecordError> {
-        let (&version, rest) = bytes.split_first().ok_or(RecordError::Short)?;
-        if version != VERSION {
-            return Err(RecordError::Newer(version));
-        }
-        let (numbers, _) = rest.as_chunks::<8>();
+        check_version(bytes)?;
+        let (numbers, _) = bytes[1..].as_chunks::<8>();
         let [sequence, keys, expiring, key_bytes, value_bytes] = numbers else { return Err(RecordError::Short) };
         let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
         Ok(SlotMeta {
@@ -225,6 +237,9 @@ mod tests {
 
     #[test]
     fn what_is_newer_is_told_from_what_is_damaged() {
+        assert_eq!(Record::decode(&[]), Err(RecordError::Short));
+        assert_eq!(Record::decode(&[0; 11]), Err(RecordError::Damaged));
+        assert_eq!(Record::decode(&[1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]), Err(RecordError::Damaged));
         assert_eq!(Record::decode(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(RecordError::Newer(2)));
         assert_eq!(Record::decode(&[1, 0]), Err(RecordError::Short));
         assert_eq!(Record::decode(&[1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9]), Err(RecordError::Short));

@@ -1,42 +1,109 @@
+//! What RocksDB says of itself.
+
 use std::ffi::CStr;
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use rocksdb::properties;
+use rocksdb::{DB, properties};
 
-use super::Rocks;
+use super::{FAMILIES, Rocks};
 
-/// How RocksDB is, for INFO and the metrics.
-#[derive(Clone, Copy, Debug, Default)]
+const LIVE_BLOB_BYTES: &CStr = c"rocksdb.live-blob-file-size";
+const BLOB_GARBAGE_BYTES: &CStr = c"rocksdb.live-blob-file-garbage-size";
+
+/// Figures of one moment; where RocksDB is not open, 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RocksStatus {
     pub memtable_bytes: u64,
+    /// With what memtables are charged to the cache.
     pub cache_bytes: u64,
-    /// Filters and indexes.
+    pub cache_pinned_bytes: u64,
+    /// What open table files hold outside of the cache.
     pub table_readers_bytes: u64,
-    pub sst_bytes: u64,
-    pub blob_bytes: u64,
-    /// What compactions still have to rewrite.
+    /// How much there is to compact before the levels have the sizes they should have.
     pub pending_compaction_bytes: u64,
     pub running_compactions: u64,
+    pub running_flushes: u64,
     pub is_write_stopped: bool,
-    /// Writes are held to so many bytes a second; 0: they are not.
-    pub delayed_write_rate: u64,
+    /// How often a write had to wait for RocksDB to catch up, and how long altogether.
+    pub stalls: u64,
+    pub stalled_ms: u64,
+    pub sst_bytes: u64,
+    pub blob_bytes: u64,
+    pub blob_garbage_bytes: u64,
+    pub log_bytes: u64,
+    /// Of records. Many of them make reads slow and then stop writes.
+    pub level_0_files: u64,
+    /// Since the database was opened.
     pub background_errors: u64,
+    /// Expired records that compaction has dropped.
+    pub records_dropped: u64,
+    pub failure: Option<String>,
 }
 
-impl Rocks {
-    pub fn status(&self) -> RocksStatus {
-        let once = |name| self.db.property_int_value(name).ok().flatten().unwrap_or(0);
-        let once_named = |name: &CStr| self.db.property_int_value(name).ok().flatten().unwrap_or(0);
-        RocksStatus {
-            memtable_bytes: self.property(properties::CUR_SIZE_ALL_MEM_TABLES),
-            cache_bytes: self.cache.get_usage() as u64,
-            table_readers_bytes: self.property(properties::ESTIMATE_TABLE_READERS_MEM),
-            sst_bytes: self.property(properties::LIVE_SST_FILES_SIZE),
-            blob_bytes: once_named(c"rocksdb.live-blob-file-size"),
-            pending_compaction_bytes: self.property(properties::ESTIMATE_PENDING_COMPACTION_BYTES),
-            running_compactions: once(properties::NUM_RUNNING_COMPACTIONS),
-            is_write_stopped: once(properties::IS_WRITE_STOPPED) != 0,
-            delayed_write_rate: once(properties::ACTUAL_DELAYED_WRITE_RATE),
-            background_errors: once(properties::BACKGROUND_ERRORS),
-        }
+impl RocksStatus {
+    pub(super) fn read(rocks: &Rocks) -> RocksStatus {
+        let mut status = RocksStatus {
+            memtable_bytes: rocks.resources.buffers.get_usage() as u64,
+            cache_bytes: rocks.resources.cache.get_usage() as u64,
+            cache_pinned_bytes: rocks.resources.cache.get_pinned_usage() as u64,
+            log_bytes: log_bytes(&rocks.directory),
+            records_dropped: rocks.resources.reclaim.dropped(),
+            stalls: rocks.stalls.load(Ordering::Relaxed),
+            stalled_ms: rocks.stalled_ms.load(Ordering::Relaxed),
+            failure: rocks.failure.message(),
+            ..RocksStatus::default()
+        };
+        let state = rocks.state();
+        let Ok(database) = state.database() else { return status };
+        // These are of the database as a whole, whichever family is asked.
+        let of_database = |name: &CStr| database.property_int_value(name).ok().flatten().unwrap_or(0);
+        status.running_compactions = of_database(properties::NUM_RUNNING_COMPACTIONS.as_ref());
+        status.running_flushes = of_database(properties::NUM_RUNNING_FLUSHES.as_ref());
+        status.is_write_stopped = of_database(properties::IS_WRITE_STOPPED.as_ref()) != 0;
+        status.background_errors = background_errors(database);
+        status.table_readers_bytes = table_reader_bytes(database);
+        status.pending_compaction_bytes = sum(database, properties::ESTIMATE_PENDING_COMPACTION_BYTES.as_ref());
+        status.sst_bytes = sum(database, properties::LIVE_SST_FILES_SIZE.as_ref());
+        status.blob_bytes = sum(database, LIVE_BLOB_BYTES);
+        status.blob_garbage_bytes = sum(database, BLOB_GARBAGE_BYTES);
+        let level_0 = database.property_value(properties::num_files_at_level(0)).ok().flatten();
+        status.level_0_files = level_0.and_then(|files| files.parse().ok()).unwrap_or(0);
+        status
     }
+}
+
+/// How many flushes and compactions have failed since the database was opened.
+pub(super) fn background_errors(database: &DB) -> u64 {
+    database.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().unwrap_or(0)
+}
+
+/// What open table files hold outside of the cache.
+pub(super) fn table_reader_bytes(database: &DB) -> u64 {
+    sum(database, properties::ESTIMATE_TABLE_READERS_MEM.as_ref())
+}
+
+/// Whether there are more bytes in the records' blob files than in their tables.
+pub(super) fn is_mostly_blobs(database: &DB) -> bool {
+    let bytes = |name: &CStr| database.property_int_value(name).ok().flatten().unwrap_or(0);
+    bytes(LIVE_BLOB_BYTES) > bytes(properties::LIVE_SST_FILES_SIZE.as_ref())
+}
+
+/// The property's sum over the column families.
+fn sum(database: &DB, name: &CStr) -> u64 {
+    FAMILIES
+        .iter()
+        .filter_map(|family| database.cf_handle(family))
+        .filter_map(|family| database.property_int_value_cf(family, name).ok().flatten())
+        .sum()
+}
+
+fn log_bytes(directory: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
+    entries
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "log"))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|metadata| metadata.len())
+        .sum()
 }

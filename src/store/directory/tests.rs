@@ -1,0 +1,286 @@
+use super::*;
+use std::os::unix::fs::MetadataExt;
+use tempfile::TempDir;
+
+/// More than TOML's numbers hold.
+const SEED: u64 = 0xfedc_ba98_7654_3210;
+
+fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+/// What RocksDB would make.
+fn fill(directory: &DataDirectory) {
+    fill_rocksdb(&directory.rocksdb());
+    fs::write(directory.journal().join("1"), "journal").expect("written");
+}
+
+fn fill_rocksdb(path: &Path) {
+    fs::create_dir_all(path).expect("made");
+    for (file, text) in [("MANIFEST-1", "manifest"), ("1.sst", "table"), ("2.log", "log"), ("LOCK", "")] {
+        fs::write(path.join(file), text).expect("written");
+    }
+    fs::write(path.join(CURRENT_FILE), "MANIFEST-1\n").expect("written");
+}
+
+fn complete_at(path: &Path) {
+    let (directory, is_new) = DataDirectory::open(path, SEED).expect("a new directory");
+    assert!(is_new);
+    fill(&directory);
+    directory.finish().expect("complete");
+}
+
+fn refusal(path: &Path) -> String {
+    let error = DataDirectory::open(path, SEED).expect_err("refused").to_string();
+    assert!(!error.contains('\n') && error.contains(&name(path)), "{error}");
+    error
+}
+
+/// Every file with what it holds.
+fn contents(path: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).expect("files") {
+        let path = entry.expect("a file").path();
+        if path.is_dir() {
+            files.extend(contents(&path))
+        } else {
+            files.push((path.clone(), fs::read(&path).expect("read")))
+        }
+    }
+    files.sort();
+    files
+}
+
+#[test]
+fn a_directory_keeps_what_it_was_made_with() {
+    let scratch = scratch();
+    let path = scratch.path().join("data");
+    complete_at(&path);
+    fs::write(path.join("rockpool.toml"), "port = 1").expect("written");
+    let (directory, is_new) = DataDirectory::open(&path, 1).expect("opened");
+    assert_eq!((is_new, directory.seed()), (false, SEED));
+    assert_eq!(fs::read_to_string(path.join(LOCK_FILE)).expect("read").trim(), std::process::id().to_string());
+    let text = fs::read_to_string(path.join(FORMAT_FILE)).expect("read");
+    assert!(text.starts_with("format = 1\nseed = \"fedcba9876543210\"\ncreated-ms = 1"), "{text}");
+}
+
+#[test]
+fn other_files_do_not_make_a_directory_ours() {
+    let scratch = scratch();
+    fs::write(scratch.path().join("dump.rdb"), "REDIS0011").expect("written");
+    complete_at(scratch.path());
+    assert_eq!(fs::read(scratch.path().join("dump.rdb")).expect("read"), b"REDIS0011");
+}
+
+#[test]
+fn a_directory_has_one_process() {
+    let scratch = scratch();
+    complete_at(scratch.path());
+    let (held, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+    let error = refusal(scratch.path());
+    assert!(error.ends_with(&format!("is in use by another process (pid {})", std::process::id())), "{error}");
+    assert!(matches!(restore(scratch.path(), &scratch.path().join("x")), Err(DirectoryError::InUse(..))));
+    drop(held);
+    assert!(DataDirectory::open(scratch.path(), SEED).is_ok());
+}
+
+/// Ends a creation after each of its steps; the next start completes it with the same seed, and nothing is lost.
+#[test]
+fn an_interrupted_creation_is_completed() {
+    for steps in 0..6 {
+        let scratch = scratch();
+        let path = scratch.path();
+        if steps >= 1 {
+            fs::write(path.join("NEW.tmp"), "form").expect("written");
+        }
+        if steps >= 2 {
+            write_format(path, NEW_FILE, &Format::new(SEED)).expect("written");
+        }
+        if steps >= 3 {
+            fs::create_dir(path.join(ROCKSDB)).expect("made");
+        }
+        if steps >= 4 {
+            fs::create_dir(path.join(JOURNAL)).expect("made");
+            fs::write(path.join(ROCKSDB).join("MANIFEST-0"), "half").expect("written");
+        }
+        if steps >= 5 {
+            fill_rocksdb(&path.join(ROCKSDB));
+        }
+        let before = contents(path);
+        let (directory, is_new) = DataDirectory::open(path, 1).expect("opened");
+        assert!(is_new, "after {steps} steps");
+        assert_eq!(directory.seed(), if steps >= 2 { SEED } else { 1 }, "after {steps} steps");
+        let after = contents(path);
+        let kept = |file: &&(PathBuf, Vec<u8>)| after.contains(file) || file.0.ends_with("NEW.tmp");
+        assert_eq!(before.iter().filter(kept).count(), before.len(), "after {steps} steps");
+        if steps < 5 {
+            assert!(matches!(directory.finish(), Err(DirectoryError::Incomplete(..))), "after {steps} steps");
+        }
+        fill(&directory);
+        directory.finish().expect("complete");
+        drop(directory);
+        assert!(!DataDirectory::open(path, 1).expect("opened").1, "after {steps} steps");
+        assert!(!path.join(NEW_FILE).exists());
+    }
+}
+
+#[test]
+fn data_without_a_format_is_not_written_over() {
+    for part in [ROCKSDB, JOURNAL] {
+        let scratch = scratch();
+        complete_at(scratch.path());
+        fs::remove_file(scratch.path().join(FORMAT_FILE)).expect("removed");
+        let other = if part == ROCKSDB { JOURNAL } else { ROCKSDB };
+        fs::remove_dir_all(scratch.path().join(other)).expect("removed");
+        let before = contents(scratch.path());
+        let error = refusal(scratch.path());
+        assert!(error.contains("holds data but no FORMAT file"), "{error}");
+        let is_lock = |file: &(PathBuf, Vec<u8>)| file.0 == scratch.path().join(LOCK_FILE);
+        let without_lock = |files: Vec<_>| files.into_iter().filter(|file| !is_lock(file)).collect::<Vec<_>>();
+        assert_eq!(without_lock(contents(scratch.path())), without_lock(before));
+    }
+}
+
+#[test]
+fn a_directory_that_lost_a_part_is_not_made_anew() {
+    for part in ["rocksdb", "rocksdb/CURRENT", "rocksdb/MANIFEST-1", "journal"] {
+        let scratch = scratch();
+        complete_at(scratch.path());
+        let path = scratch.path().join(part);
+        if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }.expect("removed");
+        let error = refusal(scratch.path());
+        assert!(error.contains("is incomplete") && error.contains(part), "{part}: {error}");
+        assert!(!path.exists());
+    }
+}
+
+#[test]
+fn formats_that_cannot_be_read_are_refused() {
+    for (text, expected) in [
+        ("format = 2\nprogram = \"9.1.0\"\nnovelty = true\n", "has format 2, made by version 9.1.0"),
+        ("format = 0\n", "is damaged: no format"),
+        ("", "is damaged: no format"),
+        ("format = 1\nseed = 7\n", "is damaged: no seed"),
+        ("format = 1\nseed = \"7\"\n", "is damaged: no created-ms"),
+        ("format = ", "is damaged"),
+    ] {
+        let scratch = scratch();
+        complete_at(scratch.path());
+        fs::write(scratch.path().join(FORMAT_FILE), text).expect("written");
+        let error = refusal(scratch.path());
+        assert!(error.contains(expected), "{text:?}: {error}");
+        let own = env!("CARGO_PKG_VERSION");
+        assert!(!text.starts_with("format = 2") || error.ends_with(&format!("version {own}, reads format 1")));
+    }
+}
+
+#[test]
+fn what_cannot_be_a_directory_is_refused() {
+    let scratch = scratch();
+    let file = scratch.path().join("file");
+    fs::write(&file, "").expect("written");
+    assert!(refusal(&file).ends_with("is not a directory"));
+    assert!(refusal(&file.join("below")).contains("cannot make the data directory"));
+    // Root may write anywhere but here.
+    let error = refusal(Path::new("/proc/self"));
+    assert!(error.contains("cannot write /proc/self/LOCK"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_replaces_the_one_before() {
+    let scratch = scratch();
+    complete_at(scratch.path());
+    let (directory, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+    let make = |round: &'static str| {
+        move |to: &Path| {
+            assert!(!to.exists(), "RocksDB makes it");
+            fill_rocksdb(to);
+            fs::write(to.join("3.sst"), round)
+        }
+    };
+    let left = || {
+        let entries = fs::read_dir(scratch.path()).expect("files");
+        let names = entries.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with("checkpoint.")).collect::<Vec<_>>()
+    };
+    for round in ["first", "second"] {
+        let path = directory.save_checkpoint(make(round)).expect("saved");
+        assert_eq!(path, scratch.path().join("checkpoint"));
+        assert_eq!(fs::read_to_string(path.join("rocksdb/3.sst")).expect("read"), round);
+        let (checkpoint, is_new) = DataDirectory::open(&path, 1).expect("a data directory");
+        assert_eq!((is_new, checkpoint.seed(), checkpoint.has_no_journal()), (false, SEED, true));
+        checkpoint.journal_begins().expect("removed");
+        checkpoint.journal_begins().expect("nothing to remove");
+        assert!(!checkpoint.has_no_journal() && !directory.has_no_journal());
+        assert!(left().is_empty(), "{:?}", left());
+    }
+    // Ones that fail, or make nothing.
+    assert!(directory.save_checkpoint(|_: &Path| Err(io::Error::other("no"))).is_err());
+    assert!(directory.save_checkpoint(|to: &Path| fs::create_dir(to)).is_err());
+    assert!(left().is_empty(), "{:?}", left());
+    assert_eq!(fs::read(scratch.path().join("checkpoint/rocksdb/3.sst")).expect("read"), b"second");
+    assert!(free_bytes(scratch.path()).expect("statistics") > 0);
+    assert_eq!(
+        used_bytes(scratch.path()),
+        contents(&directory.rocksdb()).iter().map(|file| file.1.len() as u64).sum::<u64>() + 7
+    );
+}
+
+#[test]
+fn an_interrupted_replacement_keeps_a_whole_checkpoint() {
+    for renamed in [false, true] {
+        let scratch = scratch();
+        complete_at(scratch.path());
+        let (directory, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+        let make = |to: &Path| {
+            fill_rocksdb(to);
+            io::Result::Ok(())
+        };
+        let path = directory.save_checkpoint(make).expect("saved");
+        // The next one ended after the old one was moved away, or after the new one was moved in.
+        let [present, new, old] = directory.checkpoint_paths();
+        fs::rename(&present, &old).expect("renamed");
+        fs::create_dir(&new).expect("made");
+        if renamed {
+            fs::rename(&new, &present).expect("renamed");
+        }
+        assert!(directory.save_checkpoint(|_: &Path| Err(io::Error::other("no"))).is_err());
+        assert!(!old.exists() && !new.exists());
+        assert_eq!(path.join("rocksdb/CURRENT").exists(), !renamed, "the newer one counts");
+    }
+}
+
+#[test]
+fn a_restored_directory_is_a_complete_copy() {
+    let scratch = scratch();
+    let (from, into) = (scratch.path().join("from"), scratch.path().join("into"));
+    complete_at(&from);
+    restore(&from, &into).expect("restored");
+    let part = |path: &Path, part: &str| fs::read(path.join(part)).expect("read");
+    for file in ["FORMAT", "rocksdb/CURRENT", "rocksdb/MANIFEST-1", "rocksdb/1.sst", "rocksdb/2.log", "journal/1"] {
+        assert_eq!(part(&from, file), part(&into, file), "{file}");
+    }
+    let inode = |path: &Path, part: &str| fs::metadata(path.join(part)).expect("metadata").ino();
+    assert_eq!(inode(&from, "rocksdb/1.sst"), inode(&into, "rocksdb/1.sst"), "shared");
+    assert_ne!(inode(&from, "rocksdb/2.log"), inode(&into, "rocksdb/2.log"), "copied: it is written to");
+    let (directory, is_new) = DataDirectory::open(&into, 1).expect("opened");
+    assert_eq!((is_new, directory.seed()), (false, SEED));
+}
+
+#[test]
+fn a_restore_writes_over_nothing_and_copies_nothing_broken() {
+    let scratch = scratch();
+    let (from, into) = (scratch.path().join("from"), scratch.path().join("into"));
+    assert!(matches!(restore(&from, &into), Err(DirectoryError::NotADirectory(_))));
+    complete_at(&from);
+    fs::create_dir(&into).expect("made");
+    fs::write(into.join("dump.rdb"), "").expect("written");
+    assert!(restore(&from, &into).expect_err("refused").to_string().contains("is not empty"));
+    fs::remove_file(into.join("dump.rdb")).expect("removed");
+    fs::remove_file(from.join("rocksdb/MANIFEST-1")).expect("removed");
+    assert!(matches!(restore(&from, &into), Err(DirectoryError::Incomplete(..))));
+    assert!(contents(&into).is_empty());
+    // An interrupted restore is no directory to serve from.
+    fill_rocksdb(&into.join(ROCKSDB));
+    assert!(refusal(&into).contains("holds data but no FORMAT file"));
+}

@@ -1,0 +1,465 @@
+//! RocksDB: records and their indexes, below the memory tier. Nothing else in the house knows the `rocksdb` crate.
+//!
+//! Four column families: the records, the slots' metas, and two indexes in the order of time, by expiry and by age. A
+//! round of the merger is one [`Batch`], and so whole or absent in all four.
+
+mod batch;
+mod error;
+mod filter;
+mod options;
+mod read;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
+use parking_lot::Mutex;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, WaitForCompactOptions, WriteBatch, WriteOptions, properties};
+
+use super::directory::free_bytes;
+use super::record::HEAD_MAX_BYTES;
+pub use batch::Batch;
+pub use error::{RocksError, RocksErrorKind};
+use options::Resources;
+pub use options::{BLOB_BYTES, RocksOptions};
+use read::ReadWays;
+pub use read::{Due, Look};
+pub use status::RocksStatus;
+
+const RECORDS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
+const META: &str = "meta";
+const EXPIRY: &str = "expiry";
+const AGE: &str = "age";
+const FAMILIES: [&str; 4] = [RECORDS, META, EXPIRY, AGE];
+
+/// RocksDB's numbers of the column families: the order in which they are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FamilyId {
+    Records = 0,
+    Meta = 1,
+    Expiry = 2,
+    Age = 3,
+}
+
+/// In `meta`: which database lies where.
+const ORDER_KEY: &[u8] = b"order";
+/// What [`Rocks::try_recover`] writes to see whether writing works.
+const PROBE_KEY: &[u8] = b"probe";
+/// RocksDB looks for room every 5 seconds where it means to go on by itself.
+const PATIENCE: Duration = Duration::from_secs(12);
+/// With less room, a database that is opened anew fails again at once.
+const REOPEN_FREE_BYTES: u64 = 16 << 20;
+/// How soon a write is tried again that has to wait for flushes and compactions.
+const STALL_PAUSE: Duration = Duration::from_millis(5);
+
+enum State {
+    Open(DB),
+    /// It could not be opened for writing again after an error.
+    ReadOnly(DB, RocksError),
+    Closed(RocksError),
+}
+
+impl State {
+    fn database(&self) -> Result<&DB, RocksError> {
+        match self {
+            State::Open(database) | State::ReadOnly(database, _) => Ok(database),
+            State::Closed(error) => Err(error.clone()),
+        }
+    }
+
+    fn writable(&self) -> Result<&DB, RocksError> {
+        match self {
+            State::Open(database) => Ok(database),
+            State::ReadOnly(_, error) | State::Closed(error) => Err(error.clone()),
+        }
+    }
+}
+
+/// What [`Rocks::try_recover`] has found or done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// Writing works; nothing was lost.
+    Working,
+    /// The database was opened anew. If `has_lost_writes`, batches that were written, but not synced, are gone from the end.
+    Reopened { has_lost_writes: bool },
+}
+
+/// Whether writing failed, since when, and why.
+#[derive(Default)]
+struct Failure {
+    is_set: AtomicBool,
+    since: Mutex<Option<(Instant, RocksError)>>,
+}
+
+impl Failure {
+    fn message(&self) -> Option<String> {
+        if !self.is_set.load(Ordering::Acquire) {
+            return None;
+        }
+        self.since.lock().as_ref().map(|(_, error)| error.message.clone())
+    }
+
+    fn set(&self, error: &RocksError) {
+        let mut since = self.since.lock();
+        let first = since.as_ref().map_or_else(Instant::now, |(first, _)| *first);
+        *since = Some((first, error.clone()));
+        self.is_set.store(true, Ordering::Release);
+    }
+
+    fn clear(&self) {
+        if self.is_set.load(Ordering::Acquire) {
+            *self.since.lock() = None;
+            self.is_set.store(false, Ordering::Release);
+        }
+    }
+
+    fn lasts(&self) -> Duration {
+        self.since.lock().as_ref().map_or(Duration::ZERO, |(first, _)| first.elapsed())
+    }
+}
+
+/// An open database.
+pub struct Rocks {
+    directory: PathBuf,
+    options: RocksOptions,
+    resources: Resources,
+    ways: ReadWays,
+    write: WriteOptions,
+    failure: Failure,
+    /// The number of the last operation written when the database was closed to be reopened.
+    written: AtomicU64,
+    /// How many flushes and compactions had failed when a write last succeeded.
+    background_errors: AtomicU64,
+    stalls: AtomicU64,
+    stalled_ms: AtomicU64,
+    state: ShardedLock<State>,
+}
+
+impl Rocks {
+    /// Opens the database in `directory`, or makes it if the options say so. What is there is never replaced.
+    pub fn open(directory: &Path, options: &RocksOptions) -> Result<Rocks, RocksError> {
+        let resources = Resources::new(options.memory_bytes);
+        let database = open(directory, options, &resources)?;
+        resources.reclaim.set_paused(status::is_mostly_blobs(&database));
+        // Whatever happens later, it is not made a second time.
+        let options = RocksOptions { create: false, ..options.clone() };
+        Ok(Rocks {
+            directory: directory.to_owned(),
+            options,
+            resources,
+            ways: ReadWays::default(),
+            write: write_options(),
+            failure: Failure::default(),
+            written: AtomicU64::new(0),
+            background_errors: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            stalled_ms: AtomicU64::new(0),
+            state: ShardedLock::new(State::Open(database)),
+        })
+    }
+
+    fn state(&self) -> ShardedLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&DB) -> Result<T, RocksError>) -> Result<T, RocksError> {
+        act(self.state().writable()?)
+    }
+
+    /// Like `with`, and remembers whether it worked.
+    fn change(&self, act: impl FnOnce(&DB) -> Result<(), RocksError>) -> Result<(), RocksError> {
+        let result = self.with(act);
+        match &result {
+            Ok(()) => self.failure.clear(),
+            Err(error) if error.kind == RocksErrorKind::Stalled => {}
+            Err(error) => self.failure.set(error),
+        }
+        result
+    }
+
+    /// A new batch.
+    pub fn batch(&self) -> Batch {
+        Batch::default()
+    }
+
+    /// Writes a batch to the log and the memtables, whole or not at all; it survives the end of the process, and of the
+    /// machine once [`Rocks::flush_wal`] has synced it. Waits while flushes and compactions have to catch up.
+    ///
+    /// # Errors
+    /// When RocksDB refuses it, or there is no room for what it would have to wait for.
+    pub fn write(&self, batch: &Batch) -> Result<(), RocksError> {
+        let mut began: Option<Instant> = None;
+        let result = loop {
+            match self.write_now(batch) {
+                Err(error) if error.kind == RocksErrorKind::Stalled => {}
+                result => break result,
+            }
+            if began.is_none() {
+                self.stalls.fetch_add(1, Ordering::Relaxed);
+            }
+            began.get_or_insert_with(Instant::now);
+            // Where they fail again and again, waiting would never end.
+            let errors = self.state().database().map_or(0, status::background_errors);
+            if errors > self.background_errors.load(Ordering::Relaxed) {
+                let message = "no room to compact, and nothing more is written before that: No space left on device";
+                let error = RocksError::new(RocksErrorKind::NoSpace, message);
+                self.failure.set(&error);
+                break Err(error);
+            }
+            std::thread::sleep(STALL_PAUSE);
+        };
+        if let Some(began) = began {
+            self.stalled_ms.fetch_add(began.elapsed().as_millis() as u64, Ordering::Relaxed);
+        }
+        result
+    }
+
+    fn write_now(&self, batch: &Batch) -> Result<(), RocksError> {
+        self.change(|database| {
+            fail::fail_point!("rocks::write", |argument| Err(RocksError::injected(argument)));
+            database.write_opt(batch.write_batch(), &self.write)?;
+            self.resources.reclaim.set_paused(status::is_mostly_blobs(database));
+            self.background_errors.store(status::background_errors(database), Ordering::Relaxed);
+            Ok(())
+        })
+    }
+
+    /// An error where a call would wait for flushes and compactions, for ever if there is no room.
+    fn check_not_stalled(&self, database: &DB) -> Result<(), RocksError> {
+        match database.property_int_value(properties::IS_WRITE_STOPPED)? {
+            Some(0) | None => Ok(()),
+            Some(_) => Err(RocksError::new(RocksErrorKind::Stalled, "flushes and compactions have to catch up")),
+        }
+    }
+
+    /// Hands the log to the system, with `sync` to the device.
+    pub fn flush_wal(&self, sync: bool) -> Result<(), RocksError> {
+        self.change(|database| {
+            fail::fail_point!("rocks::sync", |argument| Err(RocksError::injected(argument)));
+            Ok(database.flush_wal(sync)?)
+        })
+    }
+
+    /// Writes the memtables to table files, and waits for it.
+    pub fn flush(&self) -> Result<(), RocksError> {
+        self.change(|database| {
+            fail::fail_point!("rocks::flush", |argument| Err(RocksError::injected(argument)));
+            self.check_not_stalled(database)?;
+            for name in FAMILIES {
+                database.flush_cf(family(database, name)?)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Has all files rewritten, without what is deleted, and waits for it.
+    pub fn compact(&self) -> Result<(), RocksError> {
+        self.with(|database| {
+            let options = options::compaction();
+            for name in FAMILIES {
+                database.compact_range_cf_opt(family(database, name)?, None::<&[u8]>, None::<&[u8]>, &options);
+            }
+            Ok(())
+        })
+    }
+
+    /// Waits until nothing is left to flush or to compact.
+    pub fn wait_for_compaction(&self) -> Result<(), RocksError> {
+        self.with(|database| Ok(database.wait_for_compact(&WaitForCompactOptions::default())?))
+    }
+
+    /// Frees the files that hold nothing but records of a database: before it is deleted, never afterwards.
+    ///
+    /// It deletes no database: older versions of its records may appear, and after [`Batch::delete_database`] was written
+    /// it could drop the file that says so. So the batch must follow, with nothing written in between, and the journal
+    /// must hold the deletion already.
+    pub fn drop_files_of(&self, database: u8) -> Result<(), RocksError> {
+        self.with(|open| {
+            fail::fail_point!("rocks::drop_files", |argument| Err(RocksError::injected(argument)));
+            Ok(open.delete_file_in_range_cf(family(open, RECORDS)?, &[database][..], &after_prefix(&[database]))?)
+        })
+    }
+
+    /// Makes a copy of all that is written at `to`, which must not exist: table and blob files by links, the log in full,
+    /// since to flush it might have to wait.
+    pub fn checkpoint(&self, to: &Path) -> Result<(), RocksError> {
+        self.with(|database| {
+            fail::fail_point!("rocks::checkpoint", |argument| Err(RocksError::injected(argument)));
+            Ok(Checkpoint::new(database)?.create_checkpoint_with_log_size(to, u64::MAX)?)
+        })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Compaction may drop, from now on, what has expired at `time_ms` or before: it is counted off. Never goes back.
+    pub fn swept_up_to(&self, time_ms: u64) {
+        self.resources.reclaim.set_swept_ms(time_ms);
+    }
+
+    /// Whether compaction will drop a swept record whose payload has this length. Others are to be deleted by whoever
+    /// sweeps: they lie in blob files, or so much does that compaction looks at no record.
+    pub fn drops_expired(&self, value_bytes: usize) -> bool {
+        let is_blob = value_bytes + HEAD_MAX_BYTES >= BLOB_BYTES;
+        !is_blob && !self.resources.reclaim.is_paused()
+    }
+
+    /// A new budget, in force at once.
+    pub fn set_memory_bytes(&self, memory_bytes: u64) {
+        self.resources.set_memory_bytes(memory_bytes);
+    }
+
+    /// What RocksDB has allocated, near enough: the cache, with the memtables that are charged to it, and table readers.
+    pub fn memory_bytes(&self) -> u64 {
+        let state = self.state();
+        let readers = state.database().map_or(0, status::table_reader_bytes);
+        self.resources.cache.get_usage() as u64 + readers
+    }
+
+    pub fn status(&self) -> RocksStatus {
+        RocksStatus::read(self)
+    }
+
+    /// Why the last write failed, if it did.
+    pub fn has_failed(&self) -> Option<String> {
+        self.failure.message()
+    }
+
+    /// Sees whether writing works again, and opens the database anew where RocksDB will not go on by itself: after any
+    /// error but a full disk, and after a full disk that has had room for a while.
+    ///
+    /// # Errors
+    /// What still stands in the way of writing. It is to be called again, a second later or so.
+    pub fn try_recover(&self) -> Result<Recovery, RocksError> {
+        let Err(error) = self.probe() else { return Ok(Recovery::Working) };
+        let is_stalled = self
+            .with(|database| self.check_not_stalled(database))
+            .is_err_and(|error| error.kind == RocksErrorKind::Stalled);
+        let waits = is_stalled || error.kind == RocksErrorKind::NoSpace && self.failure.lasts() < PATIENCE;
+        let has_room = free_bytes(&self.directory).is_ok_and(|bytes| bytes >= REOPEN_FREE_BYTES);
+        if waits || !has_room {
+            return Err(error);
+        }
+        self.reopen()
+    }
+
+    fn probe(&self) -> Result<(), RocksError> {
+        let mut batch = Batch::default();
+        batch.put_meta(PROBE_KEY, &[]);
+        self.write(&batch)
+    }
+
+    /// Closes the database and opens it again. Readers wait meanwhile; if it can only be opened for reading, they go on.
+    pub fn reopen(&self) -> Result<Recovery, RocksError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let State::Open(database) = &*state {
+            self.written.fetch_max(database.latest_sequence_number(), Ordering::Relaxed);
+            database.cancel_all_background_work(true);
+        }
+        // The database is closed before the next is opened, or its own lock would be in the way.
+        *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
+        let opened = open(&self.directory, &self.options, &self.resources).map(|database| {
+            let has_lost_writes = database.latest_sequence_number() < self.written.load(Ordering::Relaxed);
+            *state = State::Open(database);
+            Recovery::Reopened { has_lost_writes }
+        });
+        match opened {
+            Ok(recovery) => {
+                self.written.store(0, Ordering::Relaxed);
+                drop(state);
+                self.probe()?;
+                Ok(recovery)
+            }
+            Err(error) => {
+                self.failure.set(&error);
+                *state = match open_for_reading(&self.directory, &self.options, &self.resources) {
+                    Ok(database) => State::ReadOnly(database, error.clone()),
+                    Err(_) => State::Closed(error.clone()),
+                };
+                Err(error)
+            }
+        }
+    }
+
+    /// Syncs the log, ends background work and closes the database; whatever is called afterwards fails.
+    pub fn close(&self) -> Result<(), RocksError> {
+        let synced = self.flush_wal(true);
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let State::Open(database) = &*state {
+            database.cancel_all_background_work(true);
+        }
+        *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is closed"));
+        synced
+    }
+
+    #[cfg(test)]
+    fn with_families(&self, act: impl FnOnce([&ColumnFamily; 4])) {
+        self.with(|database| {
+            act(FAMILIES.map(|name| family(database, name).expect("a column family")));
+            Ok(())
+        })
+        .expect("an open database");
+    }
+}
+
+fn write_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    // The merger goes through the slots in order, and through each in the order of its hashes.
+    options.set_memtable_insert_hint_per_batch(true);
+    options.set_no_slowdown(true);
+    options
+}
+
+fn family<'a>(database: &'a DB, name: &str) -> Result<&'a ColumnFamily, RocksError> {
+    database.cf_handle(name).ok_or_else(|| RocksError::new(RocksErrorKind::Missing, format!("no column family {name}")))
+}
+
+fn descriptors(options: &RocksOptions, resources: &Resources) -> impl Iterator<Item = ColumnFamilyDescriptor> {
+    options::families(options, resources).into_iter().map(|(name, family)| ColumnFamilyDescriptor::new(name, family))
+}
+
+fn open(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {
+    fail::fail_point!("rocks::open", |argument| Err(RocksError::injected(argument)));
+    let database =
+        DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources))?;
+    check_numbers(&database)?;
+    Ok(database)
+}
+
+fn open_for_reading(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {
+    let database = options::database(options, resources)?;
+    Ok(DB::open_cf_descriptors_read_only(&database, directory, descriptors(options, resources), false)?)
+}
+
+/// Batches name column families by number.
+fn check_numbers(database: &DB) -> Result<(), RocksError> {
+    for (name, id) in [(META, FamilyId::Meta), (EXPIRY, FamilyId::Expiry), (AGE, FamilyId::Age)] {
+        let (mut expected, mut ours) = (WriteBatch::default(), Batch::default());
+        expected.put_cf(family(database, name)?, b"", b"");
+        ours.put_empty(id);
+        if expected.data() != ours.write_batch().data() {
+            let message = format!("the column family {name} is not the one this program makes");
+            return Err(RocksError::new(RocksErrorKind::Corruption, message));
+        }
+    }
+    Ok(())
+}
+
+/// The first key behind all that begin with `prefix`; empty: there is none.
+fn after_prefix(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end
+}

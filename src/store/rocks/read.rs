@@ -1,0 +1,226 @@
+//! Reading: single keys, many keys, and in order.
+
+use std::ops::ControlFlow;
+
+use rocksdb::{DB, ReadOptions, ReadTier};
+
+use super::{AGE, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
+use crate::store::record::{self, RecordKey, SlotMeta};
+
+/// What is known of a record without a read from the disk.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Look {
+    /// There is none.
+    Absent,
+    Found(Vec<u8>),
+    /// Only a read can tell.
+    Unknown,
+}
+
+/// An entry of an index that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    pub expiry_ms: u64,
+    pub record_key: Vec<u8>,
+    /// Length of the value's data.
+    pub value_bytes: usize,
+}
+
+impl Due {
+    /// Where it is in the index.
+    pub fn index_key(&self) -> Vec<u8> {
+        record::index_key(self.expiry_ms, &self.record_key)
+    }
+}
+
+/// How a read is done; made once, since RocksDB allocates for it.
+pub(super) struct ReadWays {
+    point: ReadOptions,
+    memory_only: ReadOptions,
+}
+
+impl Default for ReadWays {
+    fn default() -> ReadWays {
+        let mut memory_only = ReadOptions::default();
+        memory_only.set_read_tier(ReadTier::BlockCache);
+        ReadWays { point: ReadOptions::default(), memory_only }
+    }
+}
+
+impl Rocks {
+    /// What memtables, filters and cached blocks say of a record. No I/O, and no error: where something is wrong, a read
+    /// will say so. (`key_may_exist` would take an error for absence.)
+    #[inline]
+    pub fn look(&self, key: &[u8]) -> Look {
+        let state = self.state();
+        let Ok(database) = state.database() else { return Look::Unknown };
+        match database.get_pinned_opt(key, &self.ways.memory_only) {
+            Ok(None) => Look::Absent,
+            // No record is empty. RocksDB has paths that answer so where it would have to open a file to know.
+            Ok(Some(record)) if !record.is_empty() => Look::Found(record.to_vec()),
+            Ok(Some(_)) | Err(_) => Look::Unknown,
+        }
+    }
+
+    /// Reads records, all together; each key's own result, in the order of `keys`. It is fastest for sorted keys.
+    pub fn get_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Vec<u8>>, RocksError>> {
+        let all = |error: RocksError| keys.iter().map(|_| Err(error.clone())).collect();
+        fail::fail_point!("rocks::get", |argument| all(RocksError::injected(argument)));
+        let state = self.state();
+        let records = state.database().and_then(|database| Ok((database, family(database, RECORDS)?)));
+        let (database, records) = match records {
+            Ok(open) => open,
+            Err(error) => return all(error),
+        };
+        let found =
+            database.batched_multi_get_cf_opt(records, keys.iter().copied(), keys.is_sorted(), &self.ways.point);
+        found.into_iter().map(|found| Ok(found?.map(|record| record.to_vec()))).collect()
+    }
+
+    /// Visits the records of a slot in the order of their hashes, from one on, until `visit` breaks off. The database
+    /// cannot be reopened meanwhile.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn scan_slot(
+        &self,
+        database: u8,
+        slot: u16,
+        from_hash: u32,
+        mut visit: impl FnMut(&RecordKey<'_>, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), RocksError> {
+        let [high, low] = slot.to_be_bytes();
+        let (from, end) = (record::prefix(database, slot, from_hash), after_prefix(&[database, high, low]));
+        self.scan(RECORDS, &from, &end, ReadOptions::default(), |key, value| {
+            let record_key = RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))?;
+            Ok(visit(&record_key, value))
+        })
+    }
+
+    /// Visits all records in order, without a trace in the cache.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn scan_all(&self, mut visit: impl FnMut(&RecordKey<'_>, &[u8]) -> ControlFlow<()>) -> Result<(), RocksError> {
+        self.scan(RECORDS, &[], &[], sequential(), |key, value| {
+            let record_key = RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))?;
+            Ok(visit(&record_key, value))
+        })
+    }
+
+    /// What is known of each slot that was ever written to.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn slots(&self) -> Result<Vec<(u8, u16, SlotMeta)>, RocksError> {
+        let mut slots = Vec::new();
+        self.scan(META, b"s", b"t", sequential(), |key, value| {
+            let (database, slot) =
+                record::slot_of_key(key).ok_or_else(|| RocksError::damaged("the key of a slot", key))?;
+            let meta = SlotMeta::decode(value).map_err(|error| RocksError::corruption(error.to_string()))?;
+            slots.push((database, slot, meta));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(slots)
+    }
+
+    /// Which database lies where; `None`: each in its own place.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn order<const N: usize>(&self) -> Result<Option<[u8; N]>, RocksError> {
+        let state = self.state();
+        let database = state.database()?;
+        let Some(bytes) = database.get_pinned_cf(family(database, META)?, ORDER_KEY)? else { return Ok(None) };
+        let order: Option<[u8; N]> = bytes.as_ref().try_into().ok();
+        // Each of them once.
+        let is_sound = |order: &[u8; N]| (0..N).all(|place| order.iter().any(|other| usize::from(*other) == place));
+        match order.filter(is_sound) {
+            Some(order) => Ok(Some(order)),
+            None => Err(RocksError::corruption("the order of databases is damaged".to_owned())),
+        }
+    }
+
+    /// A database's entries of the index of expiries, from the key `after` on, that are due at `now_ms`, `most` at most.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn due_expiries(&self, database: u8, after: &[u8], now_ms: u64, most: usize) -> Result<Vec<Due>, RocksError> {
+        self.index_entries(EXPIRY, database, after, now_ms, most)
+    }
+
+    /// A database's records that were written longest ago, up to `time_ms`, `most` at most. Some were written again since.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn oldest(&self, database: u8, time_ms: u64, most: usize) -> Result<Vec<Due>, RocksError> {
+        self.index_entries(AGE, database, &[], time_ms, most)
+    }
+
+    fn index_entries(
+        &self,
+        name: &str,
+        database: u8,
+        after: &[u8],
+        up_to_ms: u64,
+        most: usize,
+    ) -> Result<Vec<Due>, RocksError> {
+        let start = [database];
+        // What was deleted before it is not walked over.
+        let from = after.max(&start);
+        let end = match up_to_ms.checked_add(1) {
+            Some(end_ms) => [&start[..], &end_ms.to_be_bytes()].concat(),
+            None => after_prefix(&start),
+        };
+        let mut found = Vec::new();
+        self.scan(name, from, &end, ReadOptions::default(), |key, value| {
+            if found.len() >= most {
+                return Ok(ControlFlow::Break(()));
+            }
+            let (expiry_ms, record_key) =
+                record::index_parts(key).ok_or_else(|| RocksError::damaged("the index entry", key))?;
+            let value_bytes = value.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
+            found.push(Due { expiry_ms, record_key, value_bytes });
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// From `from` on, and before `end` if that is not empty.
+    fn scan(
+        &self,
+        name: &str,
+        from: &[u8],
+        end: &[u8],
+        mut options: ReadOptions,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, RocksError>,
+    ) -> Result<(), RocksError> {
+        fail::fail_point!("rocks::scan", |argument| Err(RocksError::injected(argument)));
+        if !end.is_empty() {
+            // An iterator takes bounds that are out of order for a mistake.
+            if from >= end {
+                return Ok(());
+            }
+            options.set_iterate_upper_bound(end);
+        }
+        let state = self.state();
+        let database: &DB = state.database()?;
+        let mut iterator = database.raw_iterator_cf_opt(family(database, name)?, options);
+        iterator.seek(from);
+        while let Some((key, value)) = iterator.item() {
+            if visit(key, value)?.is_break() {
+                return Ok(());
+            }
+            iterator.next();
+        }
+        Ok(iterator.status()?)
+    }
+}
+
+/// For a walk over all there is.
+fn sequential() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.fill_cache(false);
+    options.set_readahead_size(2 << 20);
+    options
+}

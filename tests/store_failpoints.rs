@@ -1,0 +1,121 @@
+//! Every I/O of the store fails once: the error has its kind, says so, and is gone with its cause.
+
+#![cfg(feature = "failpoints")]
+
+use std::path::Path;
+
+use fail::FailScenario;
+use rockpool::store::directory::DataDirectory;
+use rockpool::store::record::RecordKey;
+use rockpool::store::rocks::{Batch, Look, Recovery, Rocks, RocksErrorKind, RocksOptions};
+
+const FAULTS: [(&str, RocksErrorKind); 3] = [
+    ("return", RocksErrorKind::NoSpace),
+    ("return(IO error: While fsync: Input/output error)", RocksErrorKind::Io),
+    ("return(Corruption: block checksum mismatch)", RocksErrorKind::Corruption),
+];
+
+fn open(path: &Path) -> Rocks {
+    Rocks::open(&path.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).expect("a database")
+}
+
+fn key() -> Vec<u8> {
+    RecordKey::encoded(0, 1, 2, b"key")
+}
+
+fn put(rocks: &Rocks) -> Result<(), RocksErrorKind> {
+    let mut batch = Batch::default();
+    batch.put_record(&key(), b"value");
+    rocks.write(&batch).map_err(|error| error.kind)
+}
+
+#[test]
+fn failing_writes_leave_reads_and_are_remembered() {
+    type Act = fn(&Rocks, &Path) -> Result<(), RocksErrorKind>;
+    let acts: [(&str, Act, bool); 5] = [
+        ("rocks::write", |rocks, _| put(rocks), true),
+        ("rocks::sync", |rocks, _| rocks.flush_wal(true).map_err(|error| error.kind), true),
+        ("rocks::flush", |rocks, _| rocks.flush().map_err(|error| error.kind), true),
+        ("rocks::checkpoint", |rocks, to| rocks.checkpoint(to).map_err(|error| error.kind), false),
+        ("rocks::drop_files", |rocks, _| rocks.drop_files_of(3).map_err(|error| error.kind), false),
+    ];
+    for (point, act, is_write) in acts {
+        for (fault, kind) in FAULTS {
+            let scenario = FailScenario::setup();
+            let scratch = tempfile::tempdir().expect("a directory");
+            let rocks = open(scratch.path());
+            put(&rocks).expect("written");
+            fail::cfg(point, fault).expect("a failpoint");
+            let copy = scratch.path().join("copy");
+            assert_eq!(act(&rocks, &copy), Err(kind), "{point}={fault}");
+            assert_eq!(rocks.has_failed().is_some(), is_write, "{point}={fault}");
+            assert_eq!(rocks.look(&key()), Look::Found(b"value".to_vec()), "{point}={fault}");
+            assert_eq!(rocks.get_many(&[&key()]).remove(0), Ok(Some(b"value".to_vec())), "{point}={fault}");
+            fail::remove(point);
+            assert_eq!(act(&rocks, &copy), Ok(()), "{point}={fault}");
+            assert_eq!(rocks.has_failed(), None, "{point}={fault}");
+            scenario.teardown();
+        }
+    }
+}
+
+#[test]
+fn failing_reads_are_errors_and_no_absence() {
+    for (fault, kind) in FAULTS {
+        let scenario = FailScenario::setup();
+        let scratch = tempfile::tempdir().expect("a directory");
+        let rocks = open(scratch.path());
+        put(&rocks).expect("written");
+        fail::cfg("rocks::get", fault).expect("a failpoint");
+        fail::cfg("rocks::scan", fault).expect("a failpoint");
+        for result in rocks.get_many(&[&key(), b"other"]) {
+            assert_eq!(result.expect_err("an error").kind, kind);
+        }
+        assert_eq!(rocks.slots().expect_err("an error").kind, kind);
+        scenario.teardown();
+    }
+}
+
+#[test]
+fn a_database_that_cannot_be_reopened_is_tried_again() {
+    let scenario = FailScenario::setup();
+    let scratch = tempfile::tempdir().expect("a directory");
+    let rocks = open(scratch.path());
+    put(&rocks).expect("written");
+    // The first look finds the device failing, and so does opening it again; then the device is back.
+    fail::cfg("rocks::write", "1*return(IO error: While appending: Input/output error)").expect("a failpoint");
+    fail::cfg("rocks::open", "1*return(IO error: While opening: Input/output error)").expect("a failpoint");
+    assert_eq!(rocks.try_recover().expect_err("no database").kind, RocksErrorKind::Io);
+    assert!(rocks.has_failed().expect("failed").contains("While opening"));
+    assert_eq!(rocks.get_many(&[&key()]).remove(0), Ok(Some(b"value".to_vec())), "it is open for reading");
+    assert_eq!(rocks.try_recover(), Ok(Recovery::Reopened { has_lost_writes: false }));
+    assert_eq!(rocks.has_failed(), None);
+    scenario.teardown();
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let scenario = FailScenario::setup();
+    let scratch = tempfile::tempdir().expect("a directory");
+    let rocks = open(scratch.path());
+    fail::cfg("rocks::write", "2*return").expect("a failpoint");
+    fail::cfg("rocks::open", "panic").expect("a failpoint");
+    assert_eq!(put(&rocks), Err(RocksErrorKind::NoSpace));
+    assert_eq!(rocks.try_recover().expect_err("no room").kind, RocksErrorKind::NoSpace);
+    assert_eq!(rocks.try_recover(), Ok(Recovery::Working));
+    scenario.teardown();
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_no_directory() {
+    let scenario = FailScenario::setup();
+    let scratch = tempfile::tempdir().expect("a directory");
+    for (point, expected) in [("directory::lock", "cannot lock "), ("directory::format", "cannot write ")] {
+        fail::cfg(point, "return").expect("a failpoint");
+        let error = DataDirectory::open(scratch.path(), 1).expect_err("refused").to_string();
+        assert!(error.starts_with(expected) && !error.contains('\n'), "{error}");
+        fail::remove(point);
+    }
+    assert!(DataDirectory::open(scratch.path(), 1).expect("a new directory").1);
+    scenario.teardown();
+}
