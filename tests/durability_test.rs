@@ -87,6 +87,8 @@ impl Made {
     }
 }
 
+type Damage = fn(&mut Found);
+
 fn lasting(observed: &Observed) -> Vec<Key> {
     let keys = observed.keys[0].keys().copied();
     keys.filter(|key| matches!(Class::of(key.name), Class::String | Class::Counter)).collect()
@@ -147,12 +149,12 @@ fn what_is_there_twice_or_in_part_is_found() {
         let made = Made::new(seed);
         let whole = made.observed([COMMANDS, COMMANDS]);
         let keys = lasting(&whole);
-        let damage: [(&str, &dyn Fn(&mut Found)); 5] = [
-            ("a tail twice", &|found| found.value.extend_from_within(found.value.len() / 2..)),
-            ("half a value", &|found| found.value.truncate(found.value.len() / 2)),
-            ("a flipped bit", &|found| found.value[0] ^= 1),
-            ("another expiry", &|found| found.expires_ms = Some(found.expires_ms.unwrap_or(0) + 60_000)),
-            ("no value", &|found| found.value.clear()),
+        let damage: [(&str, Damage); 5] = [
+            ("a tail twice", |found| found.value.extend_from_within(found.value.len() / 2..)),
+            ("half a value", |found| found.value.truncate(found.value.len() / 2)),
+            ("a flipped bit", |found| found.value[0] ^= 1),
+            ("another expiry", |found| found.expires_ms = Some(found.expires_ms.unwrap_or(0) + 60_000)),
+            ("no value", |found| found.value.clear()),
         ];
         for (what, damage) in damage {
             for promise in BOTH {
