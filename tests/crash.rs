@@ -98,7 +98,13 @@ impl Plan {
             (acknowledged, Duration::from_millis(random.random_range(1..300)), Duration::ZERO)
         };
         let disturbance = match random.random_range(0..12) {
-            0..2 if setting.appendonly => Some(Disturbance::Appendfsync(FSYNCS.choose(random).expect("not empty"))),
+            0..2 if setting.appendonly && is_ours => {
+                Some(Disturbance::Appendfsync(FSYNCS.choose(random).expect("not empty")))
+            }
+            // Not to everysec: with it redis-server postpones writes, acknowledged ones too, while a sync takes its time.
+            0..2 if setting.appendonly => {
+                Some(Disturbance::Appendfsync(["always", "no"].choose(random).expect("not empty")))
+            }
             2 if setting.appendonly && is_ours => Some(Disturbance::Appendonly),
             _ => None,
         };
@@ -298,10 +304,10 @@ fn without_a_journal_at_most_the_last_round_is_lost() {
     run_all(false, "everysec");
 }
 
-/// The same, asked of redis-server: what is demanded of the journal is what Redis's own gives.
+/// The same, asked of redis-server: what is demanded of the journal is what Redis's own gives (but for everysec).
 #[test]
 fn redis_server_passes_with_its_journal() {
-    let setting = Setting { kind: Kind::Redis, appendonly: true, appendfsync: "everysec", flags: &[] };
+    let setting = Setting { kind: Kind::Redis, appendonly: true, appendfsync: "no", flags: &[] };
     run(setting, 5, 100, seed("ROCKPOOL_CRASH_SEED")).unwrap_or_else(|failure| panic!("{failure}"));
 }
 
