@@ -81,7 +81,7 @@ impl Keyspace {
                     let meta = SlotMeta { sequence: slot.sequence, ..SlotMeta::default() };
                     batch.put_slot_meta(physical, number as u16, &meta);
                 }
-                may_be_stored |= slot.differences.was_collected() || slot.differences.cold > 0;
+                may_be_stored |= slot.differences.may_be_stored();
             }
             // Ranges that are deleted slow reads down; a database that never got to the disk needs none.
             if may_be_stored {

@@ -4,7 +4,7 @@
 use super::effect::{Effect, Place};
 use super::entry::Owned;
 use super::loader::{Cold, Loader};
-use super::residency::Residence;
+use super::residency::{Differences, Residence};
 use super::tally::Size;
 use super::{Caller, DATABASES, Key, Keyspace, NewExpiry, Slots, Spot};
 use crate::base::slot::SLOTS;
@@ -44,7 +44,7 @@ impl Keyspace {
                 key_bytes: meta.key_bytes,
                 value_bytes: meta.value_bytes,
             };
-            slot.differences.cold = meta.keys as u32;
+            slot.differences = Differences::all_cold(meta.keys);
             database.tally.add(number, slot.size.as_change());
         }
         Ok(())

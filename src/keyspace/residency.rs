@@ -56,13 +56,19 @@ pub struct Differences {
     round: u32,
     /// Entries that stand for deleted keys.
     pub(super) deleted: u32,
-    was_collected: bool,
+    may_be_stored: bool,
 }
 
 impl Differences {
-    /// Whether a round has written anything of the slot since the start or the last flush.
-    pub(super) fn was_collected(&self) -> bool {
-        self.was_collected
+    /// Those of a slot with so many records on disk, none of them in memory.
+    pub(super) fn all_cold(records: u64) -> Differences {
+        Differences { cold: records as u32, may_be_stored: records > 0, ..Differences::default() }
+    }
+
+    /// Whether there may be records of the slot on disk: since the last flush a round has taken it, or it had some at
+    /// the start.
+    pub(super) fn may_be_stored(&self) -> bool {
+        self.may_be_stored
     }
 
     pub(super) fn departures(&self) -> u32 {
@@ -265,8 +271,10 @@ impl SlotGuard<'_> {
             return;
         }
         self.slot.differences.round = round.number;
-        self.slot.differences.was_collected = true;
-        let dirty = std::mem::take(&mut self.slot.differences.dirty);
+        self.slot.differences.may_be_stored = true;
+        let mut dirty = std::mem::take(&mut self.slot.differences.dirty);
+        // In the order of the records, which RocksDB takes twice as fast.
+        dirty.sort_unstable();
         let mut expiries = std::mem::take(&mut self.slot.differences.stored_expiries);
         let dirty_bytes = std::mem::take(&mut self.slot.differences.dirty_bytes);
         self.database.tally.add_dirty(self.number, -(dirty.len() as i64), -(dirty_bytes as i64));

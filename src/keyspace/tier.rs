@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::loader::Loader;
 use super::merger::{Mark, MergerState, Round};
+use crate::base::clock;
 use crate::config::{JournalSync, Settings};
 use crate::stats::{Counter, Histogram};
 use crate::store::journal::{Journal, SyncPolicy, Ticket};
@@ -318,9 +319,13 @@ impl super::Keyspace {
             journal.set_policy(sync_policy(&self.settings));
         }
         let journaling = self.settings.appendonly.get();
-        if journaling != tier.journaling.swap(journaling, Ordering::Relaxed) {
-            // What was not journaled gets to disk now; what was is not needed any more once it is there.
-            tier.wish(|wishes| wishes.round = true);
+        let was_journaling = tier.journaling.swap(journaling, Ordering::AcqRel);
+        if journaling && !was_journaling {
+            // What was not journaled gets to disk before anybody is told that there is a journal.
+            let has_failed = || tier.has_failed();
+            if let Err(error) = self.merge(clock::now_ms(), has_failed) {
+                tracing::warn!(%error, "what was changed without a journal is not on disk yet");
+            }
         }
     }
 
