@@ -7,10 +7,11 @@ export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rockpool/targe
 DATA ?= data
 ROCKPOOL := $(CARGO_TARGET_DIR)/release/rockpool
 
-.PHONY: help run build test lint unit compat differential fuzz configuration clean
+.PHONY: help run build test lint unit compat differential crash power-cut fuzz bench-writes bench-restart bench-larger \
+        configuration clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: build ## build and start a server: RESP 6379, HTTP 12345, the book's TCP 12346, on loopback (ARGS="--port 7000 …")
 	$(ROCKPOOL) --dir $(DATA) $(ARGS)
@@ -39,9 +40,29 @@ differential: ## 20,000 random command sequences, compared with redis-server
 	scripts/install build test
 	ROCKPOOL_DIFFERENTIAL_SEQUENCES=20000 cargo test --release --locked --test differential
 
+crash: ## 2,000 kills at random moments under concurrent writers, over the four settings of the journal
+	scripts/install build test
+	ROCKPOOL_CRASH_ROUNDS=2000 cargo test --release --locked --test crash
+
+power-cut: ## 200 power cuts with appendfsync always, and as many with everysec
+	scripts/install build test
+	ROCKPOOL_POWER_CUTS=200 cargo test --release --locked --test power_cut
+
 fuzz: ## a minute of fuzzing for each parser
 	scripts/install build fuzz
 	fuzz/run 60
+
+bench-writes: build ## SET and GET beside redis-server, by promise, key space and depth; writes benches/reports
+	scripts/install test
+	benches/writes.py --binary $(ROCKPOOL) $(ARGS)
+
+bench-restart: build ## from the start of the process to the first answer, 10 million keys; writes benches/reports
+	scripts/install test
+	benches/restart.py --binary $(ROCKPOOL) $(ARGS)
+
+bench-larger: build ## five times as much data as memory, every value checked; writes benches/reports
+	scripts/install test
+	benches/larger_than_memory.py --binary $(ROCKPOOL) $(ARGS)
 
 configuration: ## write docs/configuration.md from the table of parameters
 	UPDATE_REFERENCE=1 cargo test --release --locked --lib config::reference

@@ -10,6 +10,10 @@ class Connection:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb", buffering=1 << 16)
 
+    def close(self):
+        self.file.close()
+        self.socket.close()
+
     def command(self, *arguments):
         self.socket.sendall(encode(*arguments))
         return self.read()

@@ -4,7 +4,7 @@ import re
 import tomllib
 
 KINDS = ("for-good", "issue")
-FIELDS = {"unit", "test", "kind", "needs", "reason", "run", "absent"}
+FIELDS = {"unit", "test", "kind", "needs", "reason", "run", "absent", "engine"}
 
 
 class SkipError(Exception):
@@ -27,6 +27,8 @@ class Skip:
         self.unit, self.test, self.kind = entry["unit"], entry["test"], entry["kind"]
         self.needs, self.reason, self.run = entry.get("needs"), entry["reason"], entry.get("run", True)
         self.absent = entry.get("absent", False)
+        # for the server's other engine there is no such entry
+        self.engine = entry.get("engine")
         # only `*` is special: test names hold brackets and question marks
         self.pattern = re.compile(".*".join(re.escape(p) for p in self.test.split("*")), re.DOTALL)
         self.used = False
@@ -39,11 +41,12 @@ class Skip:
 
 
 class Skips:
-    def __init__(self, path):
+    def __init__(self, path, engine):
         with open(path, "rb") as f:
             data = tomllib.load(f)
         self.later = {k: v.split() for k, v in data.get("later", {}).items()}
         self.entries = [Skip(i + 1, e) for i, e in enumerate(data.get("skip", []))]
+        self.entries = [e for e in self.entries if e.engine in (None, engine)]
         seen = set()
         for e in self.entries:
             if (e.unit, e.test) in seen:

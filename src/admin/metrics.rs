@@ -45,6 +45,7 @@ impl Collector for Server {
         page.about(state)?;
         page.traffic(state)?;
         page.keys(state)?;
+        page.tiering(state)?;
         page.commands(state)
     }
 }
@@ -111,6 +112,49 @@ impl Page<'_, '_> {
         self.counter("evicted_keys", "Keys that had to go for memory.", None, evicted)?;
         let changes = stats.sum(|shard| &shard.changes);
         self.counter("changes", "Changes to keys.", None, changes)
+    }
+
+    /// What moves between memory and disk; nothing with the memory engine.
+    fn tiering(&mut self, state: &State) -> fmt::Result {
+        let Some(tier) = state.keyspace.tier() else { return Ok(()) };
+        let (dirty_keys, dirty_bytes) = state.keyspace.dirty();
+        let keys: u64 = (0..DATABASES).map(|database| state.keyspace.len(database)).sum();
+        let resident = keys.saturating_sub(state.keyspace.cold_keys());
+        let journal = tier.opened_journal().map(|journal| journal.status()).unwrap_or_default();
+        let rocks = tier.store.status();
+        let (counters, loader) = (&tier.counters, &tier.loader);
+        self.gauge("keys_resident", "Keys in memory.", None, resident)?;
+        self.gauge("keys_dirty", "Keys that differ from the disk.", None, dirty_keys)?;
+        self.gauge("dirty", "What those take.", Some(Unit::Bytes), dirty_bytes)?;
+        let demoted = state.stats.sum(|shard| &shard.demoted_keys);
+        self.counter("demoted_keys", "Keys that left memory and stayed on disk.", None, demoted)?;
+        self.counter("hits_cached", "Cold keys found in RocksDB's memory.", None, counters.cached.get())?;
+        self.counter("hits_disk", "Cold keys read from disk.", None, loader.found.get())?;
+        self.counter("misses_filtered", "Misses answered by filters.", None, counters.absent.get())?;
+        self.counter("loads", "Reads of cold keys, each of many.", None, loader.reads.get())?;
+        self.counter("loaded_keys", "Cold keys read for.", None, loader.keys.get())?;
+        self.counter("merge_rounds", "Rounds that brought changes to disk.", None, counters.rounds.get())?;
+        self.counter("merged_entries", "Entries they wrote.", None, counters.merged_entries.get())?;
+        self.counter("write_stalls", "Turns that found the disk too far behind.", None, counters.stalls.get())?;
+        self.gauge("journal", "What a replay would read.", Some(Unit::Bytes), journal.unreleased_bytes)?;
+        self.counter("journal_blocks", "Blocks written.", None, journal.blocks_written)?;
+        self.counter("journal_written", "Bytes written.", Some(Unit::Bytes), journal.bytes_written)?;
+        for (name, help, latency) in [
+            ("journal_write", "Time spent writing the journal.", journal.write_latency),
+            ("journal_sync", "Time spent syncing the journal.", journal.sync_latency),
+        ] {
+            let mut family = self.0.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Counter)?;
+            family.encode_counter::<NoLabelSet, _, f64>(&(latency.sum_us as f64 / 1e6), None)?;
+        }
+        self.counter("journal_syncs", "Syncs of the journal.", None, journal.sync_latency.count)?;
+        self.gauge("rocksdb_memtable", "RocksDB's write buffers.", Some(Unit::Bytes), rocks.memtable_bytes)?;
+        self.gauge("rocksdb_cache", "RocksDB's block cache.", Some(Unit::Bytes), rocks.cache_bytes)?;
+        self.gauge("rocksdb_sst", "Live table files.", Some(Unit::Bytes), rocks.sst_bytes)?;
+        self.gauge("rocksdb_blob", "Live blob files.", Some(Unit::Bytes), rocks.blob_bytes)?;
+        let debt = rocks.pending_compaction_bytes;
+        self.gauge("rocksdb_compaction_debt", "What compactions have to rewrite.", Some(Unit::Bytes), debt)?;
+        self.gauge("rocksdb_write_stopped", "1: RocksDB takes no writes.", None, u64::from(rocks.is_write_stopped))?;
+        self.gauge("disk_failed", "1: the disk does not take writes.", None, u64::from(tier.has_failed()))
     }
 
     fn commands(&mut self, state: &State) -> fmt::Result {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::base::memory;
 use crate::command::state::State;
+use crate::config::Options;
 use crate::keyspace::{DATABASES, Size};
 
 /// The first three fields have the names, and the meaning, of the cache server in Hu Shijie's *Distributed Cache*.
@@ -23,6 +24,17 @@ pub struct Status {
     value_size: u64,
     /// Keys that have an expiry.
     expiring: u64,
+    /// `rocksdb` or `memory`.
+    engine: &'static str,
+    /// Keys that differ from the disk, and about how many bytes they take; 0 with the memory engine.
+    dirty: u64,
+    dirty_size: u64,
+    /// What a replay of the journal would read, in bytes.
+    journal_size: u64,
+    /// Keys that left memory and stayed on disk.
+    demoted: u64,
+    /// Why the disk takes no writes; empty: it does.
+    disk_failure: String,
     /// Memory allocated, in bytes.
     used_memory: u64,
     /// `maxmemory`, in bytes; 0: no limit.
@@ -50,11 +62,20 @@ fn total(state: &State) -> Size {
 
 pub async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
     let size = total(&state);
+    let tier = state.keyspace.tier();
+    let (dirty, dirty_size) = state.keyspace.dirty();
+    let journal = tier.and_then(|tier| tier.opened_journal());
     Json(Status {
         count: size.keys,
         key_size: size.key_bytes,
         value_size: size.value_bytes,
         expiring: size.expiring,
+        engine: state.settings.r#type.get().name(),
+        dirty,
+        dirty_size,
+        journal_size: journal.map_or(0, |journal| journal.unreleased_bytes()),
+        demoted: state.stats.sum(|shard| &shard.demoted_keys),
+        disk_failure: tier.and_then(|tier| tier.failure()).unwrap_or_default(),
         used_memory: memory::used_bytes(),
         max_memory: state.settings.maxmemory.get(),
         connected_clients: state.clients.len(),

@@ -350,7 +350,7 @@ parameters! {
         merge_interval: Integer = Integer::new(500, 1..=3_600_000), ["merge-interval"];
         /// Changes that may wait in memory to be merged: at half of it a merge begins, at all of it writes wait. The journal
         /// holds up to twice as much.
-        maxdirty: Bytes = Bytes::new(64 * MB, MB..=SIGNED), ["maxdirty"];
+        maxdirty: Bytes = Bytes::new(32 * MB, MB..=SIGNED), ["maxdirty"];
         /// Size of the data directory. When it is reached, what was written longest ago goes. 0: no limit.
         maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
         /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.

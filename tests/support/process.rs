@@ -165,20 +165,7 @@ impl ServerOptions {
     /// Like [`ServerOptions::start`], for tests that expect the start to fail: the error holds the exit status and
     /// the log.
     pub fn try_start(self) -> Result<Server, String> {
-        let temporary = TempDir::new().expect("a temporary directory");
-        let directory = self.directory.unwrap_or_else(|| temporary.path().join("data"));
-        std::fs::create_dir_all(&directory).expect("a data directory");
-        let mut command = Command::new(&self.program);
-        command.args(["--port", "0", "--http-port", "0", "--tcp-port", "0", "--type", self.engine.name(), "--dir"]);
-        // Those of the tests themselves are no settings, and those of whoever runs them must not reach the server.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ROCKPOOL_")) {
-            command.env_remove(name);
-        }
-        command.arg(&directory).args(&self.flags).envs(self.environment).current_dir(temporary.path());
-        let what = format!("rockpool on {:?} {:?}", self.engine, self.flags);
-        let mut process = Process::spawn(what, &mut command, temporary.path().join("log"))
-            .map_err(|error| format!("{} cannot be started: {error}", self.program.display()))?;
-
+        let (mut process, directory, temporary) = self.spawn()?;
         let mut ready = None;
         let _ = eventually(PATIENCE, || {
             // The exit is looked at first: what a process that has ended wrote is all in its log.
@@ -196,6 +183,30 @@ impl ServerOptions {
                 Err(format!("{} {state}; its log:\n{}", process.what, process.log()))
             }
         }
+    }
+
+    /// Starts the server and ends it with SIGKILL as soon as `is_time` says so, or when it has ended by itself.
+    pub fn start_and_kill(self, mut is_time: impl FnMut() -> bool) {
+        let (mut process, _directory, _temporary) = self.spawn().unwrap_or_else(|failure| panic!("{failure}"));
+        let _ = eventually(PATIENCE, || process.exited().is_some() || is_time());
+        process.kill();
+    }
+
+    fn spawn(self) -> Result<(Process, PathBuf, TempDir), String> {
+        let temporary = TempDir::new().expect("a temporary directory");
+        let directory = self.directory.unwrap_or_else(|| temporary.path().join("data"));
+        std::fs::create_dir_all(&directory).expect("a data directory");
+        let mut command = Command::new(&self.program);
+        command.args(["--port", "0", "--http-port", "0", "--tcp-port", "0", "--type", self.engine.name(), "--dir"]);
+        // Those of the tests themselves are no settings, and those of whoever runs them must not reach the server.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ROCKPOOL_")) {
+            command.env_remove(name);
+        }
+        command.arg(&directory).args(&self.flags).envs(self.environment).current_dir(temporary.path());
+        let what = format!("rockpool on {:?} {:?}", self.engine, self.flags);
+        let process = Process::spawn(what, &mut command, temporary.path().join("log"))
+            .map_err(|error| format!("{} cannot be started: {error}", self.program.display()))?;
+        Ok((process, directory, temporary))
     }
 }
 
@@ -305,6 +316,8 @@ pub struct Redis {
     process: Process,
     address: SocketAddr,
     _temporary: TempDir,
+    /// The data, where they go with the server.
+    _directory: Option<TempDir>,
 }
 
 impl Redis {
@@ -314,6 +327,15 @@ impl Redis {
 
     /// Starts with more flags, as `&["--requirepass", "secret"]`.
     pub fn start_with(flags: &[&str]) -> Redis {
+        let directory = TempDir::new().expect("a temporary directory");
+        let mut redis = Redis::try_start_in(directory.path(), flags, &[]).unwrap_or_else(|failure| panic!("{failure}"));
+        redis._directory = Some(directory);
+        redis
+    }
+
+    /// Starts on data that outlive it.
+    pub fn try_start_in(directory: &Path, flags: &[&str], environment: &[(String, String)]) -> Result<Redis, String> {
+        std::fs::create_dir_all(directory).expect("a data directory");
         let mut last_log = String::new();
         // Another process may take the port between its choice and redis-server's bind.
         for _ in 0..5 {
@@ -321,7 +343,8 @@ impl Redis {
             let port = free_port();
             let mut command = Command::new("redis-server");
             command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-            command.arg("--dir").arg(temporary.path()).args(flags);
+            command.arg("--dir").arg(directory).args(flags);
+            command.envs(environment.iter().map(|(name, value)| (name, value)));
             let log_path = temporary.path().join("log");
             let mut process =
                 Process::spawn(format!("redis-server {flags:?}"), &mut command, log_path).unwrap_or_else(|error| {
@@ -335,11 +358,11 @@ impl Redis {
             });
             if ready {
                 let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-                return Redis { process, address, _temporary: temporary };
+                return Ok(Redis { process, address, _temporary: temporary, _directory: None });
             }
             last_log = process.log();
         }
-        panic!("redis-server {flags:?} did not start; its last log:\n{last_log}");
+        Err(format!("redis-server {flags:?} did not start; its last log:\n{last_log}"))
     }
 
     pub fn resp_address(&self) -> SocketAddr {
@@ -356,6 +379,11 @@ impl Redis {
 
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// SIGKILL: a crash.
+    pub fn kill(&mut self) {
+        self.process.kill();
     }
 
     pub fn terminate(&mut self) -> ExitStatus {

@@ -393,6 +393,8 @@ def test_errors_have_their_types_and_texts(client):
 
 
 def test_out_of_memory_has_its_own_exception(client):
+    if client.config_get("type").get("type") == "rocksdb":
+        pytest.skip("with a disk below memory, no write is refused for want of memory")
     client.set("before", "x")
     client.config_set("maxmemory-policy", "noeviction")
     client.config_set("maxmemory", 1)

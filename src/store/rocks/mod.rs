@@ -391,6 +391,10 @@ impl Rocks {
     /// Syncs the log, ends background work and closes the database; whatever is called afterwards fails.
     pub fn close(&self) -> Result<(), RocksError> {
         let synced = self.flush_wal(true);
+        // So that the next start has no log to replay. Where it fails, it has: nothing is lost.
+        if let Err(error) = self.flush() {
+            tracing::warn!(%error, "the next start replays RocksDB's log");
+        }
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Open(database) = &*state {
             database.cancel_all_background_work(true);

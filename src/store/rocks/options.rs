@@ -15,8 +15,8 @@ const MIB: usize = 1 << 20;
 
 /// Values from this length on lie in blob files: compaction then moves their address alone.
 pub const BLOB_BYTES: usize = 4096;
-/// The log is cut, by flushing what it holds, before recovery has more than this to read: half a second of it.
-const LOG_BYTES_MAX: usize = 48 * MIB;
+/// The log is cut, by flushing what it holds, before recovery has more than this to read: some 0.4 s of it.
+const LOG_BYTES_MAX: usize = 24 * MIB;
 /// One memtable of records; with two of them waiting to be flushed, the third stops the merger.
 const WRITE_BUFFER_BYTES_MAX: usize = 64 * MIB;
 const INDEX_BUFFER_BYTES_MAX: usize = 16 * MIB;
