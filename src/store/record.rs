@@ -151,8 +151,10 @@ impl SlotMeta {
     /// For bytes that this program cannot have written.
     pub fn decode(bytes: &[u8]) -> Result<SlotMeta, RecordError> {
         check_version(bytes)?;
-        let (numbers, _) = bytes[1..].as_chunks::<8>();
-        let [sequence, keys, expiring, key_bytes, value_bytes] = numbers else { return Err(RecordError::Short) };
+        let (numbers, rest) = bytes[1..].as_chunks::<8>();
+        let ([sequence, keys, expiring, key_bytes, value_bytes], []) = (numbers, rest) else {
+            return Err(if numbers.len() < 5 { RecordError::Short } else { RecordError::Damaged });
+        };
         let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
         Ok(SlotMeta {
             sequence: number(sequence),
@@ -244,5 +246,7 @@ mod tests {
         assert_eq!(Record::decode(&[1, 0]), Err(RecordError::Short));
         assert_eq!(Record::decode(&[1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9]), Err(RecordError::Short));
         assert_eq!(SlotMeta::decode(&[3]), Err(RecordError::Newer(3)));
+        assert_eq!(SlotMeta::decode(&[1; META_BYTES - 1]), Err(RecordError::Short));
+        assert_eq!(SlotMeta::decode(&[1; META_BYTES + 1]), Err(RecordError::Damaged));
     }
 }

@@ -99,7 +99,7 @@ pub enum DirectoryError {
     NoFormat(String),
     #[error("{0}/FORMAT is damaged: {1}")]
     DamagedFormat(String, String),
-    #[error("the data directory {0} is incomplete: {1} is missing")]
+    #[error("the data directory {0} is incomplete: {1} is missing, and nothing is made anew")]
     Incomplete(String, String),
     #[error("{0} is not a directory")]
     NotADirectory(String),
