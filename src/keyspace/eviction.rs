@@ -31,6 +31,8 @@ const PROBATION_PERCENT: usize = 10;
 /// S3-FIFO: uses on probation that earn a place in the main queue.
 const PROMOTION_USES: u8 = 2;
 
+/// With a disk: how long eviction rests after it found hardly anything that may leave memory.
+const REST_MS: u64 = 20;
 /// Looks at a slot and at nothing in it.
 const IDLE: Caller = Caller { now_ms: 0, touches: false };
 
@@ -65,6 +67,7 @@ impl Keyspace {
         match self.tier() {
             None if self.evict_down_to(caller, max_bytes) => Room::Enough,
             None => Room::None,
+            Some(tier) if tier.is_eviction_resting(caller.now_ms) => Room::Enough,
             Some(tier) => {
                 if !self.evict_down_to(caller, max_bytes) && self.dirty_bytes() > max_bytes / DIRTY_SHARE / 2 {
                     tier.wish(|wishes| wishes.round = true);
@@ -98,7 +101,11 @@ impl Keyspace {
             if !self.has_candidates(&rules) {
                 return false;
             }
-            let sample = self.sample(&rules);
+            let (sample, is_thin) = self.sample(&rules);
+            if let Some(tier) = self.tier().filter(|_| is_thin) {
+                // Hardly anything is left in memory that may go: looking for it would cost more than it gives.
+                tier.rest_eviction(caller.now_ms + REST_MS);
+            }
             if sample.is_empty() {
                 return false;
             }
@@ -113,17 +120,22 @@ impl Keyspace {
 
     /// Whether there is anything to evict at all: finding nothing in 16,384 slots takes its time.
     fn has_candidates(&self, rules: &Rules) -> bool {
-        let only_volatile = is_volatile(rules.policy) && self.tier().is_none();
-        self.databases
-            .iter()
-            .map(|database| database.tally.size())
-            .any(|size| if only_volatile { size.expiring > 0 } else { size.keys > 0 })
+        let is_worth_a_look = |database: &super::Database| {
+            let (tally, size) = (&database.tally, database.tally.size());
+            match self.tier() {
+                None if is_volatile(rules.policy) => size.expiring > 0,
+                None => size.keys > 0,
+                // What is only on disk, or not there yet, cannot go.
+                Some(_) => size.keys > tally.cold_keys() + tally.dirty().0,
+            }
+        };
+        self.databases.iter().filter(|database| database.slots.get().is_some()).any(is_worth_a_look)
     }
 
-    /// Entries that the policy may evict, from the slots behind the hand.
-    fn sample(&self, rules: &Rules) -> SmallVec<[Candidate; 64]> {
+    /// Entries that the policy may evict, from the slots behind the hand, and whether there were too few to choose from.
+    fn sample(&self, rules: &Rules) -> (SmallVec<[Candidate; 64]>, bool) {
         let wanted = self.settings.maxmemory_samples.get().clamp(1, 64) as usize * SAMPLE_FACTOR;
-        let mut sample = SmallVec::new();
+        let mut sample: SmallVec<[Candidate; 64]> = SmallVec::new();
         let positions = self.databases.len() as u64 * u64::from(SLOTS);
         for visited in 0..positions {
             let position = self.hand.fetch_add(1, Ordering::Relaxed) % positions;
@@ -150,7 +162,8 @@ impl Keyspace {
                 break;
             }
         }
-        sample
+        let is_thin = sample.len() < wanted;
+        (sample, is_thin)
     }
 
     fn evict_worst(&self, caller: Caller, rules: &Rules, mut sample: SmallVec<[Candidate; 64]>) {

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::table::Table;
+use super::tier::Tier;
 use super::{Caller, DATABASES, Keyspace};
+use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::store::record::SlotMeta;
 use crate::store::rocks::RocksError;
@@ -21,12 +23,23 @@ impl Keyspace {
         let mut order: [u8; DATABASES] = std::array::from_fn(|number| self.physical(number));
         order.swap(one, other);
         if let Some(tier) = self.tier() {
+            self.bring_down(tier)?;
             let mut batch = tier.store.batch();
             batch.put_order(&order);
             tier.store.write(&batch)?;
             tier.store.flush_wal(self.syncs_always())?;
         }
         self.set_order(order);
+        Ok(())
+    }
+
+    /// What came before a change of whole databases, which goes to disk at once, must not be lost where that is not: it
+    /// gets into the journal, or where there is none, to disk as well.
+    fn bring_down(&self, tier: &Tier) -> Result<(), RocksError> {
+        if !tier.is_journaling() {
+            return self.merge(clock::now_ms(), || true).map(drop);
+        }
+        tier.mark();
         Ok(())
     }
 
@@ -42,6 +55,9 @@ impl Keyspace {
     /// # Errors
     /// When the disk does not take it; then nothing has changed.
     pub fn flush(&self, databases: std::ops::Range<usize>) -> Result<Flushed, RocksError> {
+        if let Some(tier) = self.tier() {
+            self.bring_down(tier)?;
+        }
         // No round is under way: what one has taken would come back.
         let _merger = self.tier().map(|tier| tier.merger.lock());
         let physical = || databases.clone().map(|number| self.physical(number));

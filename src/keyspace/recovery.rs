@@ -46,6 +46,7 @@ impl Keyspace {
             };
             slot.differences = Differences::all_cold(meta.keys);
             database.tally.add(number, slot.size.as_change());
+            database.tally.add_cold(number, meta.keys as i64);
         }
         Ok(())
     }

@@ -183,6 +183,7 @@ impl SlotGuard<'_> {
         let entry = self.slot.table.remove(index);
         self.queue_expiry(place, entry.expiry_ms(), None);
         self.slot.differences.cold += 1;
+        self.database.tally.add_cold(self.number, 1);
         self.departed();
         self.keyspace.stats.shard().demoted_keys.add(1);
         Some(entry)
@@ -259,6 +260,7 @@ impl SlotGuard<'_> {
         entry.set_marks(Marks::STORED);
         self.slot.table.insert(table::place(key.hash), entry);
         self.slot.differences.cold -= 1;
+        self.database.tally.add_cold(self.number, -1);
         self.queue_expiry(table::place(key.hash), None, record.expiry_ms);
         Residence::Here
     }
@@ -327,6 +329,7 @@ impl SlotGuard<'_> {
     /// An older record was found of a key that was set, or deleted, without a look: the key was counted twice.
     pub(super) fn settle(&mut self, key_bytes: usize, value_bytes: usize, had_expiry: bool) {
         self.slot.differences.cold -= 1;
+        self.database.tally.add_cold(self.number, -1);
         self.add(Count {
             keys: -1,
             expiring: -i64::from(had_expiry),

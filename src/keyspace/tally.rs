@@ -53,6 +53,7 @@ struct Part {
     value_bytes: AtomicI64,
     dirty_keys: AtomicI64,
     dirty_bytes: AtomicI64,
+    cold_keys: AtomicI64,
 }
 
 /// The size of a database, which many threads change, spread by slot: what one change touches lies in one cache line.
@@ -87,6 +88,17 @@ impl Tally {
         part.dirty_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// Counts keys that left memory, or came back to it.
+    #[inline]
+    pub fn add_cold(&self, slot: u16, keys: i64) {
+        self.part(slot).cold_keys.fetch_add(keys, Ordering::Relaxed);
+    }
+
+    /// Keys that are on disk alone.
+    pub fn cold_keys(&self) -> u64 {
+        self.0.iter().map(|part| part.cold_keys.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+    }
+
     /// Entries that differ from the disk, and about how many bytes they take.
     pub fn dirty(&self) -> (u64, u64) {
         let sum = |counter: fn(&Part) -> &AtomicI64| {
@@ -115,7 +127,7 @@ impl Tally {
     /// For a database that is empty, and stays so during the call.
     pub fn clear(&self) {
         for part in &self.0 {
-            for counter in [&part.keys, &part.expiring, &part.key_bytes, &part.value_bytes] {
+            for counter in [&part.keys, &part.expiring, &part.key_bytes, &part.value_bytes, &part.cold_keys] {
                 counter.store(0, Ordering::Relaxed);
             }
         }

@@ -1,7 +1,7 @@
 //! The disk under the keyspace: RocksDB, the journal, and what moves keys between them and memory.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -74,6 +74,8 @@ pub struct Tier {
     /// Why the disk does not take writes; looked at by every write, so there is a flag beside it.
     failure: Mutex<Option<String>>,
     has_failed: AtomicBool,
+    /// Unix milliseconds until which eviction is not worth the search.
+    eviction_rests_until_ms: AtomicU64,
     wishes: Mutex<Wishes>,
     wished: Condvar,
     pub saves: Saves,
@@ -142,6 +144,7 @@ impl Tier {
             round: Mutex::default(),
             failure: Mutex::default(),
             has_failed: AtomicBool::new(false),
+            eviction_rests_until_ms: AtomicU64::new(0),
             wishes: Mutex::default(),
             wished: Condvar::new(),
             saves: Saves::default(),
@@ -267,6 +270,14 @@ impl Tier {
         self.journal.get().is_none_or(|journal| journal.is_acknowledged(ticket))
     }
 
+    pub(super) fn rest_eviction(&self, until_ms: u64) {
+        self.eviction_rests_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_eviction_resting(&self, now_ms: u64) -> bool {
+        now_ms < self.eviction_rests_until_ms.load(Ordering::Relaxed)
+    }
+
     /// Asks the merger's thread for something.
     pub fn wish(&self, add: impl FnOnce(&mut Wishes)) {
         add(&mut self.wishes.lock());
@@ -337,8 +348,7 @@ impl super::Keyspace {
 
     /// Keys on disk that are not in memory.
     pub fn cold_keys(&self) -> u64 {
-        let used = self.databases.iter().filter_map(|database| database.slots.get());
-        used.flat_map(|slots| &slots.slots).map(|slot| u64::from(slot.lock().differences.cold)).sum()
+        self.databases.iter().map(|database| database.tally.cold_keys()).sum()
     }
 
     /// Entries that differ from the disk, and about how many bytes they take.
