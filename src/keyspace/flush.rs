@@ -27,7 +27,7 @@ impl Keyspace {
             let mut batch = tier.store.batch();
             batch.put_order(&order);
             tier.store.write(&batch)?;
-            tier.store.flush_wal(self.syncs_always())?;
+            tier.store.flush_wal(self.syncs())?;
         }
         self.set_order(order);
         Ok(())
@@ -39,7 +39,7 @@ impl Keyspace {
         if !tier.is_journaling() {
             return self.merge(clock::now_ms(), || true).map(drop);
         }
-        tier.mark();
+        tier.bring_journal_up(self.syncs());
         Ok(())
     }
 
@@ -55,7 +55,7 @@ impl Keyspace {
     /// # Errors
     /// When the disk does not take it; then nothing has changed.
     pub fn flush(&self, databases: std::ops::Range<usize>) -> Result<Flushed, RocksError> {
-        if let Some(tier) = self.tier() {
+        if let Some(tier) = self.tier().filter(|_| databases.clone().any(|number| self.differs_from_flushed(number))) {
             self.bring_down(tier)?;
         }
         // No round is under way: what one has taken would come back.
@@ -83,6 +83,17 @@ impl Keyspace {
         Ok(Flushed(flushed))
     }
 
+    /// Whether anything has happened to a database since it was flushed last.
+    fn differs_from_flushed(&self, number: usize) -> bool {
+        let slots = self.database(number).slots.get();
+        slots.is_some_and(|slots| {
+            slots.slots.iter().any(|slot| {
+                let slot = slot.lock();
+                slot.sequence != slot.differences.flushed_at || slot.differences.may_be_stored()
+            })
+        })
+    }
+
     /// One batch takes everything of the databases off the disk, and tells the slots' sequence numbers, so that nothing
     /// of what the journal still holds is replayed.
     fn flush_disk(&self, databases: impl Iterator<Item = u8>) -> Result<(), RocksError> {
@@ -93,7 +104,7 @@ impl Keyspace {
             let mut may_be_stored = false;
             for (number, slot) in slots.slots.iter().enumerate() {
                 let slot = slot.lock();
-                if slot.sequence > 0 {
+                if slot.sequence != slot.differences.flushed_at {
                     let meta = SlotMeta { sequence: slot.sequence, ..SlotMeta::default() };
                     batch.put_slot_meta(physical, number as u16, &meta);
                 }
@@ -108,6 +119,6 @@ impl Keyspace {
             return Ok(());
         }
         tier.store.write(&batch)?;
-        tier.store.flush_wal(self.syncs_always())
+        tier.store.flush_wal(self.syncs())
     }
 }

@@ -161,6 +161,9 @@ impl Keyspace {
         round: &mut Round,
         gives_up: &impl Fn() -> bool,
     ) -> Result<(), RocksError> {
+        // The slots were collected one after the other: only with the journal up to here is what is on disk a moment
+        // that clients have seen, so the round must not get ahead of it.
+        tier.bring_journal_up(self.syncs());
         let caller = Caller { now_ms: round.written_ms, touches: false };
         for (index, old) in retry(tier, gives_up, || find_settled(tier, round))? {
             let unsettled = &round.unsettled[index];

@@ -57,6 +57,8 @@ pub struct Differences {
     /// Entries that stand for deleted keys.
     pub(super) deleted: u32,
     may_be_stored: bool,
+    /// The slot's sequence number when it was flushed last: the disk knows it.
+    pub(super) flushed_at: u64,
 }
 
 impl Differences {
@@ -379,6 +381,7 @@ impl SlotGuard<'_> {
             -(differences.dirty_bytes as i64),
         );
         self.slot.differences.round = differences.round;
+        self.slot.differences.flushed_at = self.slot.sequence;
         self.slot.differences.departures = differences.departures.wrapping_add(1);
         self.slot.expiries = Default::default();
         self.slots.deadlines_ms[usize::from(self.number)].store(u64::MAX, Ordering::Relaxed);

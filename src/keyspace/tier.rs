@@ -184,6 +184,15 @@ impl Tier {
         self.journal.get()?.write_all().ok()
     }
 
+    /// Has everything that is in the journal now written, and synced if `syncs`. Where it cannot be, the round goes on:
+    /// once it is on disk, the journal may let go of what it could not keep.
+    pub(super) fn bring_journal_up(&self, syncs: bool) {
+        let Some(journal) = self.journal.get().filter(|_| self.is_journaling()) else { return };
+        if let Err(error) = journal.write_all().and_then(|_| if syncs { journal.sync() } else { Ok(()) }) {
+            tracing::warn!(%error, "the journal is behind what is being merged");
+        }
+    }
+
     /// Everything up to the mark is on disk.
     pub(super) fn release(&self, mark: Mark) {
         if let (Some(ticket), Some(journal)) = (mark, self.journal.get()) {
@@ -361,8 +370,9 @@ impl super::Keyspace {
         self.dirty().1
     }
 
-    pub(super) fn syncs_always(&self) -> bool {
-        self.settings.appendfsync.get() == JournalSync::Always
+    /// Whether what clients were told is to survive the machine's end, sooner or later.
+    pub(super) fn syncs(&self) -> bool {
+        self.settings.appendfsync.get() != JournalSync::No
     }
 }
 
