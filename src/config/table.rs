@@ -351,8 +351,9 @@ parameters! {
         /// Changes that may wait in memory to be merged: at half of it a merge begins, at all of it writes wait. The journal
         /// holds up to twice as much.
         maxdirty: Bytes = Bytes::new(32 * MB, MB..=SIGNED), ["maxdirty"];
-        /// Size of the data directory. When it is reached, what was written longest ago goes. 0: no limit.
-        maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
+        /// Size of the data directory. 0: no limit. Above 0, the index of what was written longest ago is kept; nothing is
+        /// evicted by it yet.
+        maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"] without_effect;
         /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.
         restore: Text = Text::new("", "path"), ["restore"] immutable;
         /// Drop what is damaged in the journal, and all after it, into files beside it, and start; the log tells what.

@@ -23,7 +23,7 @@ const SWEEP_KEYS: usize = 20_000;
 /// Keys whose older records are looked for together.
 const KEYS_A_READ: usize = 1024;
 /// How soon a round is tried again that could not be written.
-pub const RETRY_PAUSE: Duration = Duration::from_millis(200);
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// A batch in the making.
 pub struct Round {

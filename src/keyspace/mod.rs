@@ -39,7 +39,7 @@ use crate::stats::Stats;
 pub use entry::Owned;
 pub use eviction::Room;
 pub use flush::Flushed;
-pub use merger::{Merged, RETRY_PAUSE};
+pub use merger::Merged;
 pub use recovery::Recovery;
 pub use residency::Residence;
 pub use scan::Cursor;

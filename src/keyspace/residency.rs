@@ -24,7 +24,7 @@
 //! - *Commit*: the round is on disk. leaving → absent, a departure.
 //! - *Demote* (eviction): clean → cold, a departure; never in flight.
 //!
-//! `tests/residency.rs` beside the unit tests walks through the interleavings of these steps.
+//! `residency_tests` walks through the interleavings of these steps.
 
 use std::sync::atomic::Ordering;
 

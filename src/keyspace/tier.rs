@@ -40,6 +40,12 @@ pub enum Pressure {
 /// Of `maxmemory`, what may differ from the disk: one part in so many, but so many bytes at least.
 pub(super) const DIRTY_SHARE: u64 = 8;
 const DIRTY_MIN_BYTES: u64 = 1 << 20;
+/// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
+const STORE_SHARE: u64 = 4;
+const STORE_MIN_BYTES: u64 = 16 << 20;
+const STORE_MAX_BYTES: u64 = 1 << 30;
+/// The same where memory has no limit.
+const STORE_DEFAULT_BYTES: u64 = 256 << 20;
 /// The journal may hold so many times what may differ from the disk: a key that is written again and again is in it each
 /// time. It bounds a replay.
 const JOURNAL_SHARE: u64 = 2;
@@ -335,6 +341,7 @@ impl super::Keyspace {
     /// Has the journal go by the present settings.
     pub fn apply_settings(&self) {
         let Some(tier) = self.tier() else { return };
+        tier.store.set_memory_bytes(store_memory_bytes(&self.settings));
         if let Some(journal) = tier.journal.get() {
             journal.set_policy(sync_policy(&self.settings));
         }
@@ -373,6 +380,14 @@ impl super::Keyspace {
     /// Whether what clients were told is to survive the machine's end, sooner or later.
     pub(super) fn syncs(&self) -> bool {
         self.settings.appendfsync.get() != JournalSync::No
+    }
+}
+
+/// What RocksDB's cache and write buffers may take of `maxmemory`.
+pub fn store_memory_bytes(settings: &Settings) -> u64 {
+    match settings.maxmemory.get() {
+        0 => STORE_DEFAULT_BYTES,
+        bytes => (bytes / STORE_SHARE).clamp(STORE_MIN_BYTES, STORE_MAX_BYTES),
     }
 }
 

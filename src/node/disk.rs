@@ -11,17 +11,11 @@ use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
 use crate::keyspace::Recovery;
-use crate::keyspace::tier::{Tier, sync_policy};
+use crate::keyspace::tier::{Tier, store_memory_bytes, sync_policy};
 use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
-/// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
-const ROCKS_SHARE: u64 = 4;
-const ROCKS_MIN_BYTES: u64 = 16 << 20;
-const ROCKS_MAX_BYTES: u64 = 1 << 30;
-/// The same where memory has no limit.
-const ROCKS_DEFAULT_BYTES: u64 = 256 << 20;
 /// How often the merger's thread looks at what is not a round: memory, wishes.
 const STEP: Duration = Duration::from_millis(100);
 
@@ -50,10 +44,7 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
             tracing::warn!("repair: {line}");
         }
     }
-    let memory_bytes = match settings.maxmemory.get() {
-        0 => ROCKS_DEFAULT_BYTES,
-        bytes => (bytes / ROCKS_SHARE).clamp(ROCKS_MIN_BYTES, ROCKS_MAX_BYTES),
-    };
+    let memory_bytes = store_memory_bytes(settings);
     let options = RocksOptions { memory_bytes, create: is_new, ..RocksOptions::default() };
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
     if is_new {
