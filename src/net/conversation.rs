@@ -78,7 +78,7 @@ impl Conversation {
 }
 
 /// What a turn needs of a protocol.
-trait Protocol {
+trait Protocol: Default {
     /// Reads up to `max_commands` complete commands. Those before an error stay readable.
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error>;
     /// How many complete commands were read.
@@ -166,6 +166,7 @@ fn take_turn<P: Protocol>(
     // What a command before AUTH may look like must not bind the one after it.
     let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
     let error = protocol.advance(input, &limits, max_commands).err();
+    let mut has_lost_authentication = false;
 
     let mut turn = Turn::new(state);
     let mut executed = 0;
@@ -197,6 +198,12 @@ fn take_turn<P: Protocol>(
             output.truncate(old_bytes);
         }
         session.client.take_pushes(output);
+        if authenticated && state.requires_auth(&session.client) && flow == Flow::Continue {
+            // RESET: from here on other limits hold, and what was read ahead is read again by them.
+            has_lost_authentication = true;
+            next = Next::Again;
+            break;
+        }
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
@@ -204,7 +211,7 @@ fn take_turn<P: Protocol>(
         }
         break;
     }
-    if let (Next::Read | Next::Again, Some(error)) = (&next, error) {
+    if let (Next::Read | Next::Again, Some(error)) = (&next, error.filter(|_| !has_lost_authentication)) {
         state.stats.record_error(error.code());
         if session.reply_mode == ReplyMode::On {
             P::sink(output, session).error(&error);
@@ -214,5 +221,9 @@ fn take_turn<P: Protocol>(
     if !matches!(next, Next::Suspend(Flow::Cold)) && !session.cold.is_empty() {
         session.cold.clear();
     }
-    Progress { consumed: protocol.consume(executed), next, ticket: turn.ticket() }
+    let consumed = protocol.consume(executed);
+    if has_lost_authentication {
+        *protocol = P::default();
+    }
+    Progress { consumed, next, ticket: turn.ticket() }
 }

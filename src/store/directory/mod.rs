@@ -1,11 +1,13 @@
 //! The data directory: who has it, what made it, and whether it is whole.
 //!
-//!     FORMAT        version of the layout, and what was decided when the directory was made
-//!     NEW           the same, under this name until the directory is complete
-//!     LOCK          locked by the process that has the directory; holds its process number
-//!     rocksdb/      records
-//!     journal/      changes that the records may not hold yet
-//!     checkpoint/   the last SAVE: a data directory itself
+//! ```text
+//! FORMAT        version of the layout, and what was decided when the directory was made
+//! NEW           the same, under this name until the directory is complete
+//! LOCK          locked by the process that has the directory; holds its process number
+//! rocksdb/      records
+//! journal/      changes that the records may not hold yet
+//! checkpoint/   the last SAVE: a data directory itself
+//! ```
 //!
 //! Nothing that may hold data is ever made a second time or deleted: a directory that is not as it should be is an error.
 
