@@ -14,6 +14,7 @@ help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: build ## build and start a server: RESP 6379, HTTP 12345, the book's TCP 12346, on loopback (ARGS="--port 7000 …")
+	mkdir -p $(DATA)
 	$(ROCKPOOL) --dir $(DATA) $(ARGS)
 
 build: ## build the server, after installing what the build lacks
