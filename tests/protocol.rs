@@ -167,7 +167,7 @@ on_every_engine!(
 on_every_engine!(what_follows_reset_is_read_by_the_limits_of_a_stranger, ["--requirepass", "secret"], |server| {
     let mut client = server.client();
     assert_eq!(client.command(&["AUTH", "secret"]), Value::ok());
-    let long = b"*11\r\n".to_vec();
+    let long = encode(&["DEL", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]);
     client.raw_write(&[&b"*1\r\n$5\r\nRESET\r\n"[..], &long].concat());
     assert_eq!(client.read_value(), Value::simple("RESET"));
     assert_eq!(client.read_value().error_text(), "ERR Protocol error: unauthenticated multibulk length");

@@ -78,7 +78,7 @@ impl Conversation {
 }
 
 /// What a turn needs of a protocol.
-trait Protocol: Default {
+trait Protocol {
     /// Reads up to `max_commands` complete commands. Those before an error stay readable.
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error>;
     /// How many complete commands were read.
@@ -165,8 +165,7 @@ fn take_turn<P: Protocol>(
     let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
     let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
-    let error = protocol.advance(input, &limits, max_commands).err();
-    let mut has_lost_authentication = false;
+    let mut error = protocol.advance(input, &limits, max_commands).err();
 
     let mut turn = Turn::new(state);
     let mut executed = 0;
@@ -177,6 +176,15 @@ fn take_turn<P: Protocol>(
             // A command alone has nothing to overlap with.
             if count > 1 {
                 turn.foresee(session, count, |number, look| protocol.with_command(input, executed + number, look));
+            }
+        }
+        // RESET came before it, and it was read by the limits of before.
+        if authenticated && state.requires_auth(&session.client) {
+            let refusal = protocol.with_command(input, executed, |args| resp::refusal_of_stranger(&args));
+            if let Some(refusal) = refusal {
+                error = Some(Error::owned(format!("ERR Protocol error: {refusal}")));
+                next = Next::Again;
+                break;
             }
         }
         let old_bytes = output.len();
@@ -198,12 +206,6 @@ fn take_turn<P: Protocol>(
             output.truncate(old_bytes);
         }
         session.client.take_pushes(output);
-        if authenticated && state.requires_auth(&session.client) && flow == Flow::Continue {
-            // RESET: from here on other limits hold, and what was read ahead is read again by them.
-            has_lost_authentication = true;
-            next = Next::Again;
-            break;
-        }
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
@@ -211,7 +213,7 @@ fn take_turn<P: Protocol>(
         }
         break;
     }
-    if let (Next::Read | Next::Again, Some(error)) = (&next, error.filter(|_| !has_lost_authentication)) {
+    if let (Next::Read | Next::Again, Some(error)) = (&next, error) {
         state.stats.record_error(error.code());
         if session.reply_mode == ReplyMode::On {
             P::sink(output, session).error(&error);
@@ -221,9 +223,5 @@ fn take_turn<P: Protocol>(
     if !matches!(next, Next::Suspend(Flow::Cold)) && !session.cold.is_empty() {
         session.cold.clear();
     }
-    let consumed = protocol.consume(executed);
-    if has_lost_authentication {
-        *protocol = P::default();
-    }
-    Progress { consumed, next, ticket: turn.ticket() }
+    Progress { consumed: protocol.consume(executed), next, ticket: turn.ticket() }
 }

@@ -238,6 +238,15 @@ fn parse_length(digits: &[u8]) -> Option<i64> {
     crate::base::number::parse_i64(digits)
 }
 
+/// What is wrong with a complete request of a client that has not authenticated, if anything is.
+pub fn refusal_of_stranger(args: &Args<'_>) -> Option<ProtocolError> {
+    if args.len() as i64 > UNAUTHENTICATED_MAX_ARGUMENTS {
+        return Some(ProtocolError::UnauthenticatedCount);
+    }
+    let is_too_long = args.iter_from(0).any(|argument| argument.len() as i64 > UNAUTHENTICATED_MAX_BULK_BYTES);
+    is_too_long.then_some(ProtocolError::UnauthenticatedBulkLength)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
