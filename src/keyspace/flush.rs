@@ -36,7 +36,7 @@ impl Keyspace {
     /// What came before a change of whole databases, which goes to disk at once, must not be lost where that is not: it
     /// gets into the journal, or where there is none, to disk as well.
     fn bring_down(&self, tier: &Tier) -> Result<(), RocksError> {
-        if !tier.is_journaling() {
+        if !tier.is_journaling() || tier.merger.lock().unwritten.is_some() {
             return self.merge(clock::now_ms(), || true).map(drop);
         }
         tier.bring_journal_up(self.syncs());

@@ -104,6 +104,8 @@ pub struct Merged {
 pub struct MergerState {
     /// For each database a place in its index of expiries: everything before it has been swept.
     swept_to: [Vec<u8>; DATABASES],
+    /// A round that was given up: what it took is nowhere else, so it comes before any other.
+    pub(super) unwritten: Option<Round>,
 }
 
 impl Keyspace {
@@ -115,11 +117,28 @@ impl Keyspace {
     pub fn merge(&self, now_ms: u64, gives_up: impl Fn() -> bool) -> Result<Merged, RocksError> {
         let Some(tier) = self.tier() else { return Ok(Merged::default()) };
         let mut state = tier.merger.lock();
+        if let Some(round) = state.unwritten.take() {
+            self.finish_round(tier, &mut state, round, &gives_up)?;
+        }
+        let round = self.begin_round(tier, &mut state, now_ms, &gives_up)?;
+        self.finish_round(tier, &mut state, round, &gives_up)
+    }
+
+    /// Brings a round to disk, or keeps it for later.
+    fn finish_round(
+        &self,
+        tier: &Tier,
+        state: &mut MergerState,
+        mut round: Round,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<Merged, RocksError> {
         let began = Instant::now();
-        let mut round = self.begin_round(tier, &mut state, now_ms, &gives_up)?;
         let merged = Merged { entries: round.entries, has_more: round.swept.has_more };
         if !round.slots.is_empty() {
-            self.write_round(tier, &mut round, &gives_up)?;
+            if let Err(error) = self.write_round(tier, &mut round, gives_up) {
+                state.unwritten = Some(round);
+                return Err(error);
+            }
             tier.counters.rounds.add(1);
             tier.counters.merged_entries.add(round.entries);
             tier.counters.round_latencies.record(began.elapsed().as_nanos() as u64);
@@ -165,8 +184,11 @@ impl Keyspace {
         // that clients have seen, so the round must not get ahead of it.
         tier.bring_journal_up(self.syncs());
         let caller = Caller { now_ms: round.written_ms, touches: false };
-        for (index, old) in retry(tier, gives_up, || find_settled(tier, round))? {
-            let unsettled = &round.unsettled[index];
+        let settled = retry(tier, gives_up, || find_settled(tier, round))?;
+        // Taken, since a round that is tried again must not settle them twice.
+        let all_unsettled = std::mem::take(&mut round.unsettled);
+        for (index, old) in settled {
+            let unsettled = &all_unsettled[index];
             let key_bytes = unsettled.record_key.len() - RecordKey::PREFIX_BYTES;
             let slot = &mut round.slots[unsettled.slot];
             let mut guard = self.lock_slot(caller, slot.position.0, slot.position.1);
