@@ -6,5 +6,6 @@ mod listener;
 mod sweep;
 mod workers;
 
+pub use conversation::{Conversation, Next, Progress};
 pub use listener::{BoundListener, Kind, bind_hosts};
 pub use workers::Workers;

@@ -1,0 +1,107 @@
+//! What is counted.
+
+use std::path::Path as FilePath;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use rockpool::config::Engine;
+use rockpool::net::Kind;
+
+use crate::support::{Operation, Server, VALUE_BYTES, batch};
+
+const KEYS: usize = 100_000;
+/// Commands that are counted, and before them those that are not: by then every counter has its place in memory.
+const COMMANDS: usize = 32_000;
+const WARM_UP_COMMANDS: usize = 6_400;
+
+/// A way through the server.
+pub struct Path {
+    pub name: &'static str,
+    engine: Engine,
+    kind: Kind,
+    appendonly: &'static str,
+    work: Work,
+}
+
+#[derive(Clone, Copy)]
+enum Work {
+    /// Batches of so many commands, on random keys that are all in memory: parse, execute, write the replies, and the
+    /// journal where there is one.
+    Batches(Operation, usize),
+    /// A round of the merger, which brings what changed to RocksDB; a command is an entry here.
+    Merge,
+}
+
+use Engine::{Memory, Rocksdb};
+use Kind::{Book, Resp};
+use Operation::{Get, Set};
+use Work::{Batches, Merge};
+
+const fn path(name: &'static str, engine: Engine, kind: Kind, appendonly: &'static str, work: Work) -> Path {
+    Path { name, engine, kind, appendonly, work }
+}
+
+pub const PATHS: &[Path] = &[
+    path("memory/get/p1", Memory, Resp, "no", Batches(Get, 1)),
+    path("memory/get/p16", Memory, Resp, "no", Batches(Get, 16)),
+    path("memory/get/p64", Memory, Resp, "no", Batches(Get, 64)),
+    path("memory/set/p1", Memory, Resp, "no", Batches(Set, 1)),
+    path("memory/set/p16", Memory, Resp, "no", Batches(Set, 16)),
+    path("memory/set/p64", Memory, Resp, "no", Batches(Set, 64)),
+    path("memory/book-get/p16", Memory, Book, "no", Batches(Get, 16)),
+    path("memory/book-set/p16", Memory, Book, "no", Batches(Set, 16)),
+    path("rocksdb/get/p16", Rocksdb, Resp, "yes", Batches(Get, 16)),
+    path("rocksdb/get/p64", Rocksdb, Resp, "yes", Batches(Get, 64)),
+    path("rocksdb/set-no-journal/p16", Rocksdb, Resp, "no", Batches(Set, 16)),
+    path("rocksdb/set-everysec/p1", Rocksdb, Resp, "yes", Batches(Set, 1)),
+    path("rocksdb/set-everysec/p16", Rocksdb, Resp, "yes", Batches(Set, 16)),
+    path("rocksdb/set-everysec/p64", Rocksdb, Resp, "yes", Batches(Set, 64)),
+    path("rocksdb/merge", Rocksdb, Resp, "yes", Merge),
+];
+
+impl Path {
+    /// Goes the way, with what matters of it inside `counted`. Returns how many commands those were.
+    pub fn run(&self, directory: &FilePath, counted: &mut dyn FnMut(&mut dyn FnMut())) -> u64 {
+        let directory = (self.engine == Rocksdb).then_some(directory);
+        let mut server = Server::start(self.kind, directory, self.appendonly);
+        server.fill(self.kind, KEYS);
+        let mut random = StdRng::seed_from_u64(7);
+        match self.work {
+            Batches(operation, pipeline) => {
+                let mut commands = 0;
+                for number in 0..(WARM_UP_COMMANDS + COMMANDS) / pipeline {
+                    let keys = std::iter::repeat_with(|| random.random_range(0..KEYS)).take(pipeline);
+                    let mut batch = batch(self.kind, operation, keys);
+                    let mut replied_bytes = 0;
+                    let mut work = || replied_bytes = server.run(&mut batch).len();
+                    if number < WARM_UP_COMMANDS / pipeline {
+                        work();
+                    } else {
+                        counted(&mut work);
+                        commands += pipeline as u64;
+                    }
+                    assert_eq!(replied_bytes, pipeline * reply_bytes(self.kind, operation), "{}", self.name);
+                }
+                commands
+            }
+            Merge => {
+                for _ in 0..COMMANDS {
+                    server.run(&mut batch(self.kind, Set, std::iter::once(random.random_range(0..KEYS))));
+                }
+                let mut entries = 0;
+                counted(&mut || entries = server.merge());
+                entries
+            }
+        }
+    }
+}
+
+/// How many bytes the reply to a command has whose key exists.
+fn reply_bytes(kind: Kind, operation: Operation) -> usize {
+    match (kind, operation) {
+        (Resp, Get) => b"$64\r\n".len() + VALUE_BYTES + b"\r\n".len(),
+        (Resp, Set) => b"+OK\r\n".len(),
+        (Book, Get) => b"64 ".len() + VALUE_BYTES,
+        (Book, Set) => b"0 ".len(),
+    }
+}
