@@ -207,7 +207,7 @@ impl RequestParser {
     }
 
     /// Length of the line `*N` or `$N` at `position`, and N, if it is a number. `None`: it is incomplete.
-    #[inline]
+    #[inline(always)]
     fn header(
         &mut self,
         buffer: &[u8],
@@ -221,14 +221,23 @@ impl RequestParser {
             [_, hundred @ b'1'..=b'9', ten @ b'0'..=b'9', one @ b'0'..=b'9', b'\r', _, ..] => {
                 (4, digit(hundred) * 100 + digit(ten) * 10 + digit(one))
             }
-            _ => {
-                let Some(line_bytes) = self.line(buffer, b'\r', too_long)? else { return Ok(None) };
-                let digits = &buffer[self.position + 1..self.position + line_bytes];
-                return Ok(Some((line_bytes, number::parse_i64(digits))));
-            }
+            _ => return self.any_header(buffer, too_long),
         };
         self.searched = 0;
         Ok(Some((line_bytes, Some(number))))
+    }
+
+    #[inline(never)]
+    fn any_header(
+        &mut self,
+        buffer: &[u8],
+        too_long: ProtocolError,
+    ) -> Result<Option<(usize, Option<i64>)>, ProtocolError> {
+        let line_bytes = self.line(buffer, b'\r', too_long)?;
+        Ok(line_bytes.map(|line_bytes| {
+            let digits = &buffer[self.position + 1..self.position + line_bytes];
+            (line_bytes, number::parse_i64(digits))
+        }))
     }
 
     /// Length of the line at `position` up to its `end` byte. `\r` counts only once the byte after it has come.
