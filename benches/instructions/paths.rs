@@ -9,10 +9,10 @@ use rockpool::net::Kind;
 
 use crate::support::{Operation, Server, VALUE_BYTES, batch};
 
-const KEYS: usize = 100_000;
+const KEYS: usize = 50_000;
 /// Commands that are counted, and before them those that are not: by then every counter has its place in memory.
-const COMMANDS: usize = 32_000;
-const WARM_UP_COMMANDS: usize = 6_400;
+const COMMANDS: usize = 16_000;
+const WARM_UP_COMMANDS: usize = 3_200;
 
 /// A way through the server.
 pub struct Path {
