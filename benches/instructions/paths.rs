@@ -20,79 +20,67 @@ pub struct Path {
     engine: Engine,
     kind: Kind,
     appendonly: &'static str,
-    work: Work,
-}
-
-#[derive(Clone, Copy)]
-enum Work {
-    /// Batches of so many commands, on random keys that are all in memory: parse, execute, write the replies, and the
-    /// journal where there is one.
-    Batches(Operation, usize),
-    /// A round of the merger, which brings what changed to RocksDB; a command is an entry here.
-    Merge,
+    operation: Operation,
+    /// Commands in a batch.
+    pipeline: usize,
 }
 
 use Engine::{Memory, Rocksdb};
 use Kind::{Book, Resp};
 use Operation::{Get, Set};
-use Work::{Batches, Merge};
 
-const fn path(name: &'static str, engine: Engine, kind: Kind, appendonly: &'static str, work: Work) -> Path {
-    Path { name, engine, kind, appendonly, work }
+const fn path(
+    name: &'static str,
+    engine: Engine,
+    kind: Kind,
+    appendonly: &'static str,
+    operation: Operation,
+    pipeline: usize,
+) -> Path {
+    Path { name, engine, kind, appendonly, operation, pipeline }
 }
 
 pub const PATHS: &[Path] = &[
-    path("memory/get/p1", Memory, Resp, "no", Batches(Get, 1)),
-    path("memory/get/p16", Memory, Resp, "no", Batches(Get, 16)),
-    path("memory/get/p64", Memory, Resp, "no", Batches(Get, 64)),
-    path("memory/set/p1", Memory, Resp, "no", Batches(Set, 1)),
-    path("memory/set/p16", Memory, Resp, "no", Batches(Set, 16)),
-    path("memory/set/p64", Memory, Resp, "no", Batches(Set, 64)),
-    path("memory/book-get/p16", Memory, Book, "no", Batches(Get, 16)),
-    path("memory/book-set/p16", Memory, Book, "no", Batches(Set, 16)),
-    path("rocksdb/get/p16", Rocksdb, Resp, "yes", Batches(Get, 16)),
-    path("rocksdb/get/p64", Rocksdb, Resp, "yes", Batches(Get, 64)),
-    path("rocksdb/set-no-journal/p16", Rocksdb, Resp, "no", Batches(Set, 16)),
-    path("rocksdb/set-everysec/p1", Rocksdb, Resp, "yes", Batches(Set, 1)),
-    path("rocksdb/set-everysec/p16", Rocksdb, Resp, "yes", Batches(Set, 16)),
-    path("rocksdb/set-everysec/p64", Rocksdb, Resp, "yes", Batches(Set, 64)),
-    path("rocksdb/merge", Rocksdb, Resp, "yes", Merge),
+    path("memory/get/p1", Memory, Resp, "no", Get, 1),
+    path("memory/get/p16", Memory, Resp, "no", Get, 16),
+    path("memory/get/p64", Memory, Resp, "no", Get, 64),
+    path("memory/set/p1", Memory, Resp, "no", Set, 1),
+    path("memory/set/p16", Memory, Resp, "no", Set, 16),
+    path("memory/set/p64", Memory, Resp, "no", Set, 64),
+    path("memory/book-get/p16", Memory, Book, "no", Get, 16),
+    path("memory/book-set/p16", Memory, Book, "no", Set, 16),
+    path("rocksdb/get/p16", Rocksdb, Resp, "yes", Get, 16),
+    path("rocksdb/get/p64", Rocksdb, Resp, "yes", Get, 64),
+    path("rocksdb/set-no-journal/p16", Rocksdb, Resp, "no", Set, 16),
+    path("rocksdb/set-everysec/p1", Rocksdb, Resp, "yes", Set, 1),
+    path("rocksdb/set-everysec/p16", Rocksdb, Resp, "yes", Set, 16),
+    path("rocksdb/set-everysec/p64", Rocksdb, Resp, "yes", Set, 64),
 ];
 
 impl Path {
-    /// Goes the way, with what matters of it inside `counted`. Returns how many commands those were.
+    /// Has batches of random keys, all of them in memory, parsed and executed, the replies written, and what changed put
+    /// into the journal where there is one; each batch, after some for warming up, inside `counted`. Returns how many
+    /// commands were counted.
     pub fn run(&self, directory: &FilePath, counted: &mut dyn FnMut(&mut dyn FnMut())) -> u64 {
         let directory = (self.engine == Rocksdb).then_some(directory);
         let mut server = Server::start(self.kind, directory, self.appendonly);
         server.fill(self.kind, KEYS);
         let mut random = StdRng::seed_from_u64(7);
-        match self.work {
-            Batches(operation, pipeline) => {
-                let mut commands = 0;
-                for number in 0..(WARM_UP_COMMANDS + COMMANDS) / pipeline {
-                    let keys = std::iter::repeat_with(|| random.random_range(0..KEYS)).take(pipeline);
-                    let mut batch = batch(self.kind, operation, keys);
-                    let mut replied_bytes = 0;
-                    let mut work = || replied_bytes = server.run(&mut batch).len();
-                    if number < WARM_UP_COMMANDS / pipeline {
-                        work();
-                    } else {
-                        counted(&mut work);
-                        commands += pipeline as u64;
-                    }
-                    assert_eq!(replied_bytes, pipeline * reply_bytes(self.kind, operation), "{}", self.name);
-                }
-                commands
+        let mut commands = 0;
+        for number in 0..(WARM_UP_COMMANDS + COMMANDS) / self.pipeline {
+            let keys = std::iter::repeat_with(|| random.random_range(0..KEYS)).take(self.pipeline);
+            let mut batch = batch(self.kind, self.operation, keys);
+            let mut replied_bytes = 0;
+            let mut work = || replied_bytes = server.run(&mut batch).len();
+            if number < WARM_UP_COMMANDS / self.pipeline {
+                work();
+            } else {
+                counted(&mut work);
+                commands += self.pipeline as u64;
             }
-            Merge => {
-                for _ in 0..COMMANDS {
-                    server.run(&mut batch(self.kind, Set, std::iter::once(random.random_range(0..KEYS))));
-                }
-                let mut entries = 0;
-                counted(&mut || entries = server.merge());
-                entries
-            }
+            assert_eq!(replied_bytes, self.pipeline * reply_bytes(self.kind, self.operation), "{}", self.name);
         }
+        commands
     }
 }
 
