@@ -1,6 +1,7 @@
 //! `rockpool-bench`: loads for Rockpool and for what is compared with it.
 
 mod load;
+mod wire;
 
 use std::process::ExitCode;
 
