@@ -295,7 +295,8 @@ mod tests {
     #[test]
     fn the_book_s_flags_are_those_of_the_book() {
         let plan = plan(&[
-            "-type", "tcp", "-h", "server", "-n", "100000", "-d", "1", "-c", "50", "-t", "get", "-r", "10000", "-P", "3",
+            "-type", "tcp", "-h", "server", "-n", "100000", "-d", "1", "-c", "50", "-t", "get", "-r", "10000", "-P",
+            "3",
         ]);
         assert_eq!((plan.protocol, &plan.addresses[..]), (Protocol::Book, &["server:12346".to_owned()][..]));
         assert_eq!((plan.clients, plan.pipeline, plan.keys.count), (50, 3, 10_000));
@@ -328,13 +329,7 @@ mod tests {
 
     #[test]
     fn hosts_may_bring_their_ports() {
-        let cases = [
-            ("h", "h:1"),
-            ("h:2", "h:2"),
-            ("::1", "[::1]:1"),
-            ("[::1]", "[::1]:1"),
-            ("[::1]:2", "[::1]:2"),
-        ];
+        let cases = [("h", "h:1"), ("h:2", "h:2"), ("::1", "[::1]:1"), ("[::1]", "[::1]:1"), ("[::1]:2", "[::1]:2")];
         for (host, address) in cases {
             assert_eq!(with_port(host, 1), address, "{host}");
         }

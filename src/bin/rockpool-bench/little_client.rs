@@ -1,11 +1,11 @@
 //! The book's little client: one request.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use crate::arguments::Command;
-use crate::load::{LoadError, Nodes, Plan, Protocol};
+use crate::load::{LoadError, Nodes, Plan};
 use crate::wire::{ASKING, Codec, Dialer, Kind, Reply, exchange};
 
 /// Redirections that a request follows in a cluster.
@@ -14,16 +14,15 @@ const HOPS_MAX: usize = 16;
 /// Asks, and prints what came back: a value as it is, with a line's end after it on a terminal alone.
 ///
 /// # Errors
-/// [`LoadError`] when the server cannot be reached, or refuses.
+/// [`LoadError`] when the server cannot be reached, or refuses, or standard input or output fails.
 pub fn run(command: &Command, server: &Plan) -> Result<ExitCode, LoadError> {
     server.check()?;
-    let local = |error: io::Error| LoadError::Plan(error.to_string());
     let (kind, key, value) = match command {
         Command::Get { key } => (Kind::Get, key, Vec::new()),
         Command::Set { key, value: Some(value) } => (Kind::Set, key, value.as_bytes().to_vec()),
         Command::Set { key, value: None } => {
             let mut value = Vec::new();
-            io::stdin().lock().read_to_end(&mut value).map_err(local)?;
+            io::stdin().lock().read_to_end(&mut value)?;
             (Kind::Set, key, value)
         }
         Command::Del { key } => (Kind::Delete, key, Vec::new()),
@@ -32,7 +31,10 @@ pub fn run(command: &Command, server: &Plan) -> Result<ExitCode, LoadError> {
         Answer::Done => println!("OK"),
         Answer::Value(value) => {
             let mut output = io::stdout().lock();
-            output.write_all(&value).and_then(|()| output.write_all(b"\n")).map_err(local)?;
+            output.write_all(&value)?;
+            if output.is_terminal() {
+                output.write_all(b"\n")?;
+            }
         }
         Answer::Missing => {
             eprintln!("rockpool-bench: no such key");
@@ -49,8 +51,7 @@ enum Answer {
 }
 
 fn ask(kind: Kind, key: &[u8], value: &[u8], server: &Plan) -> Result<Answer, LoadError> {
-    let dialer =
-        Dialer { protocol: server.protocol, password: server.password.clone(), timeout: server.timeout };
+    let dialer = Dialer { protocol: server.protocol, password: server.password.clone(), timeout: server.timeout };
     let mut nodes = Nodes::find(server, &dialer)?;
     let (mut node, mut is_ask) = (nodes.route(key), false);
     for _ in 0..=HOPS_MAX {
@@ -71,7 +72,8 @@ fn ask(kind: Kind, key: &[u8], value: &[u8], server: &Plan) -> Result<Answer, Lo
             .and_then(|mut stream| {
                 stream.write_all(&request)?;
                 exchange(&mut stream, |input| {
-                    let asked = if is_ask { codec.reply(Kind::Delete, input)?.map(|(_, length)| length) } else { Some(0) };
+                    let asked =
+                        if is_ask { codec.reply(Kind::Delete, input)?.map(|(_, length)| length) } else { Some(0) };
                     let Some(start) = asked else { return Ok(None) };
                     Ok(codec.reply(kind, &input[start..])?.map(|(reply, _)| match reply {
                         Reply::Done => Ok(Answer::Done),

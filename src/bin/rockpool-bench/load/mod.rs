@@ -11,20 +11,21 @@ mod trace;
 mod values;
 mod worker;
 
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use self::link::Clock;
-use self::nodes::Nodes;
-use self::requests::Requests;
+use self::requests::{KeyNames, Requests};
 use self::schedule::Schedule;
 use self::tally::Gauge;
 use self::values::Values;
 use self::worker::Worker;
 use crate::wire::{Codec, Dialer};
 
+pub use nodes::Nodes;
 pub use outcome::{Outcome, Side};
 pub use plan::{Distribution, Keys, Length, Operation, Plan, Protocol, Span};
 
@@ -42,6 +43,9 @@ pub enum LoadError {
     /// A server cannot be reached, refuses the client, or was lost and did not come back.
     #[error("{address}: {reason}")]
     Server { address: String, reason: String },
+    /// This machine does not do its part: a file, standard output, events.
+    #[error(transparent)]
+    Local(#[from] io::Error),
 }
 
 /// Who wants to hear how a run goes on.
@@ -81,6 +85,10 @@ pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
     let nodes = Nodes::find(plan, &dialer)?;
     let codec = Codec::new(plan.protocol, &nodes.get(0).name(), plan.password.as_deref());
     let (requests, names) = Requests::deal(plan, threads)?;
+    let length = match (plan.length, &names) {
+        (Length::Trace, KeyNames::Listed(trace)) => Length::Requests(trace.len()),
+        (length, _) => length,
+    };
     let values = Arc::new(Values::new(plan.seed));
     let stop = Arc::new(AtomicBool::new(false));
     let gauges: Vec<Arc<Gauge>> = (0..threads).map(|_| Arc::default()).collect();
@@ -97,7 +105,7 @@ pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
             names: names.clone(),
             values: values.clone(),
             verify: plan.verify,
-            schedule: Schedule::new(plan, thread, threads),
+            schedule: Schedule::new(length, plan.rate_per_s, thread, threads),
             gauge: gauges[thread].clone(),
             stop: stop.clone(),
         })?);

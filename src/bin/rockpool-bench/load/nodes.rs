@@ -36,7 +36,8 @@ impl Node {
 
     /// `host:port`.
     pub fn name(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        let Node { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 }
 

@@ -79,6 +79,7 @@ impl Plan {
             Operation::Mixed { reads } => (0.0..=1.0).contains(&reads),
             Operation::Get | Operation::Set => true,
         };
+        let has_trace = matches!(self.keys.distribution, Distribution::Trace { .. });
         let rules = [
             (self.clients > 0, "there must be a client"),
             (self.threads > 0, "there must be a thread"),
@@ -92,6 +93,7 @@ impl Plan {
             (self.value_bytes.min <= self.value_bytes.max, "the smallest value is larger than the largest"),
             (self.value_bytes.max <= VALUE_MAX_BYTES, "a value has at most 512 MiB"),
             (self.rate_per_s.is_none_or(|rate| rate.is_finite() && rate > 0.0), "the rate must be above 0"),
+            (has_trace || !matches!(self.length, Length::Trace), "there is no trace to take the length from"),
             (reads_is_share, "the share of reads is from 0 to 1"),
         ];
         match rules.iter().find(|(holds, _)| !holds) {
@@ -113,6 +115,14 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Resp => "resp",
+            Protocol::Book => "book",
+            Protocol::Http => "http",
+        }
+    }
+
     /// Where a Rockpool listens for it by default.
     pub fn default_port(self) -> u16 {
         match self {
@@ -175,6 +185,8 @@ pub enum Length {
     Requests(u64),
     #[serde(serialize_with = "seconds", rename = "seconds")]
     For(Duration),
+    /// As many requests as the trace has lines.
+    Trace,
 }
 
 /// From `min` to `max`, both included.

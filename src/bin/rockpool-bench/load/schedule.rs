@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Length, Plan};
+use super::Length;
 
 /// When the requests of one thread are due. All times are nanoseconds since the start of the run.
 #[derive(Debug)]
@@ -26,13 +26,15 @@ struct Open {
 impl Schedule {
     /// The schedule of thread number `thread` of `threads`: its share of the requests, those of all threads evenly
     /// interleaved.
-    pub fn new(plan: &Plan, thread: usize, threads: usize) -> Schedule {
+    pub fn new(length: Length, rate_per_s: Option<f64>, thread: usize, threads: usize) -> Schedule {
         let (thread, threads) = (thread as u64, threads as u64);
-        let (remaining, end) = match plan.length {
+        let (remaining, end) = match length {
+            // A trace's length is known by now.
+            Length::Trace => (0, u64::MAX),
             Length::Requests(count) => (count / threads + u64::from(thread < count % threads), u64::MAX),
             Length::For(duration) => (u64::MAX, nanoseconds(duration)),
         };
-        let open = plan.rate_per_s.map(|rate| {
+        let open = rate_per_s.map(|rate| {
             let interval = 1e9 / rate;
             Open { first: thread as f64 * interval, interval: threads as f64 * interval, sent: 0 }
         });
@@ -104,8 +106,7 @@ mod tests {
     use super::*;
 
     fn schedules(length: Length, rate_per_s: Option<f64>, threads: usize) -> Vec<Schedule> {
-        let plan = Plan { length, rate_per_s, ..Plan::default() };
-        (0..threads).map(|thread| Schedule::new(&plan, thread, threads)).collect()
+        (0..threads).map(|thread| Schedule::new(length, rate_per_s, thread, threads)).collect()
     }
 
     #[test]

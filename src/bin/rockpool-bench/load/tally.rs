@@ -102,8 +102,8 @@ impl Tally {
         self.outcome.redirections += 1;
     }
 
-    pub fn reconnection(&mut self) {
-        self.outcome.reconnections += 1;
+    pub fn lost_connection(&mut self) {
+        self.outcome.lost_connections += 1;
     }
 
     /// A request was sent so many nanoseconds after it was due.
@@ -145,7 +145,7 @@ impl Outcome {
             mismatches: 0,
             first_mismatch: None,
             redirections: 0,
-            reconnections: 0,
+            lost_connections: 0,
             behind_max: Duration::ZERO,
             unsent: 0,
             client_cpu: Duration::ZERO,
@@ -164,7 +164,7 @@ impl Outcome {
         self.mismatches += other.mismatches;
         self.first_mismatch = self.first_mismatch.take().or(other.first_mismatch);
         self.redirections += other.redirections;
-        self.reconnections += other.reconnections;
+        self.lost_connections += other.lost_connections;
         self.behind_max = self.behind_max.max(other.behind_max);
         self.unsent += other.unsent;
         self.client_cpu += other.client_cpu;

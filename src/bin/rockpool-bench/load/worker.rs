@@ -97,11 +97,10 @@ impl Worker {
     /// Opens the connections to the first node, or to all of a cluster's.
     ///
     /// # Errors
-    /// [`LoadError::Server`] when one cannot be opened.
+    /// [`LoadError::Server`] when one cannot be opened; [`LoadError::Local`].
     pub fn new(parts: Parts) -> Result<Worker, LoadError> {
-        let local = |error: io::Error| LoadError::Plan(format!("events: {error}"));
-        let poll = Poll::new().map_err(local)?;
-        let timer = Timer::new(&poll).map_err(local)?;
+        let poll = Poll::new()?;
+        let timer = Timer::new(&poll)?;
         let expected = parts.verify.then(|| parts.values.clone());
         let mut worker = Worker {
             poll,
@@ -132,7 +131,7 @@ impl Worker {
     /// Runs until the schedule is over and every request is settled.
     ///
     /// # Errors
-    /// [`LoadError::Server`] when for the plan's `timeout` nothing but failures happened.
+    /// [`LoadError::Server`] when for the plan's `timeout` nothing but failures happened; [`LoadError::Local`].
     pub fn run(mut self, clock: Clock) -> Result<Outcome, LoadError> {
         let cpu_start = thread_cpu();
         if self.parts.schedule.is_open() {
@@ -155,8 +154,7 @@ impl Worker {
             self.timer
                 .arm(due, now)
                 .and_then(|()| self.poll.poll(&mut events, Some(wait)))
-                .or_else(|error| if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) })
-                .map_err(|error| LoadError::Plan(format!("events: {error}")))?;
+                .or_else(|error| if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) })?;
             for event in &events {
                 if event.token() == TIMER {
                     self.timer.has_fired();
@@ -351,7 +349,7 @@ impl Worker {
         let Some(link) = self.clients[client].links.get_mut(node).and_then(Option::take) else { return };
         let reason = format!("{}: {error}", self.parts.nodes.get(node as u16).name());
         let unanswered = link.into_unanswered().count();
-        self.tally.reconnection();
+        self.tally.lost_connection();
         if unanswered == 0 {
             // A server may close what is idle.
             return;
