@@ -25,7 +25,7 @@ use self::values::Values;
 use self::worker::Worker;
 use crate::wire::{Codec, Dialer};
 
-pub use nodes::Nodes;
+pub use nodes::{HOPS_MAX, Nodes};
 pub use outcome::{Outcome, Side};
 pub use plan::{Distribution, Keys, Length, Operation, Plan, Protocol, Span};
 

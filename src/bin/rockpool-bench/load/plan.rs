@@ -41,7 +41,7 @@ pub struct Plan {
     /// Decides the values, and the order of random keys.
     pub seed: u64,
     /// How long a reply may take before its connection counts as broken.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", rename = "timeout_s")]
     pub timeout: Duration,
 }
 

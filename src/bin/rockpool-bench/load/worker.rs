@@ -15,7 +15,7 @@ use rustix::time::{
 };
 
 use super::link::{Clock, Flight, Link, Writer};
-use super::nodes::{NODES_MAX, Nodes, Redirection};
+use super::nodes::{HOPS_MAX, NODES_MAX, Nodes, Redirection};
 use super::requests::{KeyNames, Requests};
 use super::schedule::{Schedule, nanoseconds};
 use super::tally::{Gauge, Tally};
@@ -35,8 +35,6 @@ const REST: Duration = Duration::from_millis(100);
 const REST_LOOK: Duration = Duration::from_millis(10);
 /// The least time between two questions for a cluster's slots.
 const REFRESH: Duration = Duration::from_millis(500);
-/// As redis-cli follows them.
-const HOPS_MAX: u8 = 16;
 
 /// What a thread is made from.
 pub struct Parts {
@@ -415,7 +413,7 @@ impl Worker {
         let Some((since, reason)) = &self.failing else { return Ok(()) };
         if self.tally.last_reply().is_some_and(|last| last > *since) {
             self.failing = None;
-        } else if now - since > nanoseconds(self.parts.timeout) {
+        } else if now.saturating_sub(*since) > nanoseconds(self.parts.timeout) {
             return Err(LoadError::Server {
                 address: reason.clone(),
                 reason: "nothing but failures for the whole timeout".to_owned(),
