@@ -196,10 +196,10 @@ fn an_open_loop_counts_the_wait_of_requests_that_were_due() {
     assert!((20..=201).contains(&requests), "{json:#}");
     assert_eq!(requests + count(&json, "unsent"), 1000);
     let behind_s = json["behind_max_us"].as_f64().expect("a number") / 1e6;
-    assert!((0.75..=1.0).contains(&behind_s), "{json:#}");
+    assert!((0.5..=1.0).contains(&behind_s), "{json:#}");
     // Request number k is due at k ms and answered at 5 k ms, or later.
     let median_s = json["reads"]["latency_us"]["p50"].as_f64().expect("a number") / 1e6;
-    assert!((0.35..0.8).contains(&median_s), "{json:#}");
+    assert!((0.25..0.9).contains(&median_s), "{json:#}");
 
     let (address, serving) = slow_server(Duration::from_millis(5));
     let closed = clean_load(address, &["-t", "get", "-n", "40"]);
@@ -216,7 +216,7 @@ fn an_open_loop_keeps_its_rate() {
     for (protocol, address) in protocols(&server) {
         let json = clean_load(address, &[&["-type", protocol], &flags[..]].concat());
         let elapsed_s = json["elapsed_s"].as_f64().expect("a number");
-        assert!((0.49..1.5).contains(&elapsed_s), "{protocol}: {elapsed_s}");
+        assert!((0.49..5.0).contains(&elapsed_s), "{protocol}: {elapsed_s}");
         assert_eq!((count(&json, "requests"), count(&json, "unsent")), (1000, 0));
     }
 }
@@ -499,7 +499,7 @@ fn a_cluster_is_asked_by_slot_and_its_redirections_are_followed() {
 #[test]
 fn a_slot_that_moves_under_the_load_is_followed() {
     let nodes = redis_cluster();
-    let flags = ["--cluster", "--duration", "1500ms", "-t", "mixed", "-r", "1000", "-d", "50", "-c", "3", "--verify"];
+    let flags = ["--cluster", "--duration", "4s", "-t", "mixed", "-r", "1000", "-d", "50", "-c", "3", "--verify"];
     let child = bench(nodes[0].resp_address(), &[&flags[..], &["--format", "json"]].concat())
         .stdout(Stdio::piped())
         .spawn()

@@ -43,6 +43,9 @@ pub enum LoadError {
     /// A server cannot be reached, refuses the client, or was lost and did not come back.
     #[error("{address}: {reason}")]
     Server { address: String, reason: String },
+    /// A run that cannot go on.
+    #[error("nothing but failures for the whole timeout, the last of them: {0}")]
+    Lost(String),
     /// This machine does not do its part: a file, standard output, events.
     #[error(transparent)]
     Local(#[from] io::Error),

@@ -129,7 +129,7 @@ impl Worker {
     /// Runs until the schedule is over and every request is settled.
     ///
     /// # Errors
-    /// [`LoadError::Server`] when for the plan's `timeout` nothing but failures happened; [`LoadError::Local`].
+    /// [`LoadError::Lost`] when for the plan's `timeout` nothing but failures happened; [`LoadError::Local`].
     pub fn run(mut self, clock: Clock) -> Result<Outcome, LoadError> {
         let cpu_start = thread_cpu();
         if self.parts.schedule.is_open() {
@@ -414,10 +414,7 @@ impl Worker {
         if self.tally.last_reply().is_some_and(|last| last > *since) {
             self.failing = None;
         } else if now.saturating_sub(*since) > nanoseconds(self.parts.timeout) {
-            return Err(LoadError::Server {
-                address: reason.clone(),
-                reason: "nothing but failures for the whole timeout".to_owned(),
-            });
+            return Err(LoadError::Lost(reason.clone()));
         }
         Ok(())
     }
