@@ -250,8 +250,8 @@ impl Worker {
                     Err(error) => refuse(stream.into_std()?, Kind::Resp, &error)?,
                 }
             }
-            Arrival::MovedTcp(connection) => self.serve(connection.settle(self.index)?, Arrival::MovedTcp),
-            Arrival::MovedUnix(connection) => self.serve(connection.settle(self.index)?, Arrival::MovedUnix),
+            Arrival::MovedTcp(connection) => self.serve(Box::new(connection.settle(self.index)?), Arrival::MovedTcp),
+            Arrival::MovedUnix(connection) => self.serve(Box::new(connection.settle(self.index)?), Arrival::MovedUnix),
         }
         Ok(())
     }

@@ -1,0 +1,208 @@
+//! What a load is to be.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use super::LoadError;
+
+/// Redis's `proto-max-bulk-len` by default.
+const VALUE_MAX_BYTES: usize = 512 * 1024 * 1024;
+
+/// Everything about one load.
+#[derive(Clone, Debug, Serialize)]
+pub struct Plan {
+    pub protocol: Protocol,
+    /// `host:port`: one server, or with `cluster` any members of it to ask first.
+    pub addresses: Vec<String>,
+    /// Redis Cluster: each key is asked of the node that serves its slot, and redirections are followed.
+    pub cluster: bool,
+    /// AUTH in RESP, a bearer token in HTTP.
+    #[serde(skip)]
+    pub password: Option<String>,
+    /// Connections; in a cluster, that many to each node.
+    pub clients: usize,
+    pub threads: usize,
+    /// Requests that a client has under way at one time.
+    pub pipeline: usize,
+    pub operation: Operation,
+    pub keys: Keys,
+    /// The size of a value, in bytes; each size between the two is as likely.
+    pub value_bytes: Span<usize>,
+    /// The lifetime that values are written with, in milliseconds.
+    pub ttl_ms: Option<Span<u64>>,
+    pub length: Length,
+    /// Open loop: that many requests are due each second, whether or not earlier ones were answered, and latency counts
+    /// from the moment when a request was due. Without it, closed loop: a client sends when it has all its replies.
+    pub rate_per_s: Option<f64>,
+    /// Whether each value that is read is compared with what a run with the same `seed` writes there.
+    pub verify: bool,
+    /// Decides the values, and the order of random keys.
+    pub seed: u64,
+    /// How long a reply may take before its connection counts as broken.
+    #[serde(serialize_with = "seconds", rename = "timeout_s")]
+    pub timeout: Duration,
+}
+
+impl Default for Plan {
+    /// The book's defaults, over RESP: a thousand SETs of 1,000 bytes, one after the other.
+    fn default() -> Plan {
+        Plan {
+            protocol: Protocol::Resp,
+            addresses: vec!["localhost:6379".to_owned()],
+            cluster: false,
+            password: None,
+            clients: 1,
+            threads: 1,
+            pipeline: 1,
+            operation: Operation::Set,
+            keys: Keys::default(),
+            value_bytes: Span::of(1000),
+            ttl_ms: None,
+            length: Length::Requests(1000),
+            rate_per_s: None,
+            verify: false,
+            seed: 1,
+            timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Plan {
+    /// Whether the plan can be.
+    ///
+    /// # Errors
+    /// [`LoadError::Plan`] with what contradicts what.
+    pub fn check(&self) -> Result<(), LoadError> {
+        let reads_is_share = match self.operation {
+            Operation::Mixed { reads } => (0.0..=1.0).contains(&reads),
+            Operation::Get | Operation::Set => true,
+        };
+        let has_trace = matches!(self.keys.distribution, Distribution::Trace { .. });
+        let rules = [
+            (self.clients > 0, "there must be a client"),
+            (self.threads > 0, "there must be a thread"),
+            (self.pipeline > 0, "the pipeline must be at least 1"),
+            (!self.addresses.is_empty(), "there must be a server"),
+            (self.cluster || self.addresses.len() == 1, "several servers must be a cluster"),
+            (!self.cluster || self.protocol == Protocol::Resp, "a cluster is served over RESP alone"),
+            (self.password.is_none() || self.protocol != Protocol::Book, "the book's protocol has no passwords"),
+            (!self.password.iter().any(|text| text.contains(char::is_control)), "a password has no control characters"),
+            (self.ttl_ms.is_none() || self.protocol != Protocol::Book, "the book's protocol has no lifetimes"),
+            (self.ttl_ms.is_none_or(|ttl| 0 < ttl.min && ttl.min <= ttl.max), "a lifetime is at least 1 ms"),
+            (self.value_bytes.min <= self.value_bytes.max, "the smallest value is larger than the largest"),
+            (self.value_bytes.max <= VALUE_MAX_BYTES, "a value has at most 512 MiB"),
+            (self.rate_per_s.is_none_or(|rate| rate.is_finite() && rate > 0.0), "the rate must be above 0"),
+            (has_trace || !matches!(self.length, Length::Trace), "there is no trace to take the length from"),
+            (reads_is_share, "the share of reads is from 0 to 1"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(LoadError::Plan((*rule).to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// RESP2.
+    Resp,
+    /// The book's length-prefixed TCP protocol, `docs/protocols.md`.
+    Book,
+    /// `/cache/{key}`.
+    Http,
+}
+
+impl Protocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Resp => "resp",
+            Protocol::Book => "book",
+            Protocol::Http => "http",
+        }
+    }
+
+    /// Where a Rockpool listens for it by default.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Protocol::Resp => 6379,
+            Protocol::Http => 12345,
+            Protocol::Book => 12346,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    Get,
+    Set,
+    Mixed {
+        /// The share of GETs, from 0 to 1.
+        reads: f64,
+    },
+}
+
+/// Which keys are asked for: `prefix`, then a number from 0 to `count` - 1 padded with zeros to `key_bytes` in all.
+#[derive(Clone, Debug, Serialize)]
+pub struct Keys {
+    pub distribution: Distribution,
+    /// How many keys there are; 0 for as many as there are requests (sequential keys only).
+    pub count: u64,
+    pub prefix: String,
+    /// A number that does not fit makes the key longer.
+    pub key_bytes: usize,
+}
+
+impl Default for Keys {
+    /// The keys of redis-benchmark: `key:000000000000` and so on.
+    fn default() -> Keys {
+        Keys { distribution: Distribution::Sequential, count: 0, prefix: "key:".to_owned(), key_bytes: 16 }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Distribution {
+    Uniform,
+    /// The k-th most frequent key is asked for in proportion to k to the power of -`exponent`. Which key that is, is
+    /// scattered over all of them.
+    Zipf {
+        exponent: f64,
+    },
+    /// One after the other, then from the first again.
+    Sequential,
+    /// As the file says, then from its first line again; the other settings of the keys do not matter.
+    Trace {
+        path: PathBuf,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Length {
+    Requests(u64),
+    #[serde(serialize_with = "seconds", rename = "seconds")]
+    For(Duration),
+    /// As many requests as the trace has lines.
+    Trace,
+}
+
+/// From `min` to `max`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Span<T> {
+    pub min: T,
+    pub max: T,
+}
+
+impl<T: Copy> Span<T> {
+    pub fn of(value: T) -> Span<T> {
+        Span { min: value, max: value }
+    }
+}
+
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
