@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -173,24 +172,14 @@ fn welcome(state: &Arc<State>, accepted: Accepted, connections: &mut JoinSet<()>
                 keep_alive(&stream, keepalive_s as u64)?;
             }
             let stream = TcpStream::from_std(stream)?;
-            let peer = Peer {
-                address: address.to_string(),
-                local_address: stream.local_addr()?.to_string(),
-                descriptor: stream.as_raw_fd(),
-                is_unix: false,
-                is_local: address.ip().to_canonical().is_loopback(),
-            };
-            match admit(state, peer, kind) {
+            match admit(state, Peer::of_tcp(&stream, address)?, kind) {
                 Ok(client) => serve(state, stream, client, kind, connections),
                 Err(error) => refuse(stream.into_std()?, kind, &error)?,
             }
         }
         Accepted::Unix(stream, path) => {
             let stream = UnixStream::from_std(stream)?;
-            let address = format!("{path}:0");
-            let local_address = address.clone();
-            let peer = Peer { address, local_address, descriptor: stream.as_raw_fd(), is_unix: true, is_local: true };
-            match admit(state, peer, Kind::Resp) {
+            match admit(state, Peer::of_unix(&stream, &path), Kind::Resp) {
                 Ok(client) => serve(state, stream, client, Kind::Resp, connections),
                 Err(error) => refuse(stream.into_std()?, Kind::Resp, &error)?,
             }
