@@ -162,6 +162,8 @@ impl<'s> Turn<'s> {
             Ok(()) => {}
             Err(Refusal::Stalled) => return Flow::Stalled,
             Err(Refusal::Error(error)) => {
+                // What was loaded for it is for no other.
+                session.cold.clear();
                 self.reject(Some(command), &error, reply);
                 return Flow::Continue;
             }
