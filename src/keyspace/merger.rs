@@ -214,6 +214,8 @@ impl Keyspace {
     /// The round is on disk.
     pub(super) fn end_round(&self, tier: &Tier, round: Round) {
         tier.commit(round.number);
+        // Whoever gave up before has not seen that the disk is back.
+        tier.recovered();
         let caller = Caller { now_ms: round.written_ms, touches: false };
         for slot in round.slots.iter().filter(|slot| slot.deletes) {
             self.lock_slot(caller, slot.position.0, slot.position.1).commit_deleted();
