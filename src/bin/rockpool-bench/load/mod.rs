@@ -1,12 +1,38 @@
 //! The load generator.
 
+mod link;
+mod nodes;
 mod outcome;
 mod plan;
+mod requests;
+mod schedule;
+mod tally;
+mod trace;
+mod values;
+mod worker;
 
-use std::time::Duration;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use self::link::Clock;
+use self::requests::{KeyNames, Requests};
+use self::schedule::Schedule;
+use self::tally::Gauge;
+use self::values::Values;
+use self::worker::Worker;
+use crate::wire::{Codec, Dialer};
+
+pub use nodes::Nodes;
 pub use outcome::{Outcome, Side};
 pub use plan::{Distribution, Keys, Length, Operation, Plan, Protocol, Span};
+
+/// How often a run's progress is reported.
+const REPORT: Duration = Duration::from_millis(500);
+/// How long a connection may take to be opened, which blocks its thread.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a load could not be run to its end.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +43,9 @@ pub enum LoadError {
     /// A server cannot be reached, refuses the client, or was lost and did not come back.
     #[error("{address}: {reason}")]
     Server { address: String, reason: String },
+    /// This machine does not do its part: a file, standard output, events.
+    #[error(transparent)]
+    Local(#[from] io::Error),
 }
 
 /// Who wants to hear how a run goes on.
@@ -49,12 +78,72 @@ impl Progress for Silent {
 /// # Errors
 /// [`LoadError`]; errors that servers answer and values that differ are in the outcome.
 pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
-    progress.report(&Snapshot {
-        elapsed: Duration::ZERO,
-        requests: 0,
-        errors: 0,
-        mismatches: 0,
-        behind: Duration::ZERO,
-    });
-    Err(LoadError::Plan(format!("{plan:?}")))
+    plan.check()?;
+    let threads = plan.threads.min(plan.clients);
+    let dialer =
+        Dialer { protocol: plan.protocol, password: plan.password.clone(), timeout: plan.timeout.min(DIAL_TIMEOUT) };
+    let nodes = Nodes::find(plan, &dialer)?;
+    let codec = Codec::new(plan.protocol, &nodes.get(0).name(), plan.password.as_deref());
+    let (requests, names) = Requests::deal(plan, threads)?;
+    let length = match (plan.length, &names) {
+        (Length::Trace, KeyNames::Listed(trace)) => Length::Requests(trace.len()),
+        (length, _) => length,
+    };
+    let values = Arc::new(Values::new(plan.seed));
+    let stop = Arc::new(AtomicBool::new(false));
+    let gauges: Vec<Arc<Gauge>> = (0..threads).map(|_| Arc::default()).collect();
+    let mut workers = Vec::new();
+    for (thread, requests) in requests.into_iter().enumerate() {
+        workers.push(Worker::new(worker::Parts {
+            clients: plan.clients / threads + usize::from(thread < plan.clients % threads),
+            pipeline: plan.pipeline,
+            timeout: plan.timeout,
+            nodes: nodes.clone(),
+            dialer: dialer.clone(),
+            codec: codec.clone(),
+            requests,
+            names: names.clone(),
+            values: values.clone(),
+            verify: plan.verify,
+            schedule: Schedule::new(length, plan.rate_per_s, thread, threads),
+            gauge: gauges[thread].clone(),
+            stop: stop.clone(),
+        })?);
+    }
+    let clock = Clock { start: Instant::now() };
+    thread::scope(|scope| {
+        let (ended, ends) = mpsc::channel::<()>();
+        let running: Vec<_> = workers
+            .into_iter()
+            .map(|worker| {
+                let (ended, stop) = (ended.clone(), &stop);
+                scope.spawn(move || {
+                    // Dropped with the thread, however that ends.
+                    let _ended = ended;
+                    worker.run(clock).inspect_err(|_| stop.store(true, Relaxed))
+                })
+            })
+            .collect();
+        drop(ended);
+        while let Err(mpsc::RecvTimeoutError::Timeout) = ends.recv_timeout(REPORT) {
+            progress.report(&snapshot(&gauges, clock));
+        }
+        let mut total = Outcome::empty();
+        for thread in running {
+            total.merge(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(total)
+    })
+}
+
+fn snapshot(gauges: &[Arc<Gauge>], clock: Clock) -> Snapshot {
+    let sum = |count: fn(&Gauge) -> &AtomicU64| gauges.iter().map(|gauge| count(gauge).load(Relaxed)).sum();
+    let behind = gauges.iter().map(|gauge| gauge.behind_ns.load(Relaxed)).max().unwrap_or_default();
+    Snapshot {
+        elapsed: clock.start.elapsed(),
+        requests: sum(|gauge| &gauge.requests),
+        errors: sum(|gauge| &gauge.errors),
+        mismatches: sum(|gauge| &gauge.mismatches),
+        behind: Duration::from_nanos(behind),
+    }
 }

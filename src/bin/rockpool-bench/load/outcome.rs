@@ -25,8 +25,8 @@ pub struct Outcome {
     pub first_mismatch: Option<String>,
     /// MOVED and ASK that were followed.
     pub redirections: u64,
-    /// Connections that broke and were opened again.
-    pub reconnections: u64,
+    /// Connections that broke, or that the server closed; they are opened again when they are needed.
+    pub lost_connections: u64,
     /// Open loop: how late the latest request was sent, the time that it was due subtracted.
     pub behind_max: Duration,
     /// Open loop, by time: requests that were due and could not be sent before the end.

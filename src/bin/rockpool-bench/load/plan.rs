@@ -5,6 +5,11 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::LoadError;
+
+/// Redis's `proto-max-bulk-len` by default.
+const VALUE_MAX_BYTES: usize = 512 * 1024 * 1024;
+
 /// Everything about one load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
@@ -64,6 +69,40 @@ impl Default for Plan {
     }
 }
 
+impl Plan {
+    /// Whether the plan can be.
+    ///
+    /// # Errors
+    /// [`LoadError::Plan`] with what contradicts what.
+    pub fn check(&self) -> Result<(), LoadError> {
+        let reads_is_share = match self.operation {
+            Operation::Mixed { reads } => (0.0..=1.0).contains(&reads),
+            Operation::Get | Operation::Set => true,
+        };
+        let has_trace = matches!(self.keys.distribution, Distribution::Trace { .. });
+        let rules = [
+            (self.clients > 0, "there must be a client"),
+            (self.threads > 0, "there must be a thread"),
+            (self.pipeline > 0, "the pipeline must be at least 1"),
+            (!self.addresses.is_empty(), "there must be a server"),
+            (self.cluster || self.addresses.len() == 1, "several servers must be a cluster"),
+            (!self.cluster || self.protocol == Protocol::Resp, "a cluster is served over RESP alone"),
+            (self.password.is_none() || self.protocol != Protocol::Book, "the book's protocol has no passwords"),
+            (self.ttl_ms.is_none() || self.protocol != Protocol::Book, "the book's protocol has no lifetimes"),
+            (self.ttl_ms.is_none_or(|ttl| 0 < ttl.min && ttl.min <= ttl.max), "a lifetime is at least 1 ms"),
+            (self.value_bytes.min <= self.value_bytes.max, "the smallest value is larger than the largest"),
+            (self.value_bytes.max <= VALUE_MAX_BYTES, "a value has at most 512 MiB"),
+            (self.rate_per_s.is_none_or(|rate| rate.is_finite() && rate > 0.0), "the rate must be above 0"),
+            (has_trace || !matches!(self.length, Length::Trace), "there is no trace to take the length from"),
+            (reads_is_share, "the share of reads is from 0 to 1"),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(LoadError::Plan((*rule).to_owned())),
+            None => Ok(()),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -76,6 +115,14 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Resp => "resp",
+            Protocol::Book => "book",
+            Protocol::Http => "http",
+        }
+    }
+
     /// Where a Rockpool listens for it by default.
     pub fn default_port(self) -> u16 {
         match self {
@@ -138,6 +185,8 @@ pub enum Length {
     Requests(u64),
     #[serde(serialize_with = "seconds", rename = "seconds")]
     For(Duration),
+    /// As many requests as the trace has lines.
+    Trace,
 }
 
 /// From `min` to `max`, both included.
