@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::Parser;
 
 use super::Failure;
 use super::client::{Client, Kind};
@@ -27,7 +27,8 @@ const QUICK_SECONDS: f64 = 0.25;
 ///
 /// Each list of a flag makes the matrix larger: every server with every engine, with every durability it can promise, every number
 /// of keys, value size, number of clients, depth of pipelining and command.
-#[derive(Args, Clone, Debug)]
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rockpool-bench compare", version)]
 pub struct Arguments {
     /// Who takes part, of those that need no command: rockpool, redis, valkey.
     #[arg(long, value_delimiter = ',', default_value = "rockpool,redis")]
@@ -109,7 +110,8 @@ pub struct Arguments {
 }
 
 /// Writes the Markdown and the HTML of a comparison again, from its JSON.
-#[derive(Args, Clone, Debug)]
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rockpool-bench report", version)]
 pub struct ReportArguments {
     /// What `compare --out` wrote.
     pub file: PathBuf,
@@ -127,7 +129,8 @@ impl Arguments {
         let named = self.servers.iter().filter(|name| !name.is_empty());
         let mut recipes = named.map(|name| Recipe::known(name)).collect::<Result<Vec<_>, _>>()?;
         recipes.extend(self.templates.iter().cloned());
-        if let Some(twice) = (1..recipes.len()).find(|&at| recipes[..at].iter().any(|one| one.name == recipes[at].name)) {
+        if let Some(twice) = (1..recipes.len()).find(|&at| recipes[..at].iter().any(|one| one.name == recipes[at].name))
+        {
             return Err(Failure::usage(format!("{} takes part twice", recipes[twice].name)));
         }
         if let Some(rockpool) = recipes.iter_mut().find(|recipe| recipe.is_known() && recipe.name == "rockpool")
@@ -274,7 +277,15 @@ mod tests {
 
     #[test]
     fn a_report_shows_how_it_was_made_without_paths() {
-        let words = ["/opt/bin/rockpool-bench", "compare", "--out=/data/x", "--server", "a=/opt/a --port {port}", "--keys", "1,2"];
+        let words = [
+            "/opt/bin/rockpool-bench",
+            "compare",
+            "--out=/data/x",
+            "--server",
+            "a=/opt/a --port {port}",
+            "--keys",
+            "1,2",
+        ];
         assert_eq!(
             without_paths(words.into_iter().map(OsString::from)),
             "rockpool-bench compare --out=x --server 'a=a --port {port}' --keys 1,2"

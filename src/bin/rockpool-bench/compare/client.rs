@@ -103,7 +103,13 @@ impl Client {
     ///
     /// # Errors
     /// When the server is lost; what is wrong with a value is no error here.
-    pub fn check(&self, server: &Server, contender: &Contender, group: &ServerGroup, moment: &str) -> Result<Check, Failure> {
+    pub fn check(
+        &self,
+        server: &Server,
+        contender: &Contender,
+        group: &ServerGroup,
+        moment: &str,
+    ) -> Result<Check, Failure> {
         let values = self.check_values.min(group.keys);
         let mut plan = Plan {
             protocol: contender.protocol,
@@ -133,7 +139,13 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::measure`].
-    pub fn length(&self, server: &Server, contender: &Contender, group: &ServerGroup, load: &Load) -> Result<Length, Failure> {
+    pub fn length(
+        &self,
+        server: &Server,
+        contender: &Contender,
+        group: &ServerGroup,
+        load: &Load,
+    ) -> Result<Length, Failure> {
         if self.kind == Kind::RockpoolBench {
             return Ok(Length::For(self.duration));
         }

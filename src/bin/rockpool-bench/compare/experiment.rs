@@ -144,7 +144,16 @@ impl Load {
     /// On uniformly random keys, what is written without a time to live.
     pub fn new(command: Command, pipeline: usize, clients: usize) -> Self {
         let distribution = Distribution::Uniform;
-        Self { command, reads: 0.9, pipeline, clients, distribution, ttl_ms: None, moving: false, remark: String::new() }
+        Self {
+            command,
+            reads: 0.9,
+            pipeline,
+            clients,
+            distribution,
+            ttl_ms: None,
+            moving: false,
+            remark: String::new(),
+        }
     }
 
     /// For the generator.

@@ -84,7 +84,10 @@ mod tests {
     fn every_fact_has_a_value() {
         let facts = facts(&std::env::temp_dir());
         // Not every processor says what it is.
-        assert!(facts.iter().all(|(name, value)| !value.is_empty() && (name == "CPU" || value != "unknown")), "{facts:?}");
+        assert!(
+            facts.iter().all(|(name, value)| !value.is_empty() && (name == "CPU" || value != "unknown")),
+            "{facts:?}"
+        );
     }
 
     #[test]

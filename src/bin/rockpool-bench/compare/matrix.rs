@@ -128,7 +128,9 @@ impl Sweep {
         let named = self.baseline.as_deref();
         match named.or_else(|| labels.contains(&default).then_some(default)).or_else(|| labels.first().copied()) {
             Some(label) if labels.contains(&label) => Ok(label.to_owned()),
-            Some(label) => Err(Failure::usage(format!("the baseline {label:?} takes no part; {} do", labels.join(", ")))),
+            Some(label) => {
+                Err(Failure::usage(format!("the baseline {label:?} takes no part; {} do", labels.join(", "))))
+            }
             None => Err(Failure::usage("no server can do what is asked for")),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use redis_protocol::resp2::types::OwnedFrame;
+use redis_protocol::resp2::types::{OwnedFrame, Resp2Frame};
 
 use super::Failure;
 use super::control::Control;

@@ -167,7 +167,8 @@ fn chapter3(sweep: &Sweep) -> Result<Experiment, Failure> {
 fn chapter4(sweep: &Sweep) -> Result<Experiment, Failure> {
     let (subject, others) = subject(sweep)?;
     let memory = || Contender::single(subject, Some(Engine::Memory));
-    let mut contenders = vec![over(memory(), Protocol::Book, "rockpool TCP"), over(memory(), Protocol::Resp, "rockpool RESP")];
+    let mut contenders =
+        vec![over(memory(), Protocol::Book, "rockpool TCP"), over(memory(), Protocol::Resp, "rockpool RESP")];
     contenders.extend(references(&others, Durability::None));
     let loads = sweep.loads(&[Command::Set, Command::Get], &[1, 2, 5, 10, 20, 50, 100], &[50]);
     let groups = groups(sweep, (&[100_000], &[64]), Durability::None, &contenders, &loads);
@@ -240,7 +241,8 @@ fn cluster_of(recipe: &Recipe, nodes: usize) -> Contender {
 
 /// What there is to form a cluster of.
 fn with_cluster(sweep: &Sweep) -> Result<Vec<&Recipe>, Failure> {
-    let able: Vec<&Recipe> = sweep.recipes.iter().filter(|recipe| ["redis", "valkey"].contains(&recipe.name.as_str())).collect();
+    let able: Vec<&Recipe> =
+        sweep.recipes.iter().filter(|recipe| ["redis", "valkey"].contains(&recipe.name.as_str())).collect();
     if able.is_empty() && sweep.cluster.is_empty() {
         return Err(Failure::usage(
             "rockpool has no cluster yet: name the nodes of one that runs by --cluster, or let redis or valkey take part",
@@ -255,7 +257,11 @@ const NO_CLUSTER: &str = "Rockpool has no cluster yet, so it does not take part.
 fn running(sweep: &Sweep) -> Option<Contender> {
     let addresses = sweep.cluster.clone();
     let label = "the cluster that was named".to_owned();
-    (!addresses.is_empty()).then_some(Contender { label, origin: Origin::Running { addresses }, protocol: Protocol::Resp })
+    (!addresses.is_empty()).then_some(Contender {
+        label,
+        origin: Origin::Running { addresses },
+        protocol: Protocol::Resp,
+    })
 }
 
 fn chapter7(sweep: &Sweep) -> Result<Experiment, Failure> {

@@ -33,19 +33,13 @@ impl Progress {
     /// Says how long it is going to take.
     pub fn new(experiment: &Experiment, settings: &Settings) -> Self {
         let measurement_s = measurement_s(&settings.client, settings.rounds);
-        let measurements: usize = experiment
-            .groups
-            .iter()
-            .map(|group| group.contenders.len() * group.loads.len() * settings.rounds)
-            .sum();
+        let measurements: usize =
+            experiment.groups.iter().map(|group| group.contenders.len() * group.loads.len() * settings.rounds).sum();
         let servers: usize = experiment.groups.iter().map(|group| group.contenders.len()).sum();
-        let preparing_s: f64 = experiment.groups.iter().map(|group| fill_s(group) * group.contenders.len() as f64).sum();
+        let preparing_s: f64 =
+            experiment.groups.iter().map(|group| fill_s(group) * group.contenders.len() as f64).sum();
         let total_s = preparing_s + measurements as f64 * measurement_s;
-        eprintln!(
-            "{}: {measurements} measurements of {servers} servers, about {}",
-            experiment.name,
-            minutes(total_s)
-        );
+        eprintln!("{}: {measurements} measurements of {servers} servers, about {}", experiment.name, minutes(total_s));
         Self {
             begun: Instant::now(),
             is_terminal: stderr().is_terminal(),

@@ -113,7 +113,8 @@ impl Places<'_> {
     }
 }
 
-const PLACES: &[&str] = &["port", "http_port", "tcp_port", "cluster_port", "dir", "engine", "appendonly", "appendfsync"];
+const PLACES: &[&str] =
+    &["port", "http_port", "tcp_port", "cluster_port", "dir", "engine", "appendonly", "appendfsync"];
 
 /// A server's name, and the words of its command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,7 +264,8 @@ mod tests {
 
     #[test]
     fn a_recipe_is_filled_in() {
-        let recipe: Recipe = "mine=server --at 127.0.0.1:{port} --in '{dir}/a b' --x={port}{port}".parse().expect("a recipe");
+        let recipe: Recipe =
+            "mine=server --at 127.0.0.1:{port} --in '{dir}/a b' --x={port}{port}".parse().expect("a recipe");
         assert_eq!(recipe.name, "mine");
         let command = recipe.command(&places(None, Durability::None));
         assert_eq!(command, ["server", "--at", "127.0.0.1:1", "--in", "/data/a b", "--x=11"]);
@@ -288,15 +290,23 @@ mod tests {
 
     #[test]
     fn what_is_no_recipe_is_refused() {
-        for text in ["server {port}", "=server {port}", "a b=server {port}", "a=", "a=server", "a=server 'x {port}", "a=s {port} {prot}"]
-        {
+        for text in [
+            "server {port}",
+            "=server {port}",
+            "a b=server {port}",
+            "a=",
+            "a=server",
+            "a=server 'x {port}",
+            "a=s {port} {prot}",
+        ] {
             assert!(text.parse::<Recipe>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_report_shows_no_paths_of_the_machine() {
-        let recipe: Recipe = "mine=/opt/x/server --port {port} --dir {dir} --save '' --type {engine}".parse().expect("a recipe");
+        let recipe: Recipe =
+            "mine=/opt/x/server --port {port} --dir {dir} --save '' --type {engine}".parse().expect("a recipe");
         let shown = recipe.shown(Some(Engine::Memory), Durability::None);
         assert_eq!(shown, "server --port {port} --dir {dir} --save '' --type memory");
     }

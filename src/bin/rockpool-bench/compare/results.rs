@@ -304,7 +304,8 @@ mod tests {
 
     #[test]
     fn ratios_are_those_of_the_medians() {
-        let runs = [("ours", 30.0), ("theirs", 10.0), ("ours", 90.0), ("theirs", 11.0), ("ours", 40.0), ("theirs", 1.0)];
+        let runs =
+            [("ours", 30.0), ("theirs", 10.0), ("ours", 90.0), ("theirs", 11.0), ("ours", 40.0), ("theirs", 1.0)];
         let cell = cell(runs.map(|(label, value)| run(label, value, Some(value * 2.0))).into());
         let summaries = cell.summarize("theirs");
         assert_eq!(summaries.iter().map(|summary| summary.label.as_str()).collect::<Vec<_>>(), ["ours", "theirs"]);

@@ -45,7 +45,8 @@ pub struct Settings {
 /// When a server cannot be started or is lost. Wrong replies are in the results.
 pub fn run(experiment: &Experiment, settings: &Settings) -> Result<Results, Failure> {
     for group in &experiment.groups {
-        for (contender, load) in group.contenders.iter().flat_map(|one| group.loads.iter().map(move |load| (one, load))) {
+        for (contender, load) in group.contenders.iter().flat_map(|one| group.loads.iter().map(move |load| (one, load)))
+        {
             settings.client.check_ability(group, contender, load)?;
         }
     }

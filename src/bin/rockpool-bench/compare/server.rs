@@ -49,7 +49,12 @@ impl Server {
     ///
     /// # Errors
     /// One line that says why there is no such server.
-    pub fn start(contender: &Contender, durability: Durability, directory: &Path, cpus: &Cpus) -> Result<Self, Failure> {
+    pub fn start(
+        contender: &Contender,
+        durability: Durability,
+        directory: &Path,
+        cpus: &Cpus,
+    ) -> Result<Self, Failure> {
         let (recipe, engine, nodes, is_cluster) = match &contender.origin {
             Origin::Running { addresses } => {
                 let server = Self { nodes: Vec::new(), addresses: addresses.clone(), control: addresses.clone() };
@@ -66,7 +71,11 @@ impl Server {
             let directory = directory.join(number.to_string());
             let mut failure = None;
             for _ in 0..STARTS {
-                match Node::start(recipe, &contender.label, &directory, cpus, |places| Places { engine, durability, ..places }) {
+                match Node::start(recipe, &contender.label, &directory, cpus, |places| Places {
+                    engine,
+                    durability,
+                    ..places
+                }) {
                     Err(NodeFailure::PortTaken(text)) => failure = Some(text),
                     Err(NodeFailure::Other(text)) => return Err(Failure::new(text)),
                     Ok(node) => return Ok(node),
@@ -112,7 +121,10 @@ impl Server {
         self.sum(proc::resident)
     }
 
-    fn sum<T: std::ops::Add<Output = T>>(&mut self, figure: impl Fn(u32) -> io::Result<T>) -> Result<Option<T>, Failure> {
+    fn sum<T: std::ops::Add<Output = T>>(
+        &mut self,
+        figure: impl Fn(u32) -> io::Result<T>,
+    ) -> Result<Option<T>, Failure> {
         let mut sum = None;
         for node in &mut self.nodes {
             if let Some(status) = node.group.ended()? {
