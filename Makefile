@@ -17,7 +17,7 @@ run: build ## build and start a server: RESP 6379, HTTP 12345, the book's TCP 12
 	mkdir -p $(DATA)
 	$(ROCKPOOL) --dir $(DATA) $(ARGS)
 
-build: ## build the server, after installing what the build lacks
+build: ## build the server and rockpool-bench, after installing what the build lacks
 	scripts/install build
 	cargo build --release --locked
 

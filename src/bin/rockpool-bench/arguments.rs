@@ -22,15 +22,15 @@ const COMPARISONS: &str = "Comparisons:\n  \
 #[command(name = "rockpool-bench", version, disable_help_flag = true, subcommand_negates_reqs = true)]
 #[command(after_help = COMPARISONS)]
 pub struct Arguments {
+    /// Print help (`-h` is the host).
+    #[arg(long, action = ArgAction::Help, global = true)]
+    help: Option<bool>,
     #[command(subcommand)]
     pub command: Option<Command>,
     #[command(flatten)]
     pub server: ServerArguments,
     #[command(flatten)]
     pub load: LoadArguments,
-    /// Print help.
-    #[arg(long, action = ArgAction::Help, global = true)]
-    help: Option<bool>,
 }
 
 /// One request, instead of a load.

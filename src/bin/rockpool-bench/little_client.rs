@@ -5,11 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use crate::arguments::Command;
-use crate::load::{LoadError, Nodes, Plan};
+use crate::load::{HOPS_MAX, LoadError, Nodes, Plan};
 use crate::wire::{ASKING, Codec, Dialer, Kind, Reply, exchange};
-
-/// Redirections that a request follows in a cluster.
-const HOPS_MAX: usize = 16;
 
 /// Asks, and prints what came back: a value as it is, with a line's end after it on a terminal alone.
 ///

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         eprintln!("rockpool-bench: {error}");
         match error {
             LoadError::Plan(_) => ExitCode::from(2),
-            LoadError::Server { .. } | LoadError::Local(_) => ExitCode::FAILURE,
+            LoadError::Server { .. } | LoadError::Lost(_) | LoadError::Local(_) => ExitCode::FAILURE,
         }
     })
 }

@@ -25,7 +25,7 @@ use self::values::Values;
 use self::worker::Worker;
 use crate::wire::{Codec, Dialer};
 
-pub use nodes::Nodes;
+pub use nodes::{HOPS_MAX, Nodes};
 pub use outcome::{Outcome, Side};
 pub use plan::{Distribution, Keys, Length, Operation, Plan, Protocol, Span};
 
@@ -43,6 +43,9 @@ pub enum LoadError {
     /// A server cannot be reached, refuses the client, or was lost and did not come back.
     #[error("{address}: {reason}")]
     Server { address: String, reason: String },
+    /// A run that cannot go on.
+    #[error("nothing but failures for the whole timeout, the last of them: {0}")]
+    Lost(String),
     /// This machine does not do its part: a file, standard output, events.
     #[error(transparent)]
     Local(#[from] io::Error),

@@ -10,6 +10,8 @@ use crate::wire::{CLUSTER_SLOTS, Dialer, cluster_slots, exchange, resolve};
 
 /// Nodes that a cluster may have, over a whole run.
 pub const NODES_MAX: usize = 1024;
+/// Redirections that a request follows, so that nodes that point to each other do not hold it for ever.
+pub const HOPS_MAX: u8 = 16;
 /// A slot that no node serves: the first is asked, and says so.
 const NOBODY: u16 = 0;
 

@@ -41,7 +41,7 @@ pub struct Plan {
     /// Decides the values, and the order of random keys.
     pub seed: u64,
     /// How long a reply may take before its connection counts as broken.
-    #[serde(serialize_with = "seconds")]
+    #[serde(serialize_with = "seconds", rename = "timeout_s")]
     pub timeout: Duration,
 }
 
@@ -88,6 +88,7 @@ impl Plan {
             (self.cluster || self.addresses.len() == 1, "several servers must be a cluster"),
             (!self.cluster || self.protocol == Protocol::Resp, "a cluster is served over RESP alone"),
             (self.password.is_none() || self.protocol != Protocol::Book, "the book's protocol has no passwords"),
+            (!self.password.iter().any(|text| text.contains(char::is_control)), "a password has no control characters"),
             (self.ttl_ms.is_none() || self.protocol != Protocol::Book, "the book's protocol has no lifetimes"),
             (self.ttl_ms.is_none_or(|ttl| 0 < ttl.min && ttl.min <= ttl.max), "a lifetime is at least 1 ms"),
             (self.value_bytes.min <= self.value_bytes.max, "the smallest value is larger than the largest"),

@@ -111,6 +111,9 @@ impl Requests {
             }
             Distribution::Zipf { exponent } => {
                 let count = random_keys()?;
+                if !exponent.is_finite() {
+                    return Err(refuse(format!("exponent {exponent}: not a finite number")));
+                }
                 let ranks = Zipf::new(count as f64, *exponent)
                     .map_err(|error| refuse(format!("exponent {exponent}: {error}")))?;
                 Box::new(move |_| Order::Zipf { ranks, scatter: Scatter::new(count) })
@@ -302,7 +305,9 @@ mod tests {
             let keys = Keys { distribution, ..Keys::default() };
             assert!(Requests::deal(&Plan { keys, ..Plan::default() }, 1).is_err());
         }
-        let keys = Keys { distribution: Distribution::Zipf { exponent: -1.0 }, count: 10, ..Keys::default() };
-        assert!(Requests::deal(&Plan { keys, ..Plan::default() }, 1).is_err());
+        for exponent in [-1.0, f64::NAN, f64::INFINITY] {
+            let keys = Keys { distribution: Distribution::Zipf { exponent }, count: 10, ..Keys::default() };
+            assert!(Requests::deal(&Plan { keys, ..Plan::default() }, 1).is_err(), "{exponent}");
+        }
     }
 }

@@ -131,7 +131,7 @@ mod tests {
         let mut threads = schedules(Length::Requests(10), Some(1000.0), 2);
         let mut due = Vec::new();
         while threads.iter().any(|thread| !thread.is_over(0)) {
-            threads.iter_mut().for_each(|thread| due.extend(thread.take_due(u64::MAX)));
+            threads.iter_mut().for_each(|thread| due.extend(thread.take_due(1_000_000_000)));
         }
         assert_eq!(due, (0..10).map(|number| number * 1_000_000).collect::<Vec<_>>());
     }

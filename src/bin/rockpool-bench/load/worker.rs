@@ -15,7 +15,7 @@ use rustix::time::{
 };
 
 use super::link::{Clock, Flight, Link, Writer};
-use super::nodes::{NODES_MAX, Nodes, Redirection};
+use super::nodes::{HOPS_MAX, NODES_MAX, Nodes, Redirection};
 use super::requests::{KeyNames, Requests};
 use super::schedule::{Schedule, nanoseconds};
 use super::tally::{Gauge, Tally};
@@ -35,8 +35,6 @@ const REST: Duration = Duration::from_millis(100);
 const REST_LOOK: Duration = Duration::from_millis(10);
 /// The least time between two questions for a cluster's slots.
 const REFRESH: Duration = Duration::from_millis(500);
-/// As redis-cli follows them.
-const HOPS_MAX: u8 = 16;
 
 /// What a thread is made from.
 pub struct Parts {
@@ -131,7 +129,7 @@ impl Worker {
     /// Runs until the schedule is over and every request is settled.
     ///
     /// # Errors
-    /// [`LoadError::Server`] when for the plan's `timeout` nothing but failures happened; [`LoadError::Local`].
+    /// [`LoadError::Lost`] when for the plan's `timeout` nothing but failures happened; [`LoadError::Local`].
     pub fn run(mut self, clock: Clock) -> Result<Outcome, LoadError> {
         let cpu_start = thread_cpu();
         if self.parts.schedule.is_open() {
@@ -415,11 +413,8 @@ impl Worker {
         let Some((since, reason)) = &self.failing else { return Ok(()) };
         if self.tally.last_reply().is_some_and(|last| last > *since) {
             self.failing = None;
-        } else if now - since > nanoseconds(self.parts.timeout) {
-            return Err(LoadError::Server {
-                address: reason.clone(),
-                reason: "nothing but failures for the whole timeout".to_owned(),
-            });
+        } else if now.saturating_sub(*since) > nanoseconds(self.parts.timeout) {
+            return Err(LoadError::Lost(reason.clone()));
         }
         Ok(())
     }

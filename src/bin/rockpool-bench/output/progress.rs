@@ -39,7 +39,7 @@ impl Progress for ProgressLine {
                 line.push_str(&format!(", {count} {name}"));
             }
         }
-        if !behind.is_zero() {
+        if behind >= Duration::from_millis(1) {
             line.push_str(&format!(", {:.3} s behind", behind.as_secs_f64()));
         }
         if self.is_terminal { show(&format!("\r{line}\x1b[K")) } else { show(&format!("{line}\n")) }

@@ -7,9 +7,9 @@ use super::{Kind, Malformed, Reply, append_decimal, length};
 const BODY_MAX_BYTES: usize = 512 * 1024 * 1024;
 const HEAD_MAX_BYTES: usize = 64 * 1024;
 const HEADERS_MAX: usize = 32;
-/// What a path may hold as it is (RFC 3986, `pchar` and the slash), less what some servers decode or fold.
+/// All but what every server leaves as it is in a segment of a path (RFC 3986, `unreserved`, and two of `pchar`).
 const ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'/').remove(b'@');
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':').remove(b'@');
 
 /// The header fields that all requests have, with the line breaks around them.
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ mod tests {
         delete(&mut output, &Fields::new("h", None), b"key:1");
         let common = "HTTP/1.1\r\nHost: h:1\r\nAuthorization: Bearer secret\r\n";
         let expected = format!(
-            "GET /cache/a/b%20c%25%FF%3F {common}\r\n\
+            "GET /cache/a%2Fb%20c%25%FF%3F {common}\r\n\
              PUT /cache/k?ttl_ms=1500 {common}Content-Length: 2\r\n\r\nvv\
              DELETE /cache/key:1 HTTP/1.1\r\nHost: h\r\n\r\n"
         );
