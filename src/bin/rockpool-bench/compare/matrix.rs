@@ -169,7 +169,7 @@ pub fn experiment(sweep: &Sweep) -> Result<Experiment, Failure> {
         for keys in sweep.keys(&[100_000, 1_000_000]) {
             for value_bytes in sweep.value_bytes(&[64]) {
                 groups.push(Group {
-                    title: format!("durability {}; {}", durability.name(), data_title(keys, value_bytes)),
+                    title: format!("Durability {}; {}", durability.name(), data_title(keys, value_bytes)),
                     durability,
                     keys,
                     value_bytes,

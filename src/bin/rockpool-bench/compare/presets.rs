@@ -84,7 +84,7 @@ fn groups(
     for keys in sweep.keys(keys) {
         for value_bytes in sweep.value_bytes(value_bytes) {
             groups.push(Group {
-                title: format!("durability {}; {}", durability.name(), data_title(keys, value_bytes)),
+                title: format!("Durability {}; {}", durability.name(), data_title(keys, value_bytes)),
                 durability,
                 keys,
                 value_bytes,

@@ -121,6 +121,7 @@ pub fn lines(
         };
         Line { style: one.style, path: path.collect(), points: known.iter().map(point).collect() }
     });
+    let y_label = if scale == Scale::Logarithmic { &format!("{y_label} (logarithmic)") } else { y_label };
     Plot {
         lines: lines.collect(),
         y_ticks,

@@ -9,6 +9,8 @@ use crate::compare::statistics::Spread;
 const MEBIBYTE: f64 = (1u64 << 20) as f64;
 /// Colours of the page; contenders beyond them share.
 const STYLES: usize = 8;
+/// From this ratio on, the axis is logarithmic.
+const FAR_APART: f64 = 6.0;
 
 /// The whole report.
 #[derive(Debug, Serialize)]
@@ -63,8 +65,28 @@ struct Figure {
 #[derive(Debug, Serialize)]
 struct Table {
     head: Vec<String>,
-    /// The first cell of each is its heading.
-    rows: Vec<Vec<String>>,
+    /// The first entry of each is its heading.
+    rows: Vec<Vec<Entry>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    text: String,
+    /// Stands below, smaller.
+    note: String,
+}
+
+impl From<String> for Entry {
+    fn from(text: String) -> Self {
+        Self { text, note: String::new() }
+    }
+}
+
+impl Table {
+    fn new(head: impl IntoIterator<Item = impl Into<String>>, rows: Vec<Vec<String>>) -> Self {
+        let rows = rows.into_iter().map(|row| row.into_iter().map(Entry::from).collect()).collect();
+        Self { head: head.into_iter().map(Into::into).collect(), rows }
+    }
 }
 
 impl Page {
@@ -194,7 +216,7 @@ fn all_figures(cells: &[Summarized]) -> Table {
             rows.push(row);
         }
     }
-    Table { head, rows }
+    Table::new(head, rows)
 }
 
 fn memory(group: &GroupResults, baseline: &str, style: &dyn Fn(&str) -> usize) -> Option<Figure> {
@@ -223,7 +245,7 @@ fn memory(group: &GroupResults, baseline: &str, style: &dyn Fn(&str) -> usize) -
     Some(Figure {
         title: "Resident memory".to_owned(),
         plot: plot::bars("Growth of resident memory for each key", "bytes a key", &values),
-        table: Table { head: head.map(str::to_owned).into(), rows },
+        table: Table::new(head, rows),
     })
 }
 
@@ -244,7 +266,7 @@ fn expiry(group: &GroupResults) -> Option<Table> {
         })
         .collect();
     let head = ["server", "empty MiB", "filled MiB", "after expiry MiB", "DBSIZE 0 after the last was due, s"];
-    (!rows.is_empty()).then(|| Table { head: head.map(str::to_owned).into(), rows })
+    (!rows.is_empty()).then(|| Table::new(head, rows))
 }
 
 /// What the plots of a command have along their x axis.
@@ -335,11 +357,18 @@ fn series(
 fn along_x(title: &str, unit: &str, cells: &[&Summarized], along: Along, series: &[Series]) -> Plot {
     let places: Vec<String> = cells.iter().map(|one| along.place(one.cell).to_string()).collect();
     if places.len() > 1 {
-        return plot::lines(title, (unit, along.name()), &places, series, Scale::Linear);
+        return plot::lines(title, (unit, along.name()), &places, series, scale(series));
     }
     let values: Vec<(String, usize, Spread)> =
         series.iter().filter_map(|one| Some((one.label.clone(), one.style, (*one.values.first()?)?))).collect();
     plot::bars(title, unit, &values)
+}
+
+/// Where values lie far apart, a linear axis would show the largest alone.
+fn scale(series: &[Series]) -> Scale {
+    let known = || series.iter().flat_map(|one| one.values.iter().flatten()).map(|value| value.median);
+    let (least, most) = (known().fold(f64::INFINITY, f64::min), known().fold(0.0, f64::max));
+    if least > 0.0 && most / least > FAR_APART { Scale::Logarithmic } else { Scale::Linear }
 }
 
 /// A row for each server: medians, and ratios behind them.
@@ -352,14 +381,12 @@ fn table_along_x(
     let places = cells.iter().map(|one| format!("{} {}", along.letter(), along.place(one.cell)));
     let head = std::iter::once("server".to_owned()).chain(places).collect();
     let row = |one: &Series| {
-        let cell = |(index, value): (usize, &Option<Spread>)| {
+        let entry = |(index, value): (usize, &Option<Spread>)| {
             let summary = cells[index].summaries.iter().find(|summary| summary.label == one.label);
-            match summary.and_then(ratio_of) {
-                Some(ratio) => format!("{} ({ratio:.2}×)", median(*value)),
-                None => median(*value),
-            }
+            let note = summary.and_then(ratio_of).map_or_else(String::new, |ratio| format!("{ratio:.2}×"));
+            Entry { text: median(*value), note }
         };
-        std::iter::once(one.label.clone()).chain(one.values.iter().enumerate().map(cell)).collect()
+        std::iter::once(one.label.clone().into()).chain(one.values.iter().enumerate().map(entry)).collect()
     };
     Table { head, rows: series.iter().map(row).collect() }
 }
@@ -412,6 +439,6 @@ fn latency(one: &Summarized, along: Along, style: &dyn Fn(&str) -> usize) -> Opt
     Some(Figure {
         plot: plot::lines(&title, ("ms", "percentile"), &names, &series, Scale::Logarithmic),
         title,
-        table: Table { head: std::iter::once("server, ms".to_owned()).chain(names).collect(), rows },
+        table: Table::new(std::iter::once("server, ms".to_owned()).chain(names), rows),
     })
 }
