@@ -20,7 +20,7 @@ use crate::load::{Distribution, Span};
 /// Values that are compared in a check, unless there are fewer.
 const CHECK_VALUES: u64 = 20_000;
 const ROUNDS: usize = 3;
-const SECONDS: f64 = 1.0;
+const SECONDS: f64 = 0.8;
 const QUICK_SECONDS: f64 = 0.25;
 
 /// Starts servers side by side, puts them in turns to the same loads, and reports what they did and what it cost.
@@ -80,7 +80,7 @@ pub struct Arguments {
     /// How often each measurement is made [default: 3].
     #[arg(long, value_parser = positive)]
     rounds: Option<usize>,
-    /// How long each measurement lasts [default: 1].
+    /// How many seconds each measurement lasts [default: 0.8].
     #[arg(long, value_parser = seconds)]
     seconds: Option<f64>,
     /// What makes the load.

@@ -134,6 +134,12 @@ impl Client {
         })
     }
 
+    /// Whether there is something new to check after these loads: redis-benchmark writes values of its own.
+    pub fn leaves_values(&self, loads: &[Load]) -> bool {
+        let is_own = self.kind == Kind::RockpoolBench;
+        !loads.is_empty() && (is_own || loads.iter().all(|load| load.command == experiment::Command::Get))
+    }
+
     /// How long a measurement of this load is to be: redis-benchmark has to be told a number of requests, and finds it
     /// by a trial.
     ///

@@ -51,7 +51,7 @@ fn file_system(mountinfo: &str, directory: &Path) -> Option<String> {
         let mut fields = line.split(' ');
         let mount_point = Path::new(fields.nth(4)?);
         let kind = fields.skip_while(|field| *field != "-").nth(1)?;
-        directory.starts_with(mount_point).then(|| (mount_point.as_os_str().len(), kind))
+        directory.starts_with(mount_point).then_some((mount_point.as_os_str().len(), kind))
     });
     // Of several mounts on one place, the last one is seen.
     mounts.max_by_key(|(length, _)| *length).map(|(_, kind)| kind.to_owned())

@@ -296,7 +296,8 @@ fn chapter8(sweep: &Sweep) -> Result<Experiment, Failure> {
     let about = [
         NO_CLUSTER,
         "In the second load of each pair, slots go from the first node to the second and back all the time, each with its keys, by \
-         the commands that redis-cli --cluster reshard uses too. Errors and misses are counted. A cluster that was named by \
+         the commands that redis-cli --cluster reshard uses too. Errors and misses are counted; that they go back to where they were, afterwards, \
+         is in the time until at rest. A cluster that was named by \
          --cluster is measured as it is, and only if no other takes part: what moves in it is up to whoever runs it.",
     ];
     experiment(sweep, (8, "rebalancing"), &about, "redis, 2 nodes", groups)

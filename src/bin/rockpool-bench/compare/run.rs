@@ -124,7 +124,7 @@ fn run_group(
     }
     let writes_expire = group.fill_ttl_ms.is_some() || group.loads.iter().any(|load| load.ttl_ms.is_some());
     for participant in &mut participants {
-        if !writes_expire && !group.loads.is_empty() {
+        if !writes_expire && settings.client.leaves_values(&group.loads) {
             let check = settings.client.check(&participant.server, participant.contender, group, "end")?;
             participant.results.checks.push(check);
         }
@@ -284,8 +284,8 @@ fn measure(
     let moving = if load.moving { Some(Moving::start(server.control_addresses())?) } else { None };
     let before = server.processor_time()?;
     let measured = settings.client.measure(server, contender, group, load, length)?;
-    let moved_slots = moving.map(Moving::stop).transpose()?;
     let loaded = server.processor_time()?;
+    let moved_slots = moving.map(Moving::stop).transpose()?;
     let rested = rest(server)?;
     let settled = server.processor_time()?;
     let for_each = |seconds: f64| seconds * 1e6 / measured.requests.max(1) as f64;

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::plot::{self, Plot, Scale, Series, number};
+use crate::compare::matrix::with_commas;
 use crate::compare::results::{Cell, GroupResults, Latency, Results, Summary};
 use crate::compare::statistics::Spread;
 
@@ -116,7 +117,7 @@ impl Page {
             facts,
             command: results.command.clone(),
             complaints: results.complaints(),
-            checked: number(checks.map(|check| check.values).sum::<u64>() as f64),
+            checked: with_commas(checks.map(|check| check.values).sum()),
             servers,
             sections: results.groups.iter().enumerate().map(section).collect(),
         }
@@ -208,10 +209,10 @@ fn all_figures(cells: &[Summarized]) -> Table {
             row.push(median(summary.client_cpu_us));
             let own = || cell.runs.iter().filter(|run| run.label == summary.label);
             if has_misses {
-                row.push(number(own().map(|run| run.misses).sum::<u64>() as f64));
+                row.push(with_commas(own().map(|run| run.misses).sum()));
             }
             if has_moves {
-                row.push(number(own().filter_map(|run| run.moved_slots).sum::<u64>() as f64));
+                row.push(with_commas(own().filter_map(|run| run.moved_slots).sum()));
             }
             rows.push(row);
         }
