@@ -517,3 +517,20 @@ fn a_slot_that_moves_under_the_load_is_followed() {
     assert_eq!((output.status.code(), count(&json, "mismatches")), (Some(0), 0), "{json:#}");
     assert!(count(&json, "redirections") > 0, "{json:#}");
 }
+
+#[test]
+fn a_cluster_that_loses_a_node_is_used_as_far_as_it_serves() {
+    let mut nodes = redis_cluster();
+    let flags = ["--cluster", "--duration", "2s", "-r", "1000", "-d", "50", "-c", "3", "-P", "4", "--format", "json"];
+    let child = bench(nodes[0].resp_address(), &flags).stdout(Stdio::piped()).spawn().expect("the tool starts");
+    assert!(eventually(PATIENCE, || database_size(&nodes[2]) > 100));
+    nodes[2].kill();
+    let output = child.wait_with_output().expect("it ends");
+    let json: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(count(&json, "errors") > 12 && count(&json, "lost_connections") == 3, "{json:#}");
+    let lost = nodes[2].resp_address().to_string();
+    assert!(json["first_error"].as_str().is_some_and(|error| error.contains(&lost)), "{json:#}");
+    // Until the end there were replies, and each client's requests to the lost node failed many times.
+    assert!(json["elapsed_s"].as_f64().is_some_and(|elapsed_s| elapsed_s > 1.5), "{json:#}");
+}
