@@ -206,6 +206,55 @@ fn a_server_by_its_command_stands_where_it_can() {
 }
 
 #[test]
+fn the_chapter_about_rebalancing_moves_slots_and_loses_no_key() {
+    let comparison = Comparison::new();
+    let json = comparison.run_well(&[
+        "--preset",
+        "chapter8",
+        "--quick",
+        "--keys",
+        "2000",
+        "--commands",
+        "get",
+        "--pipelines",
+        "4",
+    ]);
+    let cells = array(&json["groups"][0]["cells"]);
+    assert_eq!(cells.len(), 2);
+    for cell in cells {
+        let is_moving = cell["title"] == "GET while slots move";
+        let run = &cell["runs"][0];
+        assert_eq!(run["moved_slots"].as_u64().is_some_and(|slots| slots > 0), is_moving, "{run}");
+        assert_eq!((number(&run["misses"]), number(&run["errors"])), (0.0, 0.0), "{run}");
+    }
+    assert!(comparison.written("md").contains("Rockpool has no cluster yet"));
+}
+
+#[test]
+fn the_chapter_about_lifetimes_sees_keys_go() {
+    let comparison = Comparison::new();
+    let json = comparison.run_well(&[
+        "--preset",
+        "chapter9",
+        "--quick",
+        "--keys",
+        "200",
+        "--pipelines",
+        "4",
+        "--seconds",
+        "0.05",
+    ]);
+    let groups = array(&json["groups"]);
+    assert_eq!(groups.iter().map(|group| array(&group["cells"]).len()).collect::<Vec<_>>(), [2, 0]);
+    for contender in array(&groups[1]["contenders"]) {
+        let lag_s = number(&contender["expiry"]["lag_s"]);
+        assert!((-1.0..20.0).contains(&lag_s), "{contender}");
+        assert!(number(&contender["expiry"]["resident_bytes"]) > 0.0, "{contender}");
+    }
+    assert!(comparison.written("html").contains("after expiry MiB"));
+}
+
+#[test]
 fn redis_benchmark_can_make_the_load() {
     let comparison = Comparison::new();
     let json = comparison.run_well(&[

@@ -333,3 +333,53 @@ fn chapter9(sweep: &Sweep) -> Result<Experiment, Failure> {
     ];
     experiment(sweep, (9, "time to live"), &about, "redis", all)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Distribution;
+
+    fn sweep(servers: &[&str]) -> Sweep {
+        Sweep {
+            recipes: servers.iter().map(|name| Recipe::known(name).expect("known")).collect(),
+            cluster: Vec::new(),
+            engines: None,
+            durability: None,
+            commands: None,
+            pipelines: None,
+            keys: None,
+            value_bytes: None,
+            clients: None,
+            reads: 0.9,
+            distribution: Distribution::Uniform,
+            baseline: None,
+            quick: false,
+        }
+    }
+
+    #[test]
+    fn every_group_of_every_preset_has_the_baseline() {
+        for preset in Preset::value_variants() {
+            let experiment = preset.experiment(&sweep(&["rockpool", "redis"])).expect("an experiment");
+            assert!(!experiment.groups.is_empty() && !experiment.about.is_empty());
+            for group in &experiment.groups {
+                let labels: Vec<&str> = group.contenders.iter().map(|contender| contender.label.as_str()).collect();
+                assert!(labels.contains(&experiment.baseline.as_str()), "{preset:?}: {labels:?}");
+                assert!((1..labels.len()).all(|at| !labels[..at].contains(&labels[at])), "{preset:?}: {labels:?}");
+                assert!(group.fill_ttl_ms.is_some() != !group.loads.is_empty(), "{preset:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_others_the_chapters_about_one_node_are_about_rockpool_alone() {
+        for preset in Preset::value_variants() {
+            let is_about_clusters = matches!(preset, Preset::Chapter7 | Preset::Chapter8);
+            assert_eq!(preset.experiment(&sweep(&["rockpool"])).is_err(), is_about_clusters, "{preset:?}");
+        }
+        let mut sweep = sweep(&["rockpool"]);
+        sweep.cluster = vec![([127, 0, 0, 1], 7000).into()];
+        let experiment = Preset::Chapter7.experiment(&sweep).expect("an experiment");
+        assert_eq!(experiment.baseline, "the cluster that was named");
+    }
+}

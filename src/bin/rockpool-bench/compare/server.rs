@@ -26,6 +26,8 @@ const SLOTS: u32 = 16_384;
 /// One or more processes that serve the same keys.
 #[derive(Debug)]
 pub struct Server {
+    /// As in the report.
+    label: String,
     /// None where they run already.
     nodes: Vec<Node>,
     /// Where the contender's protocol is spoken.
@@ -57,7 +59,8 @@ impl Server {
     ) -> Result<Self, Failure> {
         let (recipe, engine, nodes, is_cluster) = match &contender.origin {
             Origin::Running { addresses } => {
-                let server = Self { nodes: Vec::new(), addresses: addresses.clone(), control: addresses.clone() };
+                let (label, control) = (contender.label.clone(), addresses.clone());
+                let server = Self { label, nodes: Vec::new(), addresses: addresses.clone(), control };
                 for address in addresses {
                     Control::connect(*address)
                         .and_then(|mut control| control.text(&["PING"]))
@@ -92,7 +95,12 @@ impl Server {
             Protocol::Http => node.http,
             Protocol::Book => node.book,
         });
-        Ok(Self { addresses: addresses.collect(), control: nodes.iter().map(|node| node.resp).collect(), nodes })
+        Ok(Self {
+            label: contender.label.clone(),
+            addresses: addresses.collect(),
+            control: nodes.iter().map(|node| node.resp).collect(),
+            nodes,
+        })
     }
 
     /// Where the contender's protocol is spoken.
@@ -128,7 +136,7 @@ impl Server {
         let mut sum = None;
         for node in &mut self.nodes {
             if let Some(status) = node.group.ended()? {
-                return Err(Failure::new(format!("a server has ended with {status}: {}", last_line(&node.log))));
+                return Err(Failure::new(format!("{} has ended with {status}: {}", self.label, last_line(&node.log))));
             }
             let part = figure(node.group.pid())?;
             sum = Some(match sum {
