@@ -39,7 +39,9 @@ impl Progress {
         let preparing_s: f64 =
             experiment.groups.iter().map(|group| fill_s(group) * group.contenders.len() as f64).sum();
         let total_s = preparing_s + measurements as f64 * measurement_s;
-        eprintln!("{}: {measurements} measurements of {servers} servers, about {}", experiment.name, minutes(total_s));
+        let plural = if servers == 1 { "" } else { "s" };
+        let time = minutes(total_s);
+        eprintln!("{}: {measurements} measurements of {servers} server{plural}, about {time}", experiment.name);
         Self {
             begun: Instant::now(),
             is_terminal: stderr().is_terminal(),
