@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
@@ -71,12 +72,16 @@ impl Page<'_, '_> {
     fn traffic(&mut self, state: &State) -> fmt::Result {
         let stats = &state.stats;
         self.gauge("connected_clients", "Clients of RESP and the TCP protocol.", None, state.clients.len() as u64)?;
+        let active = state.active_workers.load(Ordering::Relaxed) as u64;
+        self.gauge("workers_active", "Worker threads that serve them.", None, active)?;
         let max = state.settings.maxclients.get().max(0) as u64;
         self.gauge("connected_clients_max", "maxclients.", None, max)?;
         let received = stats.sum(|shard| &shard.connections_received);
         self.counter("connections", "Connections accepted.", None, received)?;
         let rejected = stats.sum(|shard| &shard.connections_rejected);
         self.counter("connections_rejected", "Connections sent away.", None, rejected)?;
+        let moved = stats.sum(|shard| &shard.connections_moved);
+        self.counter("connections_moved", "Times a connection went to another worker.", None, moved)?;
         let cut = stats.sum(|shard| &shard.clients_cut_for_input) + stats.sum(|shard| &shard.clients_cut_for_output);
         self.counter("clients_cut", "Clients cut for a buffer over its limit.", None, cut)?;
         let input = stats.sum(|shard| &shard.network_input_bytes);

@@ -9,11 +9,13 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::balance;
 use super::conversation::{Conversation, Next};
 use super::listener::Kind;
+use super::stream::Stream;
 use crate::base::clock;
 use crate::command::clients::{BufferSizes, Client, Ending};
 use crate::command::dispatch::Flow;
@@ -69,8 +71,34 @@ struct Acknowledgement {
     others_ran: bool,
 }
 
+/// Where a connection is served, and where it should be.
+struct Place {
+    /// Which of the accepted connections it is.
+    ordinal: usize,
+    worker: usize,
+    /// How many workers there were to share the connections when that was looked at last.
+    active_workers: usize,
+}
+
+/// Takes the client out of the registry, before its socket is closed.
+struct Registration {
+    state: Arc<State>,
+    client: Arc<Client>,
+}
+
+/// How serving a connection has ended.
+pub enum Served<S> {
+    /// It is over.
+    Over,
+    /// Another worker is to go on with it.
+    Moves(Box<Connection<S>>, usize),
+}
+
 pub struct Connection<S> {
+    // The first field is dropped first.
+    _registration: Registration,
     stream: S,
+    place: Place,
     state: Arc<State>,
     session: Session,
     conversation: Conversation,
@@ -89,10 +117,13 @@ pub struct Connection<S> {
     turns_left: usize,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    pub fn new(stream: S, state: Arc<State>, client: Arc<Client>, kind: Kind) -> Self {
+impl<S: Stream> Connection<S> {
+    /// The `ordinal`-th connection, to be served by worker number `worker`.
+    pub fn new(stream: S, state: Arc<State>, client: Arc<Client>, kind: Kind, ordinal: usize, worker: usize) -> Self {
         Connection {
+            _registration: Registration { state: state.clone(), client: client.clone() },
             stream,
+            place: Place { ordinal, worker, active_workers: 0 },
             state,
             session: Session::new(client),
             conversation: Conversation::new(kind),
@@ -107,18 +138,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Serves the client until it goes or is sent away.
-    pub async fn serve(mut self) {
+    /// Serves the client until it goes or is sent away, or this is not the right worker for it any more.
+    pub async fn serve(mut self: Box<Self>) -> Served<S> {
         match poll_fn(|context| self.poll(context)).await {
-            Ok(()) => poll_fn(|context| self.discard_input(context)).await,
+            Ok(Some(worker)) => return Served::Moves(self, worker),
+            Ok(None) => poll_fn(|context| self.discard_input(context)).await,
             Err(error) => tracing::debug!(%error, client = self.session.client.id, "connection broke"),
         }
+        Served::Over
     }
 
-    /// Goes as far as it can without waiting. Ready: the connection is over.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Makes worker number `worker`, whose thread this is, the one that is told when something comes in.
+    pub fn settle(self: Box<Self>, worker: usize) -> io::Result<Box<Self>> {
+        let connection = *self;
+        let Registration { state, client } = &connection._registration;
+        let stream = state.clients.change_socket(client, || connection.stream.register_here())?;
+        let place = Place { worker, ..connection.place };
+        Ok(Box::new(Connection { stream, place, ..connection }))
+    }
+
+    /// Goes as far as it can without waiting. Ready: the connection is over, or goes on with the worker of that number.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         // Before anything is looked at, so that no change is missed.
         self.session.client.register(context.waker());
+        if let Some(worker) = self.other_worker() {
+            return Poll::Ready(Ok(Some(worker)));
+        }
         self.turns_left = TURNS_A_POLL;
         let result = self.progress(context);
         self.session.client.set_buffer_sizes(BufferSizes {
@@ -127,7 +172,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             output: self.output.len() - self.sent,
             output_capacity: self.output.capacity(),
         });
-        result
+        result.map_ok(|()| None)
+    }
+
+    /// The worker that should serve it, if that is another one and nothing keeps it here: what it waits for wakes this
+    /// worker's task, and timers belong to this thread.
+    fn other_worker(&mut self) -> Option<usize> {
+        let active_workers = self.state.active_workers.load(Ordering::Relaxed);
+        if active_workers == self.place.active_workers || self.wait.is_some() || self.acknowledgement.is_some() {
+            return None;
+        }
+        self.place.active_workers = active_workers;
+        let home = balance::home(self.place.ordinal, active_workers);
+        (home != self.place.worker && !self.state.is_shutting_down()).then_some(home)
     }
 
     fn progress(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -444,8 +501,8 @@ fn let_others_run<T>(context: &mut Context<'_>) -> Poll<T> {
     Poll::Pending
 }
 
-impl<S> Drop for Connection<S> {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.state.clients.disconnect(&self.session.client);
+        self.state.clients.disconnect(&self.client);
     }
 }

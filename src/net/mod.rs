@@ -1,8 +1,10 @@
 //! Sockets: listeners, worker threads, connections.
 
+mod balance;
 mod connection;
 mod conversation;
 mod listener;
+mod stream;
 mod sweep;
 mod workers;
 

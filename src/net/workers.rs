@@ -1,20 +1,22 @@
-//! Worker threads. Each runs its own single-threaded runtime and keeps a connection for its whole life, so that
-//! executing a command takes no hand-over between threads.
+//! Worker threads. Each runs its own single-threaded runtime and keeps its connections until the number of workers that
+//! serve changes ([`balance`]), so that executing a command takes no hand-over between threads.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
-use super::connection::Connection;
+use super::balance;
+use super::connection::{Connection, Served};
 use super::listener::{AsyncListener, BoundListener, Kind};
+use super::stream::Stream;
 use super::sweep;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
@@ -38,10 +40,25 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open connections may take to send what they have when the server ends.
 const DRAIN: Duration = Duration::from_secs(2);
 
-enum Accepted {
-    Tcp(std::net::TcpStream, SocketAddr, Kind),
-    Unix(std::os::unix::net::UnixStream, String),
+/// What comes to a worker.
+enum Arrival {
+    Tcp {
+        stream: std::net::TcpStream,
+        address: SocketAddr,
+        kind: Kind,
+        ordinal: usize,
+    },
+    Unix {
+        stream: std::os::unix::net::UnixStream,
+        path: String,
+        ordinal: usize,
+    },
+    /// Connections of another worker that this one is to go on with.
+    MovedTcp(Box<Connection<TcpStream>>),
+    MovedUnix(Box<Connection<UnixStream>>),
 }
+
+type Queues = Arc<[mpsc::UnboundedSender<Arrival>]>;
 
 /// The running workers and the task that accepts for them.
 pub struct Workers {
@@ -50,27 +67,39 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts `count` threads; accepts on `listeners`, and sweeps, in the calling runtime.
+    /// Starts `count` threads; accepts on `listeners`, sweeps, and balances, in the calling runtime.
     pub fn start(state: &Arc<State>, listeners: Vec<BoundListener>, count: usize) -> io::Result<Workers> {
+        let count = count.max(1);
         let (stop, stopped) = watch::channel(false);
+        let (queues, arrivals): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let queues = Queues::from(queues);
         let mut threads = Vec::new();
-        let mut queues = Vec::new();
-        for index in 0..count.max(1) {
-            let (queue, accepted) = mpsc::unbounded_channel();
-            let (state, stopped) = (state.clone(), stopped.clone());
+        state.active_workers.store(count, Ordering::Relaxed);
+        let (tell_time, times) = std::sync::mpsc::channel();
+        for (index, arrivals) in arrivals.into_iter().enumerate() {
+            let worker = Worker { index, state: state.clone(), queues: queues.clone(), connections: JoinSet::new() };
+            let (stopped, tell_time) = (stopped.clone(), tell_time.clone());
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let run = move || {
-                let _alarm = Alarm::new(&state, "worker");
-                LocalSet::new().block_on(&runtime, work(state, accepted, stopped));
+                let _alarm = Alarm::new(&worker.state, "worker");
+                let _ = tell_time.send(balance::processor_time_file());
+                drop(tell_time);
+                LocalSet::new().block_on(&runtime, worker.work(arrivals, stopped));
             };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
-            queues.push(queue);
         }
+        drop(tell_time);
+        let ordinals = Arc::new(AtomicUsize::new(0));
         for listener in listeners {
             let kind = listener.kind();
-            tokio::spawn(accept(state.clone(), listener.into_async()?, kind, queues.clone(), stopped.clone()));
+            let acceptor = Acceptor { state: state.clone(), queues: queues.clone(), ordinals: ordinals.clone() };
+            tokio::spawn(acceptor.accept(listener.into_async()?, kind, stopped.clone()));
         }
-        tokio::spawn(sweep::run(state.clone(), stopped));
+        tokio::spawn(sweep::run(state.clone(), stopped.clone()));
+        match times.iter().collect::<io::Result<Vec<_>>>() {
+            Ok(files) => drop(tokio::spawn(balance::run(state.clone(), files, stopped))),
+            Err(error) => tracing::debug!(%error, "processor times cannot be read: all workers serve"),
+        }
         Ok(Workers { threads, stop })
     }
 
@@ -85,76 +114,158 @@ impl Workers {
     }
 }
 
-async fn accept(
+/// Accepts for the workers.
+struct Acceptor {
     state: Arc<State>,
-    listener: AsyncListener,
-    kind: Kind,
-    queues: Vec<mpsc::UnboundedSender<Accepted>>,
-    mut stopped: watch::Receiver<bool>,
-) {
-    let _alarm = Alarm::new(&state, "accept");
-    let mut turn = 0;
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept_one(&listener, kind) => accepted,
-            _ = stopped.wait_for(|stopped| *stopped) => return,
-        };
-        match accepted {
-            Ok(accepted) => {
-                state.stats.shard().connections_received.add(1);
-                turn = (turn + 1) % queues.len();
-                // A worker is gone only when the server ends.
-                let _ = queues[turn].send(accepted);
+    queues: Queues,
+    /// Counts the connections of all listeners.
+    ordinals: Arc<AtomicUsize>,
+}
+
+impl Acceptor {
+    async fn accept(self, listener: AsyncListener, kind: Kind, mut stopped: watch::Receiver<bool>) {
+        let _alarm = Alarm::new(&self.state, "accept");
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.accept_one(&listener, kind) => accepted,
+                _ = stopped.wait_for(|stopped| *stopped) => return,
+            };
+            match accepted {
+                Ok((arrival, ordinal)) => {
+                    self.state.stats.shard().connections_received.add(1);
+                    let worker = balance::home(ordinal, self.state.active_workers.load(Ordering::Relaxed));
+                    // A worker is gone only when the server ends.
+                    let _ = self.queues[worker].send(arrival);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    async fn accept_one(&self, listener: &AsyncListener, kind: Kind) -> io::Result<(Arrival, usize)> {
+        let next_ordinal = || self.ordinals.fetch_add(1, Ordering::Relaxed);
+        match listener {
+            AsyncListener::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                let (stream, ordinal) = (stream.into_std()?, next_ordinal());
+                Ok((Arrival::Tcp { stream, address, kind, ordinal }, ordinal))
+            }
+            AsyncListener::Unix(listener, file) => {
+                let (stream, _) = listener.accept().await?;
+                let (stream, ordinal) = (stream.into_std()?, next_ordinal());
+                Ok((Arrival::Unix { stream, path: file.path().display().to_string(), ordinal }, ordinal))
             }
         }
     }
 }
 
-async fn accept_one(listener: &AsyncListener, kind: Kind) -> io::Result<Accepted> {
-    match listener {
-        AsyncListener::Tcp(listener) => {
-            let (stream, address) = listener.accept().await?;
-            Ok(Accepted::Tcp(stream.into_std()?, address, kind))
-        }
-        AsyncListener::Unix(listener, file) => {
-            let (stream, _) = listener.accept().await?;
-            Ok(Accepted::Unix(stream.into_std()?, file.path().display().to_string()))
-        }
-    }
+struct Worker {
+    index: usize,
+    state: Arc<State>,
+    /// Of all workers.
+    queues: Queues,
+    connections: JoinSet<()>,
 }
 
-/// One worker: welcomes who is handed over, until the server stops; then lets them have what they were about to get.
-async fn work(state: Arc<State>, mut accepted: mpsc::UnboundedReceiver<Accepted>, mut stopped: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
-    loop {
-        let next = tokio::select! {
-            next = accepted.recv() => next,
-            Some(ended) = connections.join_next() => {
+impl Worker {
+    /// Welcomes who arrives, until the server stops; then lets all have what they were about to get.
+    async fn work(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            let next = tokio::select! {
+                next = arrivals.recv() => next,
+                Some(ended) = self.connections.join_next() => {
+                    report(ended);
+                    continue;
+                }
+                _ = stopped.wait_for(|stopped| *stopped) => None,
+            };
+            let Some(next) = next else { break };
+            self.welcome_or_tell(next);
+        }
+        // Those on their way come in yet.
+        arrivals.close();
+        while let Some(arrival) = arrivals.recv().await {
+            self.welcome_or_tell(arrival);
+        }
+        // Everybody's clients, not only this worker's: the others do the same.
+        for client in self.state.clients.all() {
+            client.drain();
+        }
+        let drained = async {
+            while let Some(ended) = self.connections.join_next().await {
                 report(ended);
-                continue;
             }
-            _ = stopped.wait_for(|stopped| *stopped) => None,
         };
-        let Some(next) = next else { break };
-        if let Err(error) = welcome(&state, next, &mut connections) {
-            tracing::debug!(%error, "connection ended before it began");
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!(count = self.connections.len(), "connections that did not read their replies were cut");
         }
     }
-    // Everybody's clients, not only this worker's: the others do the same.
-    for client in state.clients.all() {
-        client.drain();
-    }
-    let drained = async {
-        while let Some(ended) = connections.join_next().await {
-            report(ended);
+
+    fn welcome_or_tell(&mut self, arrival: Arrival) {
+        if let Err(error) = self.welcome(arrival) {
+            tracing::debug!(%error, "a connection ended before it began, or on its way to another worker");
         }
-    };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!(count = connections.len(), "connections that did not read their replies were cut");
+    }
+
+    fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
+        let state = &self.state;
+        match arrival {
+            Arrival::Tcp { stream, address, kind, ordinal } => {
+                stream.set_nodelay(true)?;
+                let keepalive_s = state.settings.tcp_keepalive.get();
+                if keepalive_s > 0 {
+                    keep_alive(&stream, keepalive_s as u64)?;
+                }
+                let stream = TcpStream::from_std(stream)?;
+                let peer = Peer {
+                    address: address.to_string(),
+                    local_address: stream.local_addr()?.to_string(),
+                    descriptor: stream.as_raw_fd(),
+                    is_unix: false,
+                    is_local: address.ip().to_canonical().is_loopback(),
+                };
+                match admit(state, peer, kind) {
+                    Ok(client) => {
+                        let connection = Connection::new(stream, state.clone(), client, kind, ordinal, self.index);
+                        self.serve(Box::new(connection), Arrival::MovedTcp);
+                    }
+                    Err(error) => refuse(stream.into_std()?, kind, &error)?,
+                }
+            }
+            Arrival::Unix { stream, path, ordinal } => {
+                let stream = UnixStream::from_std(stream)?;
+                let address = format!("{path}:0");
+                let local_address = address.clone();
+                let peer =
+                    Peer { address, local_address, descriptor: stream.as_raw_fd(), is_unix: true, is_local: true };
+                match admit(state, peer, Kind::Resp) {
+                    Ok(client) => {
+                        let connection =
+                            Connection::new(stream, state.clone(), client, Kind::Resp, ordinal, self.index);
+                        self.serve(Box::new(connection), Arrival::MovedUnix);
+                    }
+                    Err(error) => refuse(stream.into_std()?, Kind::Resp, &error)?,
+                }
+            }
+            Arrival::MovedTcp(connection) => self.serve(connection.settle(self.index)?, Arrival::MovedTcp),
+            Arrival::MovedUnix(connection) => self.serve(connection.settle(self.index)?, Arrival::MovedUnix),
+        }
+        Ok(())
+    }
+
+    /// Serves it here until it is over, or sends it on, wrapped by `moved`, to the worker it belongs to.
+    fn serve<S: Stream>(&mut self, connection: Box<Connection<S>>, moved: fn(Box<Connection<S>>) -> Arrival) {
+        let (queues, state) = (self.queues.clone(), self.state.clone());
+        self.connections.spawn_local(async move {
+            if let Served::Moves(connection, worker) = connection.serve().await {
+                state.stats.shard().connections_moved.add(1);
+                // That worker is gone only when the server ends.
+                let _ = queues[worker].send(moved(connection));
+            }
+        });
     }
 }
 
@@ -162,51 +273,6 @@ fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "a connection's task failed");
     }
-}
-
-fn welcome(state: &Arc<State>, accepted: Accepted, connections: &mut JoinSet<()>) -> io::Result<()> {
-    match accepted {
-        Accepted::Tcp(stream, address, kind) => {
-            stream.set_nodelay(true)?;
-            let keepalive_s = state.settings.tcp_keepalive.get();
-            if keepalive_s > 0 {
-                keep_alive(&stream, keepalive_s as u64)?;
-            }
-            let stream = TcpStream::from_std(stream)?;
-            let peer = Peer {
-                address: address.to_string(),
-                local_address: stream.local_addr()?.to_string(),
-                descriptor: stream.as_raw_fd(),
-                is_unix: false,
-                is_local: address.ip().to_canonical().is_loopback(),
-            };
-            match admit(state, peer, kind) {
-                Ok(client) => serve(state, stream, client, kind, connections),
-                Err(error) => refuse(stream.into_std()?, kind, &error)?,
-            }
-        }
-        Accepted::Unix(stream, path) => {
-            let stream = UnixStream::from_std(stream)?;
-            let address = format!("{path}:0");
-            let local_address = address.clone();
-            let peer = Peer { address, local_address, descriptor: stream.as_raw_fd(), is_unix: true, is_local: true };
-            match admit(state, peer, Kind::Resp) {
-                Ok(client) => serve(state, stream, client, Kind::Resp, connections),
-                Err(error) => refuse(stream.into_std()?, Kind::Resp, &error)?,
-            }
-        }
-    }
-    Ok(())
-}
-
-fn serve<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    state: &Arc<State>,
-    stream: S,
-    client: Arc<Client>,
-    kind: Kind,
-    connections: &mut JoinSet<()>,
-) {
-    connections.spawn_local(Connection::new(stream, state.clone(), client, kind).serve());
 }
 
 /// Registers a client, or says why it may not come in.
@@ -242,4 +308,91 @@ fn refuse(mut stream: impl io::Write, kind: Kind, error: &Error) -> io::Result<(
         Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
     }
     stream.write_all(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::sync::atomic::AtomicBool;
+
+    use crate::config::Settings;
+
+    /// Runs `test` beside a server with so many workers; it is given the address.
+    fn beside(state: &Arc<State>, workers: usize, test: impl FnOnce(SocketAddr) + Send + 'static) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
+        runtime.block_on(async {
+            let listeners = BoundListener::bind_tcp(&["127.0.0.1".to_owned()], 0, 16, Kind::Resp).expect("a listener");
+            let address = listeners[0].address().expect("an address");
+            let workers = Workers::start(state, listeners, workers).expect("workers");
+            let test = tokio::task::spawn_blocking(move || test(address)).await;
+            state.request_shutdown();
+            tokio::task::spawn_blocking(move || workers.stop()).await.expect("an end");
+            test.expect("the test passes");
+        });
+    }
+
+    /// What a client is answered that increments its key again and again, several commands at a time.
+    fn count(address: SocketAddr, key: &str, until: &AtomicBool) -> u64 {
+        let mut stream = std::net::TcpStream::connect(address).expect("a connection");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        let mut replies = BufReader::new(stream.try_clone().expect("a second handle"));
+        let mut last = 0;
+        while !until.load(Ordering::Relaxed) {
+            // Also one that comes in two pieces.
+            let command = format!("INCR {key}\r\n");
+            let (first, second) = command.split_at(4);
+            for piece in [&command.repeat(5), first, second] {
+                stream.write_all(piece.as_bytes()).expect("a request is taken");
+            }
+            for _ in 0..6 {
+                let mut line = String::new();
+                replies.read_line(&mut line).expect("a reply");
+                last += 1;
+                assert_eq!(line, format!(":{last}\r\n"));
+            }
+        }
+        last
+    }
+
+    #[test]
+    fn connections_move_between_workers_and_lose_nothing() {
+        let state = Arc::new(State::new(Arc::new(Settings::default()), 1, None));
+        let shared = state.clone();
+        beside(&state, 4, move |address| {
+            let state = &shared;
+            let (end, counted) = (&AtomicBool::new(false), &AtomicUsize::new(0));
+            std::thread::scope(|scope| {
+                for number in 0..12 {
+                    scope.spawn(move || {
+                        let last = count(address, &format!("k{number}"), end);
+                        counted.fetch_add(last as usize, Ordering::Relaxed);
+                    });
+                }
+                // Killing a connection that moves must not touch another one's socket.
+                scope.spawn(move || {
+                    while !end.load(Ordering::Relaxed) {
+                        let mut victim = std::net::TcpStream::connect(address).expect("a connection");
+                        victim.write_all(b"CLIENT ID\r\n").expect("a request is taken");
+                        let mut line = String::new();
+                        BufReader::new(&victim).read_line(&mut line).expect("a reply");
+                        let id = line[1..].trim().parse().expect("an id");
+                        victim.write_all(b"PING\r\n").expect("a request is taken");
+                        if let Some(client) = state.clients.find(id) {
+                            state.clients.kill(&client);
+                        }
+                    }
+                });
+                for round in 0..400 {
+                    state.active_workers.store(1 + round * 7 % 4, Ordering::Relaxed);
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                end.store(true, Ordering::Relaxed);
+            });
+            assert!(counted.load(Ordering::Relaxed) > 12 * 6);
+            assert!(state.stats.sum(|shard| &shard.connections_moved) > 100);
+        });
+        assert!(state.clients.is_empty(), "everybody has left the registry");
+    }
 }

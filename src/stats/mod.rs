@@ -78,6 +78,7 @@ shard! {
     connections_received,
     /// Refused for `maxclients` or protected mode.
     connections_rejected,
+    connections_moved,
     commands_processed,
     /// Complete batches executed; with `commands_processed` the mean batch size.
     batches,

@@ -2,6 +2,7 @@
 //! dashboards read them; a concept that does not exist here shows as idle.
 
 use std::fmt::Write;
+use std::sync::atomic::Ordering;
 
 use super::memory_report::{MemoryReport, human};
 use super::{persistence, statistics, system};
@@ -86,10 +87,7 @@ fn server(context: &Context<'_>, text: &mut String) {
     let uptime_s = state.started.elapsed().as_secs();
     let now_us = clock::now_us();
     let executable = std::env::current_exe().unwrap_or_default();
-    let workers = match settings.io_threads.get() {
-        0 => std::thread::available_parallelism().map_or(1, usize::from) as i64,
-        count => count,
-    };
+    let active_workers = state.active_workers.load(Ordering::Relaxed);
     lines!(text,
         "redis_version": REDIS_VERSION,
         "redis_git_sha1": "00000000",
@@ -115,7 +113,8 @@ fn server(context: &Context<'_>, text: &mut String) {
         "lru_clock": (now_us / 1_000_000) & 0xff_ffff,
         "executable": executable.display(),
         "config_file": settings.config_file().unwrap_or("".as_ref()).display(),
-        "io_threads_active": u8::from(workers > 1),
+        "io_threads_active": u8::from(active_workers > 1),
+        "workers_active": active_workers,
     );
 }
 

@@ -174,19 +174,25 @@ impl Journal {
         self.shared.acknowledged() >= ticket.0
     }
 
-    /// Ready once `ticket` may be acknowledged. If it only has to be written, it is written here and now, with
-    /// whatever else is waiting; otherwise, and while the file cannot be written, the waker is called.
+    /// Ready once `ticket` may be acknowledged. What that takes is done here and now, for everybody who waits, if it is
+    /// only a write or a quick sync; otherwise, and while the file cannot be written, the waker is called.
     pub fn poll_acknowledged(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
         let shared = &*self.shared;
         loop {
             if self.is_acknowledged(ticket) {
                 return Poll::Ready(());
             }
-            if !shared.is_always() && !self.has_failed() {
-                let mut writer = shared.writer.lock();
-                // Somebody else may have written it, or failed to, meanwhile.
-                if writer.written >= ticket.0 || (!self.has_failed() && shared.write(&mut writer).is_ok()) {
-                    continue;
+            if !self.has_failed() {
+                if shared.is_always() {
+                    if shared.try_quick_sync() {
+                        continue;
+                    }
+                } else {
+                    let mut writer = shared.writer.lock();
+                    // Somebody else may have written it, or failed to, meanwhile.
+                    if writer.written >= ticket.0 || (!self.has_failed() && shared.write(&mut writer).is_ok()) {
+                        continue;
+                    }
                 }
             }
             shared.waiters.register(ticket.0, context.waker());

@@ -57,6 +57,10 @@ impl Meter {
         self.last_us.store(duration_us, Ordering::Relaxed);
     }
 
+    pub fn last_us(&self) -> u64 {
+        self.last_us.load(Ordering::Relaxed)
+    }
+
     pub fn latency(&self) -> Latency {
         Latency {
             count: self.count.load(Ordering::Relaxed),

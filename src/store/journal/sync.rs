@@ -14,6 +14,8 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
+
 use super::fault::point;
 use super::files::Begun;
 use super::format::{BlockHeader, SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from, padded};
@@ -21,6 +23,10 @@ use super::writer::{Segment, Unsynced, Writer};
 use super::{Shared, SyncPolicy};
 use crate::base::clock::Monotonic;
 
+/// A worker waits for a sync that is expected to be as quick as this, in µs, rather than for the thread that syncs.
+/// Measured, 50 connections, one worker, syncs of 0.1 ms: 1.2–1.4 times the throughput. Its other connections wait so
+/// long at most, and once for the first sync that is slower.
+const QUICK_SYNC_US: u64 = 500;
 /// How long the thread that keeps the files waits after it could not.
 const TEND_RETRY: Duration = Duration::from_secs(1);
 
@@ -110,7 +116,18 @@ impl Shared {
 
     /// Writes what was appended before the call and makes it durable.
     pub fn sync(&self) -> io::Result<()> {
-        let _one_at_a_time = self.syncing.lock();
+        let alone = self.syncing.lock();
+        self.sync_alone(&alone)
+    }
+
+    /// Syncs in the calling thread if nobody else does so now, and if the last sync took no longer than a hand-over to
+    /// the thread that syncs, and back, is worth. False: it was not done.
+    pub fn try_quick_sync(&self) -> bool {
+        self.sync_meter.last_us() <= QUICK_SYNC_US
+            && self.syncing.try_lock().is_some_and(|alone| self.sync_alone(&alone).is_ok())
+    }
+
+    fn sync_alone(&self, _one_at_a_time: &MutexGuard<'_, ()>) -> io::Result<()> {
         let (target, files, directory_changed) = {
             let mut writer = self.writer.lock();
             if writer.must_rewrite {
