@@ -251,7 +251,7 @@ fn the_chapter_about_lifetimes_sees_keys_go() {
         assert!((-1.0..20.0).contains(&lag_s), "{contender}");
         assert!(number(&contender["expiry"]["resident_bytes"]) > 0.0, "{contender}");
     }
-    assert!(comparison.written("html").contains("after expiry MiB"));
+    assert!(comparison.written("html").contains("MiB 1 s after expiry"));
 }
 
 #[test]

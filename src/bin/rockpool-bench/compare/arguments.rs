@@ -22,6 +22,9 @@ const CHECK_VALUES: u64 = 20_000;
 const ROUNDS: usize = 3;
 const SECONDS: f64 = 0.8;
 const QUICK_SECONDS: f64 = 0.25;
+/// jemalloc gives back what it does not need within ten seconds.
+const GIVE_BACK: Duration = Duration::from_secs(12);
+const QUICK_GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// Starts servers side by side, puts them in turns to the same loads, and reports what they did and what it cost.
 ///
@@ -197,6 +200,7 @@ impl Arguments {
             server_cpus: self.server_cpus.clone().unwrap_or_default(),
             client_cpus: self.client_cpus.clone().unwrap_or_default(),
             directory: self.directory.clone(),
+            give_back: if self.quick { QUICK_GIVE_BACK } else { GIVE_BACK },
             command: without_paths(words),
         }
     }

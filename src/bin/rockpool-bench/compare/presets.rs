@@ -296,9 +296,9 @@ fn chapter8(sweep: &Sweep) -> Result<Experiment, Failure> {
     let about = [
         NO_CLUSTER,
         "In the second load of each pair, slots go from the first node to the second and back all the time, each with its keys, by \
-         the commands that redis-cli --cluster reshard uses too. Errors and misses are counted; that they go back to where they were, afterwards, \
-         is in the time until at rest. A cluster that was named by \
-         --cluster is measured as it is, and only if no other takes part: what moves in it is up to whoever runs it.",
+         the commands that redis-cli --cluster reshard uses too. Errors and misses are counted; that the slots go back \
+         to where they were, afterwards, is in the time until at rest. A cluster that was named by --cluster is measured as it is, \
+         and only if no other takes part: what moves in it is up to whoever runs it.",
     ];
     experiment(sweep, (8, "rebalancing"), &about, "redis, 2 nodes", groups)
 }
@@ -329,7 +329,7 @@ fn chapter9(sweep: &Sweep) -> Result<Experiment, Failure> {
     }
     let about = [
         "SETs without and with a time to live; and keys that all expire within a few seconds: how long after the last one was due \
-         DBSIZE is 0, and how much memory is resident then.",
+         DBSIZE is 0, and how much memory is resident some seconds later: allocators take their time to give it back.",
     ];
     experiment(sweep, (9, "time to live"), &about, "redis", all)
 }

@@ -95,7 +95,9 @@ impl Check {
 pub struct Expiry {
     /// From the moment when the last key was due until the server had none; below 0 where it was quicker than thought.
     pub lag_s: f64,
-    /// Resident memory afterwards, at rest.
+    /// How long allocators had to give memory back, at least.
+    pub waited_s: f64,
+    /// Resident memory then.
     pub resident_bytes: Option<u64>,
 }
 

@@ -35,6 +35,8 @@ pub struct Settings {
     pub client_cpus: Cpus,
     /// Below which servers keep their data.
     pub directory: Option<std::path::PathBuf>,
+    /// After the last key has expired, allocators get so long to give memory back.
+    pub give_back: Duration,
     /// How the comparison was called, without paths.
     pub command: String,
 }
@@ -123,7 +125,14 @@ fn run_group(
         cells.push(run_cell(load, group, settings, &mut participants, progress)?);
     }
     let writes_expire = group.fill_ttl_ms.is_some() || group.loads.iter().any(|load| load.ttl_ms.is_some());
+    if group.fill_ttl_ms.is_some() {
+        sleep(settings.give_back);
+    }
     for participant in &mut participants {
+        if let Some(expiry) = &mut participant.results.expiry {
+            expiry.waited_s = settings.give_back.as_secs_f64();
+            expiry.resident_bytes = participant.server.resident()?.map(|resident| resident.now_bytes);
+        }
         if !writes_expire && settings.client.leaves_values(&group.loads) {
             let check = settings.client.check(&participant.server, participant.contender, group, "end")?;
             participant.results.checks.push(check);
@@ -171,7 +180,7 @@ fn prepare<'a>(
     match group.fill_ttl_ms {
         Some(ttl_ms) => {
             let last_due = filled_at + Duration::from_millis(ttl_ms.max);
-            results.expiry = Some(wait_for_expiry(&mut server, last_due)?);
+            results.expiry = Some(wait_for_expiry(&server, last_due)?);
         }
         None => results.checks.push(settings.client.check(&server, contender, group, "filled")?),
     }
@@ -179,7 +188,7 @@ fn prepare<'a>(
 }
 
 /// Waits until the server has no keys any more.
-fn wait_for_expiry(server: &mut Server, last_due: Instant) -> Result<Expiry, Failure> {
+fn wait_for_expiry(server: &Server, last_due: Instant) -> Result<Expiry, Failure> {
     while server.key_count()? > 0 {
         if Instant::now() > last_due + EXPIRY_PATIENCE {
             let seconds = EXPIRY_PATIENCE.as_secs();
@@ -191,8 +200,7 @@ fn wait_for_expiry(server: &mut Server, last_due: Instant) -> Result<Expiry, Fai
         Some(late) => late.as_secs_f64(),
         None => -(last_due - Instant::now()).as_secs_f64(),
     };
-    rest(server)?;
-    Ok(Expiry { lag_s, resident_bytes: server.resident()?.map(|resident| resident.now_bytes) })
+    Ok(Expiry { lag_s, waited_s: 0.0, resident_bytes: None })
 }
 
 fn shown_command(contender: &Contender, group: &Group) -> String {

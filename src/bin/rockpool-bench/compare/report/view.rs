@@ -266,7 +266,9 @@ fn expiry(group: &GroupResults) -> Option<Table> {
             ])
         })
         .collect();
-    let head = ["server", "empty MiB", "filled MiB", "after expiry MiB", "DBSIZE 0 after the last was due, s"];
+    let waited_s = group.contenders.iter().find_map(|contender| Some(contender.expiry?.waited_s)).unwrap_or(0.0);
+    let later = format!("MiB {waited_s} s after expiry");
+    let head = ["server", "empty MiB", "filled MiB", &later, "DBSIZE 0 after the last was due, s"];
     (!rows.is_empty()).then(|| Table::new(head, rows))
 }
 
