@@ -11,7 +11,7 @@ ROCKPOOL := $(CARGO_TARGET_DIR)/release/rockpool
 BENCH := $(CARGO_TARGET_DIR)/release/rockpool-bench
 
 .PHONY: help run build test lint unit compat differential crash power-cut fuzz compare chapters bench-restart \
-        bench-larger configuration clean
+        bench-larger bench-micro bench-check bench-profile configuration clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -73,6 +73,18 @@ bench-restart: build ## from the start of the process to the first answer, 10 mi
 bench-larger: build ## five times as much data as memory, every value checked; writes benches/reports
 	scripts/install test
 	benches/larger_than_memory.py --binary $(ROCKPOOL) $(ARGS)
+
+bench-micro: ## how long the parts of the hot path take (criterion); wants an idle machine
+	scripts/install build
+	cargo bench --locked --bench micro
+
+bench-check: ## instructions a command, counted by valgrind: fails if a path has grown by 5% (UPDATE=1 writes the figures)
+	scripts/install build bench
+	cargo bench --locked --bench instructions $(if $(UPDATE),-- --update)
+
+bench-profile: ## which functions a path's instructions are in (WAY=memory/get/p16)
+	scripts/install build bench
+	cargo bench --locked --bench instructions -- --profile $(or $(WAY),memory/get/p16)
 
 configuration: ## write docs/configuration.md from the table of parameters
 	UPDATE_REFERENCE=1 cargo test --release --locked --lib config::reference

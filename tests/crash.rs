@@ -13,7 +13,7 @@ use durability::check::{Promise, Round};
 use durability::model::{ballast_name, ballast_value};
 use durability::observe::{Observed, observe};
 use durability::subject::{Kind, Recipe, Subject};
-use durability::workload::{History, Progress, Shape, unix_ms, write};
+use durability::workload::{History, Shape, unix_ms, write_until};
 use durability::{from_environment, seed};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -175,7 +175,7 @@ impl Story {
         let plan = Plan::of(self.setting, self.merge_interval_ms, &mut self.random);
         let seeds: Vec<u64> = (0..WRITERS).map(|_| self.random.random()).collect();
         let kept_copy = std::env::var_os("ROCKPOOL_CRASH_KEEP").map(PathBuf::from);
-        let (histories, ended, end_ms) = self.load(&plan, &seeds)?;
+        let (histories, ended, end_ms) = self.load(&plan, &seeds);
         if let Some(copy) = &kept_copy {
             copy_tree(&self.directory, copy);
         }
@@ -206,20 +206,11 @@ impl Story {
         Ok(())
     }
 
-    fn load(&mut self, plan: &Plan, seeds: &[u64]) -> Result<(Vec<History>, Instant, i64), String> {
+    fn load(&mut self, plan: &Plan, seeds: &[u64]) -> (Vec<History>, Instant, i64) {
         let server = self.server.as_mut().expect("it runs");
-        let (address, progress) = (server.address(), Progress::default());
+        let address = server.address();
         let shape = Shape { pause: plan.pause, ballast: self.ballast };
-        let observed = &self.observed;
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = seeds
-                .iter()
-                .enumerate()
-                .map(|(writer, &seed)| {
-                    let (start, progress) = (observed.state(writer), &progress);
-                    scope.spawn(move || write(address, start, seed, shape, progress))
-                })
-                .collect();
+        let (histories, (ended, end_ms)) = write_until(address, &self.observed, seeds, shape, |progress| {
             let acknowledged = || progress.acknowledged.load(Ordering::Relaxed);
             let all_finished = || progress.finished.load(Ordering::SeqCst) == WRITERS;
             let end = Instant::now() + plan.load_for;
@@ -234,12 +225,9 @@ impl Story {
                 End::Kill => server.kill(),
                 End::Terminate => server.terminate(),
             }
-            let end_ms = unix_ms();
-            let join =
-                |writer: std::thread::ScopedJoinHandle<'_, History>| writer.join().map_err(|_| "a writer panicked");
-            let histories: Result<Vec<History>, &str> = writers.into_iter().map(join).collect();
-            Ok((histories?, ended, end_ms))
-        })
+            (ended, unix_ms())
+        });
+        (histories, ended, end_ms)
     }
 }
 

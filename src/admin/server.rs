@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,14 +141,7 @@ async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     // It is in no list of clients: id 0 is nobody's.
-    let peer = Peer {
-        address: address.to_string(),
-        local_address: stream.local_addr()?.to_string(),
-        descriptor: stream.as_raw_fd(),
-        is_unix: false,
-        is_local: address.ip().to_canonical().is_loopback(),
-    };
-    let client = Arc::new(Client::new(0, peer, clock::now_ms(), true));
+    let client = Arc::new(Client::new(0, Peer::of_tcp(&stream, address)?, clock::now_ms(), true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_PATIENCE));
     let connection = http1::Builder::new()

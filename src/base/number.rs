@@ -142,7 +142,12 @@ fn format_general(value: f64) -> String {
 
 /// Appends `value` in decimal.
 pub fn write_i64(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    match value {
+        // Counts and lengths are small, mostly.
+        0..10 => out.push(b'0' + value as u8),
+        10..100 => out.extend_from_slice(&[b'0' + (value / 10) as u8, b'0' + (value % 10) as u8]),
+        _ => out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes()),
+    }
 }
 
 /// Reads a size in bytes as Redis reads it in its configuration: digits and a unit of any case, where "k", "m" and

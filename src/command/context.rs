@@ -1,7 +1,9 @@
+use std::any::Any;
+
 use super::session::Session;
 use super::state::State;
 use crate::base::number;
-use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot};
+use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot, Step, Walk};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -105,6 +107,28 @@ impl<'a> Context<'a> {
             }
         }
         missing.map_or(Ok(slots), Err)
+    }
+
+    /// Takes a walk over keys to its end, and returns it with what it has found. As with [`lock`](Self::lock), a handler
+    /// calls this before it has done anything, with the same walk when it runs again, and passes an error on: where
+    /// keys are cold, the loader goes on with the walk.
+    pub fn walk<W: Walk>(&mut self, mut walk: W) -> Result<W, Error> {
+        if let Some(walked) = self.session.cold.take_walked() {
+            let walked: Box<dyn Any> = walked?;
+            if let Ok(walked) = walked.downcast() {
+                return Ok(*walked);
+            }
+        }
+        loop {
+            match walk.step(self.keyspace(), false)? {
+                Step::More => {}
+                Step::Done => return Ok(walk),
+                Step::Cold => {
+                    self.session.cold.want_walk(Box::new(walk));
+                    return Err(Error::COLD);
+                }
+            }
+        }
     }
 
     /// Like [`lock_to_overwrite`](Self::lock_to_overwrite) for several keys.

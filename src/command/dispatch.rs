@@ -26,6 +26,9 @@ const QUOTED_MAX_BYTES: usize = 128;
 /// How many commands are looked at ahead: their cache lines must not push out each other.
 pub const FORESIGHT: usize = 32;
 
+/// The index of no command.
+const NO_COMMAND: usize = usize::MAX;
+
 /// What a client that monitors may not run: Redis counts it among the replicas.
 const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
 
@@ -103,7 +106,7 @@ impl<'s> Turn<'s> {
     /// Notes the keys of a later command that are not in memory, so that they are loaded together with others.
     pub fn foresee_cold(&mut self, session: &mut Session, args: Args<'_>) {
         let keyspace = &self.state.keyspace;
-        let Ok(command) = find(&args) else { return };
+        let Ok(command) = find(&args, NO_COMMAND) else { return };
         let caller = Caller { now_ms: self.now_ms, touches: false };
         let database = session.client.database();
         for index in command.spec.keys.indices(&args) {
@@ -121,9 +124,11 @@ impl<'s> Turn<'s> {
     /// them must then be executed in their order, or the turn ended. Their keys are brought into the cache together.
     pub fn foresee(&mut self, session: &Session, count: usize, mut each: impl FnMut(usize, &mut dyn FnMut(Args<'_>))) {
         self.foreseen.clear();
+        let mut previous = session.client.last_command.load(Ordering::Relaxed);
         for number in (0..count).rev() {
             each(number, &mut |args| {
-                let command = find(&args).ok();
+                let command = find(&args, previous).ok();
+                previous = command.map_or(NO_COMMAND, |command| command.index);
                 let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
                     let key = args.get(index)?;
                     Some((index, self.state.keyspace.spot(key)))
@@ -143,10 +148,11 @@ impl<'s> Turn<'s> {
         if args.is_empty() {
             return Flow::Continue;
         }
-        let command = match foreseen.command.map_or_else(|| find(&args), Ok) {
+        let previous = session.client.last_command.load(Ordering::Relaxed);
+        let command = match foreseen.command.map_or_else(|| find(&args, previous), Ok) {
             Ok(command) => command,
             Err(error) => {
-                session.client.last_command.store(usize::MAX, Ordering::Relaxed);
+                session.client.last_command.store(NO_COMMAND, Ordering::Relaxed);
                 self.reject(None, &error, reply);
                 return Flow::Continue;
             }
@@ -156,6 +162,8 @@ impl<'s> Turn<'s> {
             Ok(()) => {}
             Err(Refusal::Stalled) => return Flow::Stalled,
             Err(Refusal::Error(error)) => {
+                // What was loaded for it is for no other.
+                session.cold.clear();
                 self.reject(Some(command), &error, reply);
                 return Flow::Continue;
             }
@@ -288,8 +296,17 @@ impl Drop for Turn<'_> {
     }
 }
 
-/// Finds the command, or the subcommand where there are some.
-fn find(args: &Args<'_>) -> Result<&'static Command, Error> {
+/// Finds the command, or the subcommand where there are some; first of all it is looked whether it is the one before, of
+/// that index.
+#[inline]
+fn find(args: &Args<'_>, previous: usize) -> Result<&'static Command, Error> {
+    match Table::get().find_again(previous, args.at(0)) {
+        Some(command) => Ok(command),
+        None => find_anew(args),
+    }
+}
+
+fn find_anew(args: &Args<'_>) -> Result<&'static Command, Error> {
     let table = Table::get();
     let Some(command) = table.find(args.at(0)) else { return Err(unknown_command(args)) };
     if command.spec.subcommands.is_empty() || args.len() < 2 {

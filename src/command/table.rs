@@ -31,6 +31,17 @@ pub struct Command {
     subcommands: HashMap<&'static [u8], usize, foldhash::fast::FixedState>,
 }
 
+impl Command {
+    /// Whether it is the command, and no subcommand, that a client means by this name in any case.
+    #[inline]
+    fn is_meant_by(&self, name: &[u8]) -> bool {
+        let own_name = self.spec.name;
+        self.spec.subcommands.is_empty()
+            && self.full_name.len() == own_name.len()
+            && name.eq_ignore_ascii_case(own_name.as_bytes())
+    }
+}
+
 pub struct Table {
     commands: Vec<Command>,
     by_name: HashMap<&'static [u8], usize, foldhash::fast::FixedState>,
@@ -75,6 +86,13 @@ impl Table {
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
         with_lower_case(name, |name| self.by_name.get(name)).flatten().and_then(|index| self.commands.get(*index))
+    }
+
+    /// The command of that index, if it has no subcommands and a client means it by this name: in a batch, or on a
+    /// connection, the same command comes again and again.
+    #[inline]
+    pub fn find_again(&self, index: usize, name: &[u8]) -> Option<&Command> {
+        self.commands.get(index).filter(|command| command.is_meant_by(name))
     }
 
     /// A command's subcommand by its name in any case.
@@ -128,6 +146,18 @@ mod tests {
             let found = Table::get().find_full(shouted.as_bytes()).map(|found| found.index);
             assert_eq!(found, Some(command.index), "{} is there twice", command.full_name);
         }
+        for command in Table::get().commands() {
+            for name in [command.spec.name, &command.full_name] {
+                let found = Table::get().find_again(command.index, name.to_uppercase().as_bytes());
+                let found_anew = Table::get().find(name.as_bytes());
+                let expected = (command.spec.subcommands.is_empty()
+                    && found_anew.map(|found| found.index) == Some(command.index))
+                .then_some(command.index);
+                assert_eq!(found.map(|found| found.index), expected, "{}", command.full_name);
+            }
+            assert!(Table::get().find_again(command.index, b"no such command").is_none());
+        }
+        assert!(Table::get().find_again(usize::MAX, b"get").is_none());
         assert!(Table::get().find(b"no such command").is_none());
         assert!(Table::get().find_full(b"config|").is_none());
         assert!(Table::get().find(&[b'a'; NAME_MAX_BYTES + 1]).is_none());

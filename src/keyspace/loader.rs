@@ -4,6 +4,10 @@
 //! loader reads them, all that wait at the moment with one MultiGet, and wakes the connection; the command runs again
 //! and takes the records into memory under the locks that it holds. A record counts only if no entry of its slot has
 //! left memory since the name was noted, see `residency`.
+//!
+//! A command that walks over keys leaves its walk there when it comes to cold ones. The loader takes its steps, some of
+//! one walk between two reads of keys, so that neither keeps the other waiting for long; the command then runs again
+//! and finds the walk done.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -11,17 +15,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
 
-use super::Key;
+use super::scan::{Step, Walk};
+use super::{Key, Keyspace};
 use crate::stats::{Counter, Histogram};
-use crate::store::rocks::Rocks;
+use crate::store::rocks::{Rocks, RocksError};
 
 /// Keys read together at most; more wait for the next turn.
 const KEYS_A_READ: usize = 4096;
+/// How long one walk goes on before others have their turn; a step may be longer, but it is not followed by another.
+const WALK_TURN: Duration = Duration::from_millis(1);
 
 /// A key to load.
 #[derive(Debug)]
@@ -37,6 +44,9 @@ pub struct ColdKey {
 /// What the disk had of a key: its record, nothing, or why it could not be read.
 type Found = Result<Option<Vec<u8>>, String>;
 
+/// A walk that is done, or why it could not be.
+type Walked = Result<Box<dyn Walk>, RocksError>;
+
 /// A session's keys that are not in memory.
 #[derive(Default)]
 pub struct Cold {
@@ -44,6 +54,9 @@ pub struct Cold {
     wanted: Vec<ColdKey>,
     /// Loaded: in the order of position and hash.
     loaded: Vec<(ColdKey, Found)>,
+    /// To be gone on with before the command can; then nothing is loaded.
+    walk: Option<Box<dyn Walk>>,
+    walked: Option<Walked>,
 }
 
 impl Cold {
@@ -52,16 +65,29 @@ impl Cold {
     }
 
     pub fn wants_any(&self) -> bool {
-        !self.wanted.is_empty()
+        !self.wanted.is_empty() || self.wants_walk()
+    }
+
+    /// Leaves a walk to the loader.
+    pub fn want_walk(&mut self, walk: Box<dyn Walk>) {
+        self.walk = Some(walk);
+    }
+
+    pub fn wants_walk(&self) -> bool {
+        self.walk.is_some()
+    }
+
+    /// The walk that the loader has done.
+    pub fn take_walked(&mut self) -> Option<Walked> {
+        self.walked.take()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.wanted.is_empty() && self.loaded.is_empty()
+        !self.wants_any() && self.loaded.is_empty() && self.walked.is_none()
     }
 
     pub fn clear(&mut self) {
-        self.wanted.clear();
-        self.loaded.clear();
+        *self = Cold::default();
     }
 
     /// What was loaded of the key, if that still counts.
@@ -78,17 +104,27 @@ impl Cold {
     fn take_loaded(&mut self, load: &Load) {
         self.loaded = std::mem::take(&mut *load.results.lock());
         self.loaded.sort_by_key(|(cold, _)| (cold.position, cold.hash));
+        self.walked = load.walked.lock().take();
     }
 }
 
-/// One session's keys on their way.
+/// One session's keys on their way, or its walk.
+#[derive(Default)]
 struct Load {
     results: Mutex<Vec<(ColdKey, Found)>>,
+    walked: Mutex<Option<Walked>>,
     is_done: AtomicBool,
     waker: AtomicWaker,
 }
 
-/// Waits for a load; gives the records to the session's [`Cold`].
+impl Load {
+    fn finish(&self) {
+        self.is_done.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+}
+
+/// Waits for a load; gives the records to the session's [`Cold`]. Without it, the load's walk ends.
 pub struct Loading(Arc<Load>);
 
 impl Loading {
@@ -119,6 +155,8 @@ impl Loading {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(Arc<Load>, Vec<ColdKey>)>,
+    /// The one whose turn is next comes first.
+    walks: VecDeque<(Arc<Load>, Box<dyn Walk>)>,
     is_closed: bool,
 }
 
@@ -137,10 +175,12 @@ pub struct Loader {
 impl Loader {
     /// Asks for what `cold` wants.
     pub fn load(&self, cold: &mut Cold) -> Loading {
-        let load =
-            Arc::new(Load { results: Mutex::default(), is_done: AtomicBool::new(false), waker: AtomicWaker::new() });
-        cold.loaded.clear();
-        self.queue.lock().waiting.push_back((load.clone(), std::mem::take(&mut cold.wanted)));
+        let load = Arc::<Load>::default();
+        let Cold { wanted, walk, .. } = std::mem::take(cold);
+        match walk {
+            Some(walk) => self.queue.lock().walks.push_back((load.clone(), walk)),
+            None => self.queue.lock().waiting.push_back((load.clone(), wanted)),
+        }
         self.arrived.notify_one();
         Loading(load)
     }
@@ -153,8 +193,8 @@ impl Loader {
     }
 
     /// Serves until it is closed and nobody waits any more; several threads may.
-    pub fn run(&self, store: &Rocks) {
-        while self.serve(store) {}
+    pub fn run(&self, keyspace: &Keyspace, store: &Rocks) {
+        while self.serve(keyspace, store) {}
     }
 
     /// Has the threads end.
@@ -163,12 +203,12 @@ impl Loader {
         self.arrived.notify_all();
     }
 
-    /// Serves those that wait, together. False: there will be nobody any more.
-    fn serve(&self, store: &Rocks) -> bool {
+    /// Serves the keys that wait, together, and one walk's turn. False: there will be nobody any more.
+    fn serve(&self, keyspace: &Keyspace, store: &Rocks) -> bool {
         let (mut loads, mut keys) = (Vec::new(), Vec::new());
-        {
+        let walk = {
             let mut queue = self.queue.lock();
-            while queue.waiting.is_empty() {
+            while queue.waiting.is_empty() && queue.walks.is_empty() {
                 if queue.is_closed {
                     return false;
                 }
@@ -180,7 +220,19 @@ impl Loader {
                 keys.extend(wanted.into_iter().map(|key| (loads.len(), key)));
                 loads.push(load);
             }
+            queue.walks.pop_front()
+        };
+        if !loads.is_empty() {
+            self.load_keys(store, &loads, keys);
         }
+        if let Some((load, walk)) = walk {
+            self.go_on(keyspace, load, walk);
+        }
+        true
+    }
+
+    /// Reads keys, each for the load that its number names.
+    fn load_keys(&self, store: &Rocks, loads: &[Arc<Load>], mut keys: Vec<(usize, ColdKey)>) {
         let began = Instant::now();
         keys.sort_by(|(_, one), (_, other)| one.record_key.cmp(&other.record_key));
         let found = read(store, keys.iter().map(|(_, key)| key));
@@ -191,11 +243,28 @@ impl Loader {
         for ((load, key), found) in keys.into_iter().zip(found) {
             loads[load].results.lock().push((key, found));
         }
-        for load in loads {
-            load.is_done.store(true, Ordering::Release);
-            load.waker.wake();
+        loads.iter().for_each(|load| load.finish());
+    }
+
+    /// Takes a turn of a walk, unless nobody waits for it any more.
+    fn go_on(&self, keyspace: &Keyspace, load: Arc<Load>, mut walk: Box<dyn Walk>) {
+        if Arc::strong_count(&load) == 1 {
+            return;
         }
-        true
+        let began = Instant::now();
+        let walked = loop {
+            match walk.step(keyspace, true) {
+                Ok(Step::Done) => break Ok(walk),
+                Err(error) => break Err(error),
+                Ok(_) if began.elapsed() < WALK_TURN => {}
+                Ok(_) => {
+                    self.queue.lock().walks.push_back((load, walk));
+                    return;
+                }
+            }
+        };
+        *load.walked.lock() = Some(walked);
+        load.finish();
     }
 }
 

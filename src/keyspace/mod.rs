@@ -42,7 +42,7 @@ pub use flush::Flushed;
 pub use merger::Merged;
 pub use recovery::Recovery;
 pub use residency::Residence;
-pub use scan::Cursor;
+pub use scan::{Cursor, Scan, Step, Visitor, Walk};
 use slot::Slot;
 pub use slot::{NewExpiry, SlotGuard};
 pub use tally::Size;

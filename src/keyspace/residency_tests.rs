@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::entry::Entry;
 use super::loader::{Cold, Loader};
 use super::merger::{MergerState, Round};
 use super::residency::Residence;
@@ -404,14 +405,23 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
     assert_eq!(recovery.applied, 61);
     keyspace.merge(1, || true).unwrap();
     assert_eq!(keyspace.len(0), 50, "a blind overwrite of a cold key is counted once");
-    let mut seen = BTreeMap::new();
-    keyspace
-        .for_each(Caller { now_ms: 1, touches: false }, 0, |entry| {
-            seen.insert(entry.key().to_vec(), entry.string().unwrap().to_vec());
-        })
-        .unwrap();
+    let mut walk = keyspace.scan(Caller { now_ms: 1, touches: false }, 0, Cursor::START, usize::MAX, Seen::default());
+    assert_eq!(walk.step(&keyspace, false), Ok(Step::Cold), "a worker does not read");
+    while walk.step(&keyspace, true).unwrap() != Step::Done {}
+    let seen = walk.visitor.0;
     for (number, name) in names.iter().enumerate() {
         let expected: &[u8] = if number == 3 { b"abc" } else { b"ab" };
         assert_eq!(seen.get(name.as_bytes()).map(Vec::as_slice), Some(expected), "{name}");
+    }
+}
+
+/// Keys that a walk has come by, and their values.
+#[derive(Default)]
+struct Seen(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Visitor for Seen {
+    fn visit(&mut self, entry: &Entry) {
+        let before = self.0.insert(entry.key().to_vec(), entry.string().unwrap().to_vec());
+        assert_eq!(before, None, "a key came twice");
     }
 }

@@ -127,19 +127,9 @@ impl<'k> SlotGuard<'k> {
     /// Looks a key up for a read: counts a hit or a miss, and the use of the key.
     #[inline]
     pub fn read(&mut self, key: &Key) -> Option<Ref<'_>> {
-        let found = self.find(key);
-        let shard = self.keyspace.stats.shard();
-        match found {
-            Some(index) => {
-                shard.keyspace_hits.add(1);
-                self.touch(index);
-                Some(self.slot.table.get(index))
-            }
-            None => {
-                shard.keyspace_misses.add(1);
-                None
-            }
-        }
+        let index = self.find_counted(key)?;
+        self.touch(index);
+        Some(self.slot.table.get(index))
     }
 
     /// Looks a key up on the way to a change of it: counts its use, but neither hit nor miss.
@@ -152,10 +142,18 @@ impl<'k> SlotGuard<'k> {
 
     /// Looks at a key for a client that asks about it (TTL, TYPE, OBJECT, …): counts a hit or a miss, but no use.
     pub fn inspect(&mut self, key: &Key) -> Option<Ref<'_>> {
+        self.find_counted(key).map(|index| self.slot.table.get(index))
+    }
+
+    /// Finds a key, and counts a hit or a miss.
+    #[inline]
+    fn find_counted(&mut self, key: &Key) -> Option<Index> {
         let found = self.find(key);
-        let shard = self.keyspace.stats.shard();
-        if found.is_some() { &shard.keyspace_hits } else { &shard.keyspace_misses }.add(1);
-        found.map(|index| self.slot.table.get(index))
+        match found {
+            Some(_) => self.keyspace.stats.count(|shard| &shard.keyspace_hits),
+            None => self.keyspace.stats.count(|shard| &shard.keyspace_misses),
+        }
+        found
     }
 
     /// Looks at a key without a trace.
@@ -418,7 +416,7 @@ impl<'k> SlotGuard<'k> {
     /// Every change that a command makes to a key comes by here.
     #[inline]
     fn changed(&mut self, key: &Key, effect: Effect<'_>) {
-        self.keyspace.stats.shard().changes.add(1);
+        self.keyspace.stats.count(|shard| &shard.changes);
         let Some(tier) = self.keyspace.tier() else { return };
         self.slot.sequence += 1;
         let place = Place { database: self.physical, slot: self.number, sequence: self.slot.sequence };

@@ -62,6 +62,15 @@ fn a_changed_expiry_is_the_one_that_counts() {
     assert_eq!(keyspace.expiring(0), 1);
 }
 
+#[derive(Default)]
+struct Names(Vec<String>);
+
+impl Visitor for Names {
+    fn visit(&mut self, entry: &entry::Entry) {
+        self.0.push(String::from_utf8(entry.key().to_vec()).unwrap());
+    }
+}
+
 #[test]
 fn scan_visits_every_key_once_and_ends() {
     let keyspace = keyspace();
@@ -73,8 +82,10 @@ fn scan_visits_every_key_once_and_ends() {
     for count in [1, 10, 100_000] {
         let (mut seen, mut cursor) = (Vec::new(), Cursor::START);
         loop {
-            let visit = |entry: &entry::Entry| seen.push(String::from_utf8(entry.key().to_vec()).unwrap());
-            cursor = keyspace.scan(at(0), 0, cursor, count, |_| true, visit).unwrap();
+            let mut walk = keyspace.scan(at(0), 0, cursor, count, Names::default());
+            while walk.step(&keyspace, false).unwrap() != super::Step::Done {}
+            cursor = walk.cursor();
+            seen.append(&mut walk.visitor.0);
             if cursor == Cursor::START {
                 break;
             }
@@ -82,7 +93,8 @@ fn scan_visits_every_key_once_and_ends() {
         assert_eq!(seen.len(), names.len());
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>(), names);
     }
-    assert_eq!(keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, |_| true, |_| {}).unwrap(), Cursor::START);
+    let mut walk = keyspace.scan(at(0), 0, Cursor(u64::MAX), 10, Names::default());
+    assert_eq!((walk.step(&keyspace, false), walk.cursor()), (Ok(super::Step::Done), Cursor::START));
 }
 
 #[test]

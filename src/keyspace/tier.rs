@@ -323,6 +323,8 @@ impl super::Keyspace {
     pub fn pressure(&self) -> Pressure {
         let Some(tier) = self.tier() else { return Pressure::None };
         if tier.has_failed() {
+            // The next round tells when it does no longer.
+            tier.wish(|wishes| wishes.round = true);
             return Pressure::Broken;
         }
         let limit_bytes = self.dirty_limit_bytes();

@@ -149,12 +149,11 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Makes worker number `worker`, whose thread this is, the one that is told when something comes in.
-    pub fn settle(self: Box<Self>, worker: usize) -> io::Result<Box<Self>> {
-        let connection = *self;
-        let Registration { state, client } = &connection._registration;
-        let stream = state.clients.change_socket(client, || connection.stream.register_here())?;
-        let place = Place { worker, ..connection.place };
-        Ok(Box::new(Connection { stream, place, ..connection }))
+    pub fn settle(self, worker: usize) -> io::Result<Self> {
+        let Registration { state, client } = &self._registration;
+        let stream = state.clients.change_socket(client, || self.stream.register_here())?;
+        let place = Place { worker, ..self.place };
+        Ok(Connection { stream, place, ..self })
     }
 
     /// Goes as far as it can without waiting. Ready: the connection is over, or goes on with the worker of that number.

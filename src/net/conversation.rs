@@ -193,7 +193,7 @@ fn take_turn<P: Protocol>(
             turn.execute(session, args, &mut sink)
         });
         if matches!(flow, Flow::Paused | Flow::Cold | Flow::Stalled) {
-            if flow == Flow::Cold {
+            if flow == Flow::Cold && !session.cold.wants_walk() {
                 for later in executed + 1..protocol.commands() {
                     protocol.with_command(input, later, |args| turn.foresee_cold(session, args));
                 }

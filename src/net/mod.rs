@@ -8,5 +8,6 @@ mod stream;
 mod sweep;
 mod workers;
 
+pub use conversation::{Conversation, Next, Progress};
 pub use listener::{BoundListener, Kind, bind_hosts};
 pub use workers::Workers;

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -220,13 +219,7 @@ impl Worker {
                     keep_alive(&stream, keepalive_s as u64)?;
                 }
                 let stream = TcpStream::from_std(stream)?;
-                let peer = Peer {
-                    address: address.to_string(),
-                    local_address: stream.local_addr()?.to_string(),
-                    descriptor: stream.as_raw_fd(),
-                    is_unix: false,
-                    is_local: address.ip().to_canonical().is_loopback(),
-                };
+                let peer = Peer::of_tcp(&stream, address)?;
                 match admit(state, peer, kind) {
                     Ok(client) => {
                         let connection = Connection::new(stream, state.clone(), client, kind, ordinal, self.index);
@@ -237,10 +230,7 @@ impl Worker {
             }
             Arrival::Unix { stream, path, ordinal } => {
                 let stream = UnixStream::from_std(stream)?;
-                let address = format!("{path}:0");
-                let local_address = address.clone();
-                let peer =
-                    Peer { address, local_address, descriptor: stream.as_raw_fd(), is_unix: true, is_local: true };
+                let peer = Peer::of_unix(&stream, &path);
                 match admit(state, peer, Kind::Resp) {
                     Ok(client) => {
                         let connection =
@@ -250,8 +240,8 @@ impl Worker {
                     Err(error) => refuse(stream.into_std()?, Kind::Resp, &error)?,
                 }
             }
-            Arrival::MovedTcp(connection) => self.serve(connection.settle(self.index)?, Arrival::MovedTcp),
-            Arrival::MovedUnix(connection) => self.serve(connection.settle(self.index)?, Arrival::MovedUnix),
+            Arrival::MovedTcp(connection) => self.serve(Box::new(connection.settle(self.index)?), Arrival::MovedTcp),
+            Arrival::MovedUnix(connection) => self.serve(Box::new(connection.settle(self.index)?), Arrival::MovedUnix),
         }
         Ok(())
     }

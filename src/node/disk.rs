@@ -102,7 +102,7 @@ impl Disk {
         for index in 0..state.settings.loader_threads.get() {
             loaders.push(spawn(state, format!("loader-{index}"), move |state| {
                 if let Some(tier) = state.keyspace.tier() {
-                    tier.loader.run(&tier.store);
+                    tier.loader.run(&state.keyspace, &tier.store);
                 }
             })?);
         }

@@ -173,6 +173,13 @@ impl Stats {
         (shard, index < SHARDS - 1)
     }
 
+    /// Adds one to this thread's counter, for example `stats.count(|shard| &shard.keyspace_hits)`.
+    #[inline]
+    pub fn count(&self, counter: impl Fn(&Shard) -> &Counter) {
+        let (shard, alone) = self.own_shard();
+        add(&counter(shard).0, 1, alone);
+    }
+
     fn all_shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().filter_map(OnceLock::get).map(|shard| &***shard)
     }
@@ -277,7 +284,8 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..3 {
                 scope.spawn(|| {
-                    stats.shard().keyspace_hits.add(2);
+                    stats.shard().keyspace_hits.add(1);
+                    stats.count(|shard| &shard.keyspace_hits);
                     stats.command(1).unwrap().calls.add(1);
                 });
             }

@@ -4,6 +4,7 @@
 use super::model::{
     Bytes, Class, Command, Expected, Moment, Name, SHARED_GROUPS, SetExpiry, State, group, group_count,
 };
+use super::observe::Observed;
 use crate::support::Client;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -79,13 +80,37 @@ pub struct Shape {
 }
 
 /// Sends commands until the connection ends or is told to stop.
-pub fn write(address: SocketAddr, start: State, seed: u64, shape: Shape, progress: &Progress) -> History {
+fn write(address: SocketAddr, start: State, seed: u64, shape: Shape, progress: &Progress) -> History {
     let mut history = History { start: start.clone(), sent: Vec::new(), wrong_reply: None };
     if let Ok(client) = Client::try_connect(address) {
         Writer { client, source: Source::new(start, seed, shape), progress }.run(&mut history);
     }
     progress.finished.fetch_add(1, Ordering::SeqCst);
     history
+}
+
+/// Starts a writer for each seed, which goes on where `observed` says its keys are, and returns what they did and whatever
+/// `meanwhile` returns, which has to end the server: the writers go on until it has ended.
+pub fn write_until<R>(
+    address: SocketAddr,
+    observed: &Observed,
+    seeds: &[u64],
+    shape: Shape,
+    meanwhile: impl FnOnce(&Progress) -> R,
+) -> (Vec<History>, R) {
+    let progress = Progress::default();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = seeds
+            .iter()
+            .enumerate()
+            .map(|(writer, &seed)| {
+                let (start, progress) = (observed.state(writer), &progress);
+                scope.spawn(move || write(address, start, seed, shape, progress))
+            })
+            .collect();
+        let ended = meanwhile(&progress);
+        (writers.into_iter().map(|writer| writer.join().expect("no writer panics")).collect(), ended)
+    })
 }
 
 struct Writer<'progress> {

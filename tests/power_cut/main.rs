@@ -19,7 +19,7 @@ use disk::Disk;
 use durability::check::{Promise, Round};
 use durability::observe::{Observed, observe};
 use durability::subject::{Kind, Recipe, Subject};
-use durability::workload::{History, Progress, Shape, unix_ms, write};
+use durability::workload::{History, Shape, unix_ms, write_until};
 use durability::{from_environment, seed};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -174,16 +174,8 @@ impl Story {
         };
         let terminates = self.random.random_ratio(1, 8);
         let shape = Shape { pause, ballast: 0 };
-        let (address, progress, observed) = (server.address(), Progress::default(), &self.observed);
-        std::thread::scope(|scope| {
-            let writers: Vec<_> = seeds
-                .iter()
-                .enumerate()
-                .map(|(writer, &seed)| {
-                    let (start, progress) = (observed.state(writer), &progress);
-                    scope.spawn(move || write(address, start, seed, shape, progress))
-                })
-                .collect();
+        let address = server.address();
+        let (histories, (ended, end_ms)) = write_until(address, &self.observed, &seeds, shape, |progress| {
             let end = Instant::now() + load_for;
             while progress.acknowledged.load(Ordering::Relaxed) < acknowledged && Instant::now() < end {
                 std::thread::sleep(Duration::from_micros(50));
@@ -194,15 +186,14 @@ impl Story {
             } else {
                 server.kill();
             }
-            let end_ms = unix_ms();
-            let histories = writers.into_iter().map(|writer| writer.join().expect("no writer panics")).collect();
-            // An orderly end syncs everything.
-            let kept_before = match self.lossy_for {
-                Some(lossy_for) if !terminates => ended - lossy_for,
-                _ => ended + Duration::from_secs(3_600),
-            };
-            Load { histories, kept_before, end_ms }
-        })
+            (ended, unix_ms())
+        });
+        // An orderly end syncs everything.
+        let kept_before = match self.lossy_for {
+            Some(lossy_for) if !terminates => ended - lossy_for,
+            _ => ended + Duration::from_secs(3_600),
+        };
+        Load { histories, kept_before, end_ms }
     }
 }
 

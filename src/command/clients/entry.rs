@@ -1,7 +1,11 @@
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::protocol::resp::Version;
 
@@ -20,6 +24,29 @@ pub struct Peer {
     pub is_unix: bool,
     /// Whether it is on this machine: over loopback or a Unix socket.
     pub is_local: bool,
+}
+
+impl Peer {
+    /// Of a connection over TCP from `address`.
+    ///
+    /// # Errors
+    /// When the socket does not tell its own address: the connection is gone.
+    pub fn of_tcp(stream: &TcpStream, address: SocketAddr) -> io::Result<Peer> {
+        Ok(Peer {
+            address: address.to_string(),
+            local_address: stream.local_addr()?.to_string(),
+            descriptor: stream.as_raw_fd(),
+            is_unix: false,
+            is_local: address.ip().to_canonical().is_loopback(),
+        })
+    }
+
+    /// Of a connection over the Unix socket at `path`.
+    pub fn of_unix(stream: &UnixStream, path: &str) -> Peer {
+        let address = format!("{path}:0");
+        let local_address = address.clone();
+        Peer { address, local_address, descriptor: stream.as_raw_fd(), is_unix: true, is_local: true }
+    }
 }
 
 /// Whether a connection has been asked to end.

@@ -2,23 +2,12 @@
 
 use crate::base::{glob, number, thread};
 use crate::command::context::Context;
-use crate::keyspace::Cursor;
 use crate::keyspace::entry::Entry;
+use crate::keyspace::{Cursor, Visitor};
 use crate::protocol::until_nul;
 use crate::reply::{Error, Sink};
 
 const DEFAULT_COUNT: usize = 10;
-
-/// Which names are wanted.
-#[derive(Clone, Copy)]
-struct Pattern<'a>(&'a [u8]);
-
-impl Pattern<'_> {
-    fn matches(self, key: &[u8]) -> bool {
-        // For itself the star would not match the empty name.
-        self.0 == b"*" || glob::matches(self.0, key, false)
-    }
-}
 
 /// Names put aside, so that no slot is locked while the reply is written; one allocation for all of them.
 #[derive(Default)]
@@ -43,21 +32,39 @@ impl Names {
     }
 }
 
+/// Lists names: those that match a pattern, of keys of a type.
+struct Listing {
+    pattern: Vec<u8>,
+    /// The type's name, in any case; `None`: any.
+    type_name: Option<Vec<u8>>,
+    names: Names,
+}
+
+impl Visitor for Listing {
+    fn wants(&self, entry: &Entry) -> bool {
+        let is_type = |name: &Vec<u8>| name.eq_ignore_ascii_case(entry.type_name().as_bytes());
+        // For itself the star would not match the empty name.
+        let matches = |pattern: &[u8]| pattern == b"*" || glob::matches(pattern, entry.key(), false);
+        self.type_name.as_ref().is_none_or(is_type) && matches(&self.pattern)
+    }
+
+    fn visit(&mut self, entry: &Entry) {
+        self.names.add(entry.key());
+    }
+}
+
 pub fn keys(context: &mut Context<'_>) -> Result<(), Error> {
-    let pattern = Pattern(context.args.at(1));
-    let mut names = Names::default();
-    context.keyspace().for_each(context.caller(), context.database(), |entry| {
-        if pattern.matches(entry.key()) {
-            names.add(entry.key());
-        }
-    })?;
-    names.reply(context.reply);
+    let listing = Listing { pattern: context.args.at(1).to_vec(), type_name: None, names: Names::default() };
+    let (caller, database) = (context.caller(), context.database());
+    let scan = context.walk(context.keyspace().scan(caller, database, Cursor::START, usize::MAX, listing))?;
+    scan.visitor.names.reply(context.reply);
     Ok(())
 }
 
 pub fn scan(context: &mut Context<'_>) -> Result<(), Error> {
     let cursor = parse_cursor(context.args.at(1)).ok_or(Error::new("ERR invalid cursor"))?;
-    let (mut pattern, mut type_name, mut count) = (Pattern(b"*"), None, DEFAULT_COUNT);
+    let mut listing = Listing { pattern: b"*".to_vec(), type_name: None, names: Names::default() };
+    let mut count = DEFAULT_COUNT;
     let mut index = 2;
     while let Some(option) = context.args.get(index) {
         let value = context.args.get(index + 1).ok_or(Error::SYNTAX)?;
@@ -65,25 +72,19 @@ pub fn scan(context: &mut Context<'_>) -> Result<(), Error> {
             let wanted = number::parse_i64(value).ok_or(Error::NOT_AN_INTEGER)?;
             count = usize::try_from(wanted).ok().filter(|count| *count > 0).ok_or(Error::SYNTAX)?;
         } else if option.eq_ignore_ascii_case(b"match") {
-            pattern = Pattern(value);
+            listing.pattern = value.to_vec();
         } else if option.eq_ignore_ascii_case(b"type") {
-            type_name = Some(until_nul(value));
+            listing.type_name = Some(until_nul(value).to_vec());
         } else {
             return Err(Error::SYNTAX);
         }
         index += 2;
     }
-    let mut names = Names::default();
-    let wanted = |entry: &Entry| {
-        let has_type = type_name.is_none_or(|name: &[u8]| name.eq_ignore_ascii_case(entry.type_name().as_bytes()));
-        has_type && pattern.matches(entry.key())
-    };
-    let keyspace = context.keyspace();
-    let next =
-        keyspace.scan(context.caller(), context.database(), cursor, count, wanted, |entry| names.add(entry.key()))?;
+    let (caller, database) = (context.caller(), context.database());
+    let scan = context.walk(context.keyspace().scan(caller, database, cursor, count, listing))?;
     context.reply.array(2);
-    context.reply.bulk(next.0.to_string().as_bytes());
-    names.reply(context.reply);
+    context.reply.bulk(scan.cursor().0.to_string().as_bytes());
+    scan.visitor.names.reply(context.reply);
     Ok(())
 }
 
@@ -104,9 +105,8 @@ fn parse_cursor(text: &[u8]) -> Option<Cursor> {
 }
 
 pub fn random_key(context: &mut Context<'_>) -> Result<(), Error> {
-    let draw = thread::random;
-    let name = context.keyspace().random(context.caller(), context.database(), draw)?;
-    match name {
+    let draw = context.keyspace().draw(context.caller(), context.database(), thread::random);
+    match context.walk(draw)?.name {
         Some(name) => context.reply.bulk(&name),
         None => context.reply.null(),
     }

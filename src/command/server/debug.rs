@@ -9,9 +9,10 @@ use crate::base::number;
 use crate::command::context::Context;
 use crate::command::session::After;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::{DATABASES, Key, NewExpiry};
+use crate::keyspace::{Caller, Cursor, DATABASES, Key, Keyspace, NewExpiry, Scan, Step, Visitor, Walk};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
+use crate::store::rocks::RocksError;
 use crate::types::string;
 
 const NOT_POSITIVE: Error = Error::new("ERR value is out of range, must be positive");
@@ -92,21 +93,53 @@ fn flag(argument: &[u8]) -> bool {
 }
 
 fn digest(context: &mut Context<'_>) -> Result<(), Error> {
-    let mut digest = Digest::default();
-    for database in 0..DATABASES {
-        let mut is_empty = true;
-        let mut entries = Digest::default();
-        context.keyspace().for_each(context.caller(), database, |entry| {
-            is_empty = false;
-            entries.add_entry(entry);
-        })?;
-        if !is_empty {
-            digest.chain_database(database);
-            digest.combine(&entries);
+    let digest =
+        context.walk(DigestWalk { caller: context.caller(), next: 0, scan: None, digest: Digest::default() })?;
+    context.reply.simple(&digest.digest.to_string());
+    Ok(())
+}
+
+/// A walk over the keys of all databases, one database after the other.
+struct DigestWalk {
+    caller: Caller,
+    /// The number of the database that comes after `scan`'s.
+    next: usize,
+    scan: Option<Scan<Entries>>,
+    digest: Digest,
+}
+
+/// The keys of one database; `None`: none came by.
+#[derive(Default)]
+struct Entries(Option<Digest>);
+
+impl Visitor for Entries {
+    fn visit(&mut self, entry: &Entry) {
+        self.0.get_or_insert_default().add_entry(entry);
+    }
+}
+
+impl Walk for DigestWalk {
+    fn step(&mut self, keyspace: &Keyspace, may_read: bool) -> Result<Step, RocksError> {
+        let Some(scan) = &mut self.scan else {
+            if self.next == DATABASES {
+                return Ok(Step::Done);
+            }
+            self.scan = Some(keyspace.scan(self.caller, self.next, Cursor::START, usize::MAX, Entries::default()));
+            self.next += 1;
+            return Ok(Step::More);
+        };
+        match scan.step(keyspace, may_read)? {
+            Step::Done => {
+                if let Some(entries) = scan.visitor.0 {
+                    self.digest.chain_database(self.next - 1);
+                    self.digest.combine(&entries);
+                }
+                self.scan = None;
+                Ok(Step::More)
+            }
+            step => Ok(step),
         }
     }
-    context.reply.simple(&digest.to_string());
-    Ok(())
 }
 
 fn digest_values(context: &mut Context<'_>) -> Result<(), Error> {

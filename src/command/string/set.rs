@@ -82,6 +82,9 @@ impl<'a> Options<'a> {
 
 /// A time in the past sets the key all the same; it is gone when it is next looked at.
 pub fn set(context: &mut Context<'_>) -> Result<(), Error> {
+    if context.args.len() == 3 {
+        return overwrite(context, 2, NewExpiry::Clear);
+    }
     let options = Options::parse(&context.args)?;
     let expiry = options.expiry(context.now_ms)?;
     let key = context.key(1);
@@ -128,8 +131,14 @@ pub fn psetex(context: &mut Context<'_>) -> Result<(), Error> {
 
 fn set_with_expiry(context: &mut Context<'_>, notation: Notation, command: &str) -> Result<(), Error> {
     let expiry_ms = notation.positive_unix_ms(context.args.at(2), context.now_ms, command)?;
+    overwrite(context, 3, NewExpiry::At(expiry_ms))
+}
+
+/// Sets the key, whatever it was, to the argument at `value`.
+#[inline]
+fn overwrite(context: &mut Context<'_>, value: usize, expiry: NewExpiry) -> Result<(), Error> {
     let key = context.key(1);
-    context.lock_to_overwrite(&key).set_string(&key, context.args.at(3), NewExpiry::At(expiry_ms));
+    context.lock_to_overwrite(&key).set_string(&key, context.args.at(value), expiry);
     context.reply.ok();
     Ok(())
 }

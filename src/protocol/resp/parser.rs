@@ -1,6 +1,7 @@
 use std::fmt;
 
 use super::inline;
+use crate::base::number;
 use crate::protocol::{Args, Range};
 
 /// Longest inline command, and longest `*N` or `$N` line, in bytes.
@@ -153,10 +154,8 @@ impl RequestParser {
 
     /// Reads `*N\r\n`. False: it is incomplete.
     fn count(&mut self, buffer: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
-        let Some(line_bytes) = self.line(buffer, b'\r', ProtocolError::CountLineTooLong)? else { return Ok(false) };
-        let count = parse_length(&buffer[self.position + 1..self.position + line_bytes])
-            .filter(|count| *count <= i64::from(i32::MAX))
-            .ok_or(ProtocolError::InvalidCount)?;
+        let Some((line_bytes, count)) = self.header(buffer, ProtocolError::CountLineTooLong)? else { return Ok(false) };
+        let count = count.filter(|count| *count <= i64::from(i32::MAX)).ok_or(ProtocolError::InvalidCount)?;
         if count > UNAUTHENTICATED_MAX_ARGUMENTS && !limits.authenticated {
             return Err(ProtocolError::UnauthenticatedCount);
         }
@@ -170,14 +169,14 @@ impl RequestParser {
         let bulk_bytes = match self.bulk_bytes {
             Some(bulk_bytes) => bulk_bytes,
             None => {
-                let Some(line_bytes) = self.line(buffer, b'\r', ProtocolError::BulkLineTooLong)? else {
+                let Some((line_bytes, bulk_bytes)) = self.header(buffer, ProtocolError::BulkLineTooLong)? else {
                     return Ok(false);
                 };
                 let first = buffer[self.position];
                 if first != b'$' {
                     return Err(ProtocolError::ExpectedBulk(first));
                 }
-                let bulk_bytes = parse_length(&buffer[self.position + 1..self.position + line_bytes])
+                let bulk_bytes = bulk_bytes
                     .filter(|bulk_bytes| *bulk_bytes >= 0 && *bulk_bytes as u64 <= limits.bulk_bytes)
                     .ok_or(ProtocolError::InvalidBulkLength)?;
                 if bulk_bytes > UNAUTHENTICATED_MAX_BULK_BYTES && !limits.authenticated {
@@ -207,6 +206,40 @@ impl RequestParser {
         Ok(true)
     }
 
+    /// Length of the line `*N` or `$N` at `position`, and N, if it is a number. `None`: it is incomplete.
+    #[inline(always)]
+    fn header(
+        &mut self,
+        buffer: &[u8],
+        too_long: ProtocolError,
+    ) -> Result<Option<(usize, Option<i64>)>, ProtocolError> {
+        let digit = |byte: u8| i64::from(byte - b'0');
+        // Nearly every one has at most three digits.
+        let (line_bytes, number) = match buffer[self.position..] {
+            [_, one @ b'0'..=b'9', b'\r', _, ..] => (2, digit(one)),
+            [_, ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', _, ..] => (3, digit(ten) * 10 + digit(one)),
+            [_, hundred @ b'1'..=b'9', ten @ b'0'..=b'9', one @ b'0'..=b'9', b'\r', _, ..] => {
+                (4, digit(hundred) * 100 + digit(ten) * 10 + digit(one))
+            }
+            _ => return self.any_header(buffer, too_long),
+        };
+        self.searched = 0;
+        Ok(Some((line_bytes, Some(number))))
+    }
+
+    #[inline(never)]
+    fn any_header(
+        &mut self,
+        buffer: &[u8],
+        too_long: ProtocolError,
+    ) -> Result<Option<(usize, Option<i64>)>, ProtocolError> {
+        let line_bytes = self.line(buffer, b'\r', too_long)?;
+        Ok(line_bytes.map(|line_bytes| {
+            let digits = &buffer[self.position + 1..self.position + line_bytes];
+            (line_bytes, number::parse_i64(digits))
+        }))
+    }
+
     /// Length of the line at `position` up to its `end` byte. `\r` counts only once the byte after it has come.
     fn line(&mut self, buffer: &[u8], end: u8, too_long: ProtocolError) -> Result<Option<usize>, ProtocolError> {
         let unread = &buffer[self.position..];
@@ -227,15 +260,6 @@ impl RequestParser {
             }
         }
     }
-}
-
-/// A decimal length as Redis reads it: no sign but `-`, no leading zeros, no blanks.
-#[inline]
-fn parse_length(digits: &[u8]) -> Option<i64> {
-    if let [digit @ b'0'..=b'9'] = digits {
-        return Some(i64::from(digit - b'0'));
-    }
-    crate::base::number::parse_i64(digits)
 }
 
 /// What is wrong with a complete request of a client that has not authenticated, if anything is.
@@ -308,6 +332,33 @@ mod tests {
         let strangers = Limits { authenticated: false, ..LIMITS };
         assert_eq!(parse_all(&[b"*11\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedCount));
         assert_eq!(parse_all(&[b"*1\r\n$16385\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedBulkLength));
+    }
+
+    #[test]
+    fn lengths_of_any_number_of_digits_are_read_alike() {
+        for bytes in [0, 1, 9, 10, 11, 99, 100, 101, 999, 1000, 1001, 10_000] {
+            let argument = vec![b'x'; bytes];
+            let wire = [format!("*1\r\n${bytes}\r\n").as_bytes(), &argument, b"\r\n"].concat();
+            for cut in 1..12 {
+                let expected = vec![vec![argument.clone()]];
+                assert_eq!(
+                    parse_all(&[&wire[..cut.min(wire.len())], &wire[cut.min(wire.len())..]], &LIMITS),
+                    (expected, None)
+                );
+            }
+        }
+        for malformed in ["00", "01", "012", "+1", "1 ", " 1", "1a", "1a1", "a11", ""] {
+            assert_eq!(
+                error(format!("*1\r\n${malformed}\r\n").as_bytes()).unwrap(),
+                "invalid bulk length",
+                "{malformed:?}"
+            );
+            assert_eq!(
+                error(format!("*{malformed}\r\n").as_bytes()).unwrap(),
+                "invalid multibulk length",
+                "{malformed:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Errors of the disk, and what there is after them.
 
+use std::io::Write;
+
 use super::*;
 
 /// What stops RocksDB for good: a compaction that reads damaged bytes.
@@ -32,13 +34,16 @@ fn a_database_that_has_stopped_is_opened_again() {
 
 /// A file system that is full for the log, for a flush, for a compaction: RocksDB goes on by itself when there is room.
 #[test]
-#[ignore = "mounts a file system, which takes root, and waits for RocksDB's look at free space, every 5 seconds"]
 fn a_full_disk_stops_writes_until_there_is_room() {
     // With little noise, tables are small: flushes find room, and compactions do not.
     for (memory_bytes, room_bytes, shift) in
         [(512 << 20, 4 << 20, 13), (32 << 20, 40 << 20, 13), (32 << 20, 40 << 20, 0)]
     {
-        let mounted = Mounted::new("size=96m");
+        let Some(mounted) = Mounted::new("size=96m") else {
+            // Not captured, unlike what is printed: it is seen where tests pass, too.
+            let _ = writeln!(std::io::stderr(), "SKIPPED a_full_disk_stops_writes: no file system can be mounted");
+            return;
+        };
         let options = RocksOptions { memory_bytes, ..Scratch::options() };
         let rocks = Rocks::open(&mounted.path().join("rocksdb"), &options).expect("a database");
         let filler = mounted.path().join("filler");
@@ -86,12 +91,12 @@ fn a_full_disk_stops_writes_until_there_is_room() {
 struct Mounted(tempfile::TempDir);
 
 impl Mounted {
-    fn new(options: &str) -> Mounted {
-        let mounted = Mounted(tempfile::tempdir().expect("a directory"));
+    /// `None`: it is not permitted.
+    fn new(options: &str) -> Option<Mounted> {
+        let place = tempfile::tempdir().expect("a directory");
         let mut command = std::process::Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(mounted.path());
-        assert!(command.status().expect("mount").success());
-        mounted
+        command.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(place.path());
+        command.status().is_ok_and(|status| status.success()).then(|| Mounted(place))
     }
 
     fn path(&self) -> &Path {

@@ -1,0 +1,201 @@
+//! A server whose disk fails, or does not answer, while clients talk to it. It runs in the test's own process, so that
+//! this can begin and end at any moment.
+
+#![cfg(feature = "failpoints")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fail::FailScenario;
+use rockpool::config::Settings;
+use rockpool::node;
+use support::{Client, Engine, PATIENCE, Server, Value, eventually};
+
+/// How long a client waits for what is not going to come.
+const MOMENT: Duration = Duration::from_millis(100);
+
+struct Node {
+    socket: PathBuf,
+    thread: JoinHandle<std::io::Result<()>>,
+}
+
+impl Node {
+    /// Starts on the data in `place`.
+    fn start(place: &Path, flags: &[&str]) -> Node {
+        let (socket, data) = (place.join("socket"), place.join("data"));
+        std::fs::create_dir_all(&data).expect("a directory");
+        let mut args = vec!["rockpool", "--port", "0", "--http-port", "0", "--tcp-port", "0", "--io-threads", "1"];
+        args.extend(["--enable-debug-command", "yes", "--unixsocket", socket.to_str().expect("a path in UTF-8")]);
+        args.extend(["--dir", data.to_str().expect("a path in UTF-8")]);
+        args.extend(flags);
+        let loaded = Settings::load(args.into_iter().map(Into::into), std::iter::empty()).expect("settings");
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            runtime.block_on(node::run(Arc::new(loaded.settings)))
+        });
+        assert!(eventually(PATIENCE, || UnixStream::connect(&socket).is_ok() || thread.is_finished()));
+        Node { socket, thread }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect_unix(&self.socket)
+    }
+
+    fn end(self) {
+        self.client().send(&["SHUTDOWN"]);
+        self.thread.join().expect("no panic").expect("an orderly end");
+    }
+}
+
+fn key(number: usize) -> String {
+    format!("key:{number}")
+}
+
+fn run(client: &mut Client, line: &str) -> Value {
+    client.command(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn is_refusal(reply: &Value) -> bool {
+    format!("{reply:?}").starts_with("-MISCONF ")
+}
+
+#[test]
+fn nobody_waits_for_a_walk_over_cold_keys() {
+    let scenario = FailScenario::setup();
+    let place = tempfile::tempdir().expect("a directory");
+    let node = Node::start(place.path(), &[]);
+    let commands: Vec<[String; 3]> = (0..2000).map(|number| ["SET".to_owned(), key(number), key(number)]).collect();
+    assert!(node.client().pipeline(&commands).iter().all(|reply| *reply == Value::ok()));
+    let digest = run(&mut node.client(), "DEBUG DIGEST");
+    node.end();
+    let node = Node::start(place.path(), &[]);
+    let (mut walker, mut other) = (node.client(), node.client());
+    assert_eq!(run(&mut other, "GET key:0"), Value::bulk(b"key:0"), "it is in memory from here on");
+    for (turn, line) in ["KEYS *", "SCAN 0 COUNT 500", "RANDOMKEY", "DEBUG DIGEST"].into_iter().enumerate() {
+        fail::cfg("rocks::scan", "pause").expect("a failpoint");
+        walker.raw_write(&[support::encode(&line.split(' ').collect::<Vec<_>>()), support::encode(&["PING"])].concat());
+        walker.set_deadline(MOMENT);
+        assert!(walker.try_read_value().is_err(), "{line} cannot end before the disk has answered");
+        assert_eq!(run(&mut other, "PING"), Value::simple("PONG"), "during {line}");
+        assert_eq!(run(&mut other, "GET key:0"), Value::bulk(b"key:0"), "during {line}");
+        // Not even who reads a cold key, since one of the loader's threads is free.
+        let cold = key(turn + 1);
+        assert_eq!(other.command(&["GET", &cold]), Value::bulk(cold.as_bytes()), "during {line}");
+        assert_eq!(run(&mut other, "SET new v"), Value::ok(), "during {line}");
+        assert_eq!(run(&mut other, "DEL new").integer(), 1, "during {line}");
+        fail::remove("rocks::scan");
+        walker.set_deadline(PATIENCE);
+        let reply = walker.read_value();
+        match line {
+            "KEYS *" => assert_eq!(reply.items().len(), 2000),
+            "SCAN 0 COUNT 500" => assert!(reply.items()[1].items().len() > 100, "{reply:?}"),
+            "RANDOMKEY" => assert!(reply.text().starts_with("key:")),
+            _ => assert_eq!(reply, digest),
+        }
+        assert_eq!(walker.read_value(), Value::simple("PONG"), "replies come in the order of the commands");
+    }
+    // Who leaves takes his walk along: then both of the loader's threads serve again.
+    fail::cfg("rocks::scan", "pause").expect("a failpoint");
+    for _ in 0..2 {
+        let mut leaving = node.client();
+        leaving.send(&["KEYS", "*"]);
+        leaving.set_deadline(MOMENT);
+        assert!(leaving.try_read_value().is_err());
+    }
+    fail::remove("rocks::scan");
+    assert_eq!(run(&mut other, "GET key:1000"), Value::bulk(b"key:1000"));
+    assert_eq!(run(&mut walker, "KEYS *").items().len(), 2000);
+    fail::cfg("rocks::scan", "return(IO error: While reading: Input/output error)").expect("a failpoint");
+    assert!(is_refusal(&run(&mut walker, "KEYS *")), "no part of the keys passes for all of them");
+    fail::remove("rocks::scan");
+    node.end();
+    scenario.teardown();
+}
+
+type Databases = [BTreeMap<String, String>; 2];
+
+/// What the first two databases hold.
+fn content(client: &mut Client) -> Databases {
+    [0, 1].map(|number| {
+        assert_eq!(run(client, &format!("SELECT {number}")), Value::ok());
+        let names: Vec<String> = run(client, "KEYS *").items().iter().map(Value::text).collect();
+        // What was overwritten without a look at the disk is settled by the next round.
+        let is_exact = || run(client, "DBSIZE").integer() == names.len() as i64;
+        assert!(eventually(PATIENCE, is_exact), "{} names", names.len());
+        names.into_iter().map(|name| (name.clone(), client.command(&["GET", &name]).text())).collect()
+    })
+}
+
+/// What a server says that starts on the data in `directory`.
+fn content_on(directory: &Path) -> Databases {
+    content(&mut Server::options(Engine::Rocksdb).directory(directory).start().client())
+}
+
+/// The copy is what a crash at this moment would have left.
+fn copy(from: &Path, to: &Path) {
+    let copied = std::process::Command::new("cp").arg("-a").arg("--sparse=always").arg(from).arg(to).status();
+    assert!(copied.is_ok_and(|status| status.success()), "cannot copy {}", from.display());
+}
+
+/// A change of whole databases without a journal, and the beginning of one, bring down what came before. Where the disk
+/// does not take that, it is kept, and written before anything else.
+#[test]
+fn a_round_that_was_given_up_is_written_once_the_disk_is_back() {
+    let no_space = "return(IO error: No space left on device)";
+    for (point, fault) in [("rocks::write", no_space), ("rocks::sync", no_space)] {
+        for (line, is_refused) in [("SWAPDB 0 1", true), ("FLUSHDB", true), ("CONFIG SET appendonly yes", false)] {
+            let scenario = FailScenario::setup();
+            let place = tempfile::tempdir().expect("a directory");
+            let node = Node::start(place.path(), &["--appendonly", "no", "--merge-interval", "600000"]);
+            let client = &mut node.client();
+            for number in 0..100 {
+                run(client, &format!("SET key:{number} first"));
+            }
+            run(client, "SELECT 1");
+            run(client, "SET elsewhere first");
+            assert_eq!(run(client, "SAVE"), Value::ok());
+            run(client, "SELECT 0");
+            for change in ["SET key:1 second", "DEL key:2", "SET fresh second", "SET key:3 second", "SET key:4 second"]
+            {
+                let reply = run(client, change);
+                assert!(reply == Value::ok() || reply.integer() == 1, "{change}");
+            }
+            let before = content(client);
+            run(client, "SELECT 0");
+
+            fail::cfg(point, fault).expect("a failpoint");
+            let reply = run(client, line);
+            assert_eq!(is_refusal(&reply), is_refused, "{line}: {reply:?}");
+            assert!(is_refusal(&run(client, "SET key:5 refused")), "{line}");
+            assert_eq!(content(client), before, "{line}, {point}: reads go on, and nothing has changed");
+
+            fail::remove(point);
+            run(client, "SELECT 0");
+            assert!(eventually(PATIENCE, || run(client, "SET key:3 third") == Value::ok()), "{line}, {point}");
+            assert_eq!(run(client, "DEL key:4").integer(), 1);
+            let mut expected = before.clone();
+            expected[0].insert("key:3".to_owned(), "third".to_owned());
+            expected[0].remove("key:4");
+            assert_eq!(content(client), expected, "{line}, {point}");
+            assert_eq!(run(client, "SELECT 0"), Value::ok());
+            assert_eq!(run(client, line), Value::ok(), "{line}, {point}: now it is done");
+            match line {
+                "SWAPDB 0 1" => expected.reverse(),
+                "FLUSHDB" => expected[0].clear(),
+                _ => {}
+            }
+            assert_eq!(content(client), expected, "{line}, {point}");
+            copy(&place.path().join("data"), &place.path().join("copy"));
+            assert_eq!(content_on(&place.path().join("copy")), expected, "{line}, {point}: after a crash");
+            node.end();
+            assert_eq!(content_on(&place.path().join("data")), expected, "{line}, {point}: after an orderly end");
+            scenario.teardown();
+        }
+    }
+}
