@@ -366,7 +366,7 @@ mod tests {
                 let labels: Vec<&str> = group.contenders.iter().map(|contender| contender.label.as_str()).collect();
                 assert!(labels.contains(&experiment.baseline.as_str()), "{preset:?}: {labels:?}");
                 assert!((1..labels.len()).all(|at| !labels[..at].contains(&labels[at])), "{preset:?}: {labels:?}");
-                assert!(group.fill_ttl_ms.is_some() != !group.loads.is_empty(), "{preset:?}");
+                assert_eq!(group.fill_ttl_ms.is_some(), group.loads.is_empty(), "{preset:?}");
             }
         }
     }
