@@ -146,3 +146,50 @@ on_every_engine!(every_key_may_be_drawn, |server| {
     }
     assert_eq!(drawn, names);
 });
+
+/// The same where most keys are on disk alone, and all of them leave memory and come back during the walks.
+#[test]
+fn a_walk_sees_what_stays_while_keys_leave_memory() {
+    let server = Server::options(Engine::Rocksdb).flag("--maxmemory").flag("24mb").start();
+    let mut client = server.client();
+    let name = |number: usize| {
+        if number.is_multiple_of(20) { format!("{{tag}}stay{number}") } else { format!("stay{number}") }
+    };
+    let stay: BTreeSet<String> = (0..60_000).map(name).collect();
+    let long = "v".repeat(500);
+    let set_all = |client: &mut Client, names: &[String]| {
+        for chunk in names.chunks(500) {
+            let commands: Vec<[&str; 3]> = chunk.iter().map(|name| ["SET", name.as_str(), long.as_str()]).collect();
+            assert!(client.pipeline(&commands).iter().all(|reply| *reply == Value::ok()));
+        }
+    };
+    set_all(&mut client, &stay.iter().cloned().collect::<Vec<_>>());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let (server, done, set_all) = (&server, &done, &set_all);
+        scope.spawn(move || {
+            let mut client = server.client();
+            for round in 0.. {
+                let names: Vec<String> = (0..3000).map(|number| format!("{{tag}}{round}:{number}")).collect();
+                set_all(&mut client, &names);
+                let read: Vec<[String; 2]> =
+                    (0..3000).map(|number| ["GET".to_owned(), name((number * 7 + round) % 60_000)]).collect();
+                assert!(client.pipeline(&read).iter().all(|reply| *reply != Value::Null));
+                client.pipeline(&names.iter().map(|name| ["DEL", name.as_str()]).collect::<Vec<_>>());
+                if done.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        for options in ["COUNT 100", "COUNT 1000", "COUNT 100000"] {
+            let (keys, _) = walk(&mut client, options);
+            assert_eq!(set(keys.into_iter().filter(|key| key.contains("stay")).collect()), stay, "{options:?}");
+        }
+        let keys: Vec<String> = run(&mut client, "KEYS *stay*").items().iter().map(Value::text).collect();
+        assert_eq!(set(keys), stay);
+        done.store(true, Ordering::Relaxed);
+    });
+    let info = run(&mut client, "INFO tiering").text();
+    let resident = info.lines().find_map(|line| line.strip_prefix("resident_keys:")).expect("a count");
+    assert!(resident.trim().parse::<usize>().expect("a number") < 50_000, "{info}");
+}
