@@ -5,10 +5,13 @@
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rockpool/target
 # Where `make run` keeps its data.
 DATA ?= data
+# What `make compare` writes, below benches/reports.
+REPORT ?= compare
 ROCKPOOL := $(CARGO_TARGET_DIR)/release/rockpool
+BENCH := $(CARGO_TARGET_DIR)/release/rockpool-bench
 
-.PHONY: help run build test lint unit compat differential crash power-cut fuzz bench-writes bench-restart bench-larger \
-        bench-micro bench-check bench-profile configuration clean
+.PHONY: help run build test lint unit compat differential crash power-cut fuzz compare chapters bench-restart \
+        bench-larger bench-micro bench-check bench-profile configuration clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -53,9 +56,15 @@ fuzz: ## a minute of fuzzing for each parser
 	scripts/install build fuzz
 	fuzz/run 60
 
-bench-writes: build ## SET and GET beside redis-server, by promise, key space and depth; writes benches/reports
+compare: build ## side by side with redis-server, in under 10 minutes; writes benches/reports (ARGS="--quick", REPORT=name)
 	scripts/install test
-	benches/writes.py --binary $(ROCKPOOL) $(ARGS)
+	$(BENCH) compare --out benches/reports/$(REPORT) $(ARGS)
+
+chapters: build ## the experiments of the book's chapters, half an hour; writes benches/reports
+	scripts/install test
+	for chapter in 1 2 3 4 5 6 7 8 9; do \
+	  $(BENCH) compare --preset chapter$$chapter --out benches/reports/chapter$$chapter $(ARGS) > /dev/null || exit; \
+	done
 
 bench-restart: build ## from the start of the process to the first answer, 10 million keys; writes benches/reports
 	scripts/install test

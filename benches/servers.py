@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import platform
-import shutil
 import signal
 import socket
 import subprocess
@@ -180,10 +179,6 @@ def write_report(name, markdown, raw):
     (REPORTS / f"{name}.md").write_text(markdown.rstrip() + "\n", encoding="utf-8")
     (REPORTS / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     print(f"written: {REPORTS / name}.md and .json")
-
-
-def empty(directory):
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def drop_page_cache():

@@ -9,12 +9,18 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::load::{Distribution, Keys, Length, Operation, Plan, Protocol, Span};
 
+/// These have flags of their own.
+const COMPARISONS: &str = "Comparisons:\n  \
+    rockpool-bench compare  servers side by side on this machine, and a report of it\n  \
+    rockpool-bench report   that report again, from its JSON";
+
 /// Loads for Rockpool, and for any server that speaks one of its protocols.
 ///
 /// Exit status: 0 when every request was answered without an error (and, with --verify, every value was right), 1 when
 /// not or when the server could not be reached, 2 for arguments that cannot be meant.
 #[derive(Debug, Parser)]
 #[command(name = "rockpool-bench", version, disable_help_flag = true, subcommand_negates_reqs = true)]
+#[command(after_help = COMPARISONS)]
 pub struct Arguments {
     /// Print help (`-h` is the host).
     #[arg(long, action = ArgAction::Help, global = true)]

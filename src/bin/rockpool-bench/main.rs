@@ -1,11 +1,13 @@
 //! `rockpool-bench`: loads for Rockpool and for what is compared with it.
 
 mod arguments;
+mod compare;
 mod little_client;
 mod load;
 mod output;
 mod wire;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -14,7 +16,11 @@ use load::{LoadError, Plan, Progress, Silent};
 use output::{ProgressLine, Summary};
 
 fn main() -> ExitCode {
-    let arguments = Arguments::read(std::env::args_os());
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if let Some(done) = compare::main(&words) {
+        return done;
+    }
+    let arguments = Arguments::read(words.into_iter());
     let done = match &arguments.command {
         Some(command) => little_client::run(command, &arguments.server.plan()),
         None => run_load(&arguments.plan(), &arguments.load),

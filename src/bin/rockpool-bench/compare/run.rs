@@ -1,0 +1,315 @@
+//! Runs an experiment: starts the servers of a group, fills and checks them, and measures them in turns.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use super::client::Client;
+use super::control::Control;
+use super::cpus::Cpus;
+use super::experiment::{Contender, Experiment, Group, Load, Origin};
+use super::interrupt::Directory;
+use super::machine;
+use super::moving::Moving;
+use super::progress::Progress;
+use super::results::{Cell, ContenderResults, Expiry, FORMAT, GroupResults, Memory, Results, Run};
+use super::server::Server;
+use crate::load::Length;
+
+/// At rest is who needs no more than a tick of the clock in each step, for longer than background work lets wait for it.
+const REST: Duration = Duration::from_millis(600);
+const REST_STEP: Duration = Duration::from_millis(200);
+const REST_CPU_SHARE: f64 = 0.06;
+/// How long a server may go on in the background before the next one has its turn.
+const REST_PATIENCE: Duration = Duration::from_secs(20);
+/// How long after their time keys may still be there.
+const EXPIRY_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How an experiment is run.
+#[derive(Debug)]
+pub struct Settings {
+    pub rounds: usize,
+    pub client: Client,
+    pub server_cpus: Cpus,
+    pub client_cpus: Cpus,
+    /// Below which servers keep their data.
+    pub directory: Option<std::path::PathBuf>,
+    /// After the last key has expired, allocators get so long to give memory back.
+    pub give_back: Duration,
+    /// How the comparison was called, without paths.
+    pub command: String,
+}
+
+/// Runs it to its end.
+///
+/// # Errors
+/// When a server cannot be started or is lost. Wrong replies are in the results.
+pub fn run(experiment: &Experiment, settings: &Settings) -> Result<Results, Failure> {
+    for group in &experiment.groups {
+        for (contender, load) in group.contenders.iter().flat_map(|one| group.loads.iter().map(move |load| (one, load)))
+        {
+            settings.client.check_ability(group, contender, load)?;
+        }
+    }
+    let directory = Directory::new(settings.directory.as_deref())?;
+    let facts = machine::facts(directory.path());
+    let all_cpus = Cpus::of_this_thread()?;
+    settings.client_cpus.keep_this_thread()?;
+    let server_cpus = if settings.server_cpus.is_empty() { &all_cpus } else { &settings.server_cpus };
+    let mut progress = Progress::new(experiment, settings);
+    let mut groups = Vec::new();
+    for (number, group) in experiment.groups.iter().enumerate() {
+        let directory = directory.path().join(number.to_string());
+        groups.push(run_group(group, settings, server_cpus, &directory, &mut progress)?);
+        // The next group's servers need the room.
+        std::fs::remove_dir_all(&directory)?;
+    }
+    let mut results = Results {
+        format: FORMAT,
+        name: experiment.name.clone(),
+        title: experiment.title.clone(),
+        about: experiment.about.clone(),
+        baseline: experiment.baseline.clone(),
+        facts,
+        command: settings.command.clone(),
+        client: client_facts(settings),
+        rounds: settings.rounds,
+        groups,
+    };
+    results.summarize();
+    Ok(results)
+}
+
+fn client_facts(settings: &Settings) -> Vec<(String, String)> {
+    use super::client::Kind;
+    let Settings { client, server_cpus, client_cpus, .. } = settings;
+    let program = match client.kind {
+        Kind::RockpoolBench => format!("rockpool-bench {}", env!("CARGO_PKG_VERSION")),
+        Kind::RedisBenchmark => machine::first_line("redis-benchmark", &["--version"]).unwrap_or_default(),
+    };
+    let cpus = |cpus: &Cpus| if cpus.is_empty() { "any".to_owned() } else { cpus.to_string() };
+    [
+        ("client", program),
+        ("client threads", client.threads.to_string()),
+        ("length of a measurement", format!("{:?}", client.duration)),
+        ("CPUs of the servers / the client", format!("{} / {}", cpus(server_cpus), cpus(client_cpus))),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// A contender while it runs.
+struct Participant<'a> {
+    contender: &'a Contender,
+    server: Server,
+    results: ContenderResults,
+}
+
+fn run_group(
+    group: &Group,
+    settings: &Settings,
+    cpus: &Cpus,
+    directory: &Path,
+    progress: &mut Progress,
+) -> Result<GroupResults, Failure> {
+    let mut participants = Vec::new();
+    for (number, contender) in group.contenders.iter().enumerate() {
+        progress.begin(&group.title, &contender.label, "is started and filled");
+        let directory = directory.join(number.to_string());
+        participants.push(prepare(contender, group, settings, cpus, &directory)?);
+        progress.filled(group);
+    }
+    let mut cells = Vec::new();
+    for load in &group.loads {
+        cells.push(run_cell(load, group, settings, &mut participants, progress)?);
+    }
+    let writes_expire = group.fill_ttl_ms.is_some() || group.loads.iter().any(|load| load.ttl_ms.is_some());
+    if group.fill_ttl_ms.is_some() {
+        sleep(settings.give_back);
+    }
+    for participant in &mut participants {
+        if let Some(expiry) = &mut participant.results.expiry {
+            expiry.waited_s = settings.give_back.as_secs_f64();
+            expiry.resident_bytes = participant.server.resident()?.map(|resident| resident.now_bytes);
+        }
+        if !writes_expire && settings.client.leaves_values(&group.loads) {
+            let check = settings.client.check(&participant.server, participant.contender, group, "end")?;
+            participant.results.checks.push(check);
+        }
+        if let (Some(memory), Some(now)) = (&mut participant.results.memory, participant.server.resident()?) {
+            memory.peak_bytes = now.peak_bytes;
+        }
+    }
+    Ok(GroupResults {
+        title: group.title.clone(),
+        durability: group.durability,
+        keys: group.keys,
+        value_bytes: (group.value_bytes.min, group.value_bytes.max),
+        contenders: participants.into_iter().map(|participant| participant.results).collect(),
+        cells,
+    })
+}
+
+fn prepare<'a>(
+    contender: &'a Contender,
+    group: &Group,
+    settings: &Settings,
+    cpus: &Cpus,
+    directory: &Path,
+) -> Result<Participant<'a>, Failure> {
+    let mut server = Server::start(contender, group.durability, directory, cpus)?;
+    rest(&mut server)?;
+    let empty = server.resident()?;
+    settings.client.fill(&server, contender, group)?;
+    let filled_at = Instant::now();
+    rest(&mut server)?;
+    let filled = server.resident()?;
+    let mut results = ContenderResults {
+        label: contender.label.clone(),
+        command: shown_command(contender, group),
+        version: version(contender, &server),
+        memory: empty.zip(filled).map(|(empty, filled)| Memory {
+            empty_bytes: empty.now_bytes,
+            filled_bytes: filled.now_bytes,
+            peak_bytes: filled.peak_bytes,
+        }),
+        checks: Vec::new(),
+        expiry: None,
+    };
+    match group.fill_ttl_ms {
+        Some(ttl_ms) => {
+            let last_due = filled_at + Duration::from_millis(ttl_ms.max);
+            results.expiry = Some(wait_for_expiry(&server, last_due)?);
+        }
+        None => results.checks.push(settings.client.check(&server, contender, group, "filled")?),
+    }
+    Ok(Participant { contender, server, results })
+}
+
+/// Waits until the server has no keys any more.
+fn wait_for_expiry(server: &Server, last_due: Instant) -> Result<Expiry, Failure> {
+    while server.key_count()? > 0 {
+        if Instant::now() > last_due + EXPIRY_PATIENCE {
+            let seconds = EXPIRY_PATIENCE.as_secs();
+            return Err(Failure::new(format!("keys are still there {seconds} s after their time")));
+        }
+        sleep(Duration::from_millis(20));
+    }
+    let lag_s = match Instant::now().checked_duration_since(last_due) {
+        Some(late) => late.as_secs_f64(),
+        None => -(last_due - Instant::now()).as_secs_f64(),
+    };
+    Ok(Expiry { lag_s, waited_s: 0.0, resident_bytes: None })
+}
+
+fn shown_command(contender: &Contender, group: &Group) -> String {
+    match &contender.origin {
+        Origin::Started { recipe, engine, nodes, cluster } => {
+            let command = recipe.shown(*engine, group.durability);
+            if *cluster { format!("{command} ({nodes} of them)") } else { command }
+        }
+        Origin::Running { addresses } => format!("ran already, {} of its addresses given", addresses.len()),
+    }
+}
+
+/// What a server says of itself: what INFO calls a version, of the server and not of its compiler.
+fn version(contender: &Contender, server: &Server) -> String {
+    let from_program = match &contender.origin {
+        Origin::Started { recipe, .. } if recipe.is_known() => machine::first_line(recipe.program(), &["--version"]),
+        _ => None,
+    };
+    let from_info = || {
+        let mut control = Control::connect(*server.control_addresses().first()?).ok()?;
+        let info = control.text(&["INFO", "server"]).ok()?;
+        let versions: Vec<&str> =
+            info.lines().filter(|line| line.contains("_version:") && !line.starts_with("gcc")).collect();
+        (!versions.is_empty()).then(|| versions.join(", "))
+    };
+    from_program.or_else(from_info).unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// Waits until the server does nothing in the background; false when it goes on for too long.
+fn rest(server: &mut Server) -> Result<bool, Failure> {
+    let start = Instant::now();
+    let mut quiet = Duration::ZERO;
+    let Some(mut before) = server.processor_time()? else { return Ok(true) };
+    while start.elapsed() < REST_PATIENCE {
+        let step = Instant::now();
+        sleep(REST_STEP);
+        let Some(now) = server.processor_time()? else { return Ok(true) };
+        let share = (now - before).all_s() / step.elapsed().as_secs_f64();
+        before = now;
+        quiet = if share <= REST_CPU_SHARE { quiet + REST_STEP } else { Duration::ZERO };
+        if quiet >= REST {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn run_cell(
+    load: &Load,
+    group: &Group,
+    settings: &Settings,
+    participants: &mut [Participant],
+    progress: &mut Progress,
+) -> Result<Cell, Failure> {
+    let mut lengths = Vec::new();
+    for participant in participants.iter_mut() {
+        let length = settings.client.length(&participant.server, participant.contender, group, load)?;
+        if matches!(length, Length::Requests(_)) {
+            // There was a trial.
+            rest(&mut participant.server)?;
+        }
+        lengths.push(length);
+    }
+    let mut runs = Vec::new();
+    for round in 0..settings.rounds {
+        for (participant, length) in participants.iter_mut().zip(&lengths) {
+            progress.begin(&group.title, &participant.contender.label, &describe(load));
+            let run = measure(load, group, settings, participant, *length, round)?;
+            progress.measured(&run);
+            runs.push(run);
+        }
+    }
+    Ok(Cell { title: load.title(), pipeline: load.pipeline, clients: load.clients, runs, summaries: Vec::new() })
+}
+
+fn describe(load: &Load) -> String {
+    format!("{} c {} P {}", load.title(), load.clients, load.pipeline)
+}
+
+fn measure(
+    load: &Load,
+    group: &Group,
+    settings: &Settings,
+    participant: &mut Participant,
+    length: Length,
+    round: usize,
+) -> Result<Run, Failure> {
+    let Participant { contender, server, .. } = participant;
+    let moving = if load.moving { Some(Moving::start(server.control_addresses())?) } else { None };
+    let before = server.processor_time()?;
+    let measured = settings.client.measure(server, contender, group, load, length)?;
+    let loaded = server.processor_time()?;
+    let moved_slots = moving.map(Moving::stop).transpose()?;
+    let rested = rest(server)?;
+    let settled = server.processor_time()?;
+    let for_each = |seconds: f64| seconds * 1e6 / measured.requests.max(1) as f64;
+    Ok(Run {
+        label: contender.label.clone(),
+        round,
+        requests: measured.requests,
+        requests_per_s: measured.requests_per_s,
+        cpu_us: before.zip(loaded).map(|(before, after)| for_each((after - before).own_s)),
+        settled_cpu_us: before.zip(settled).map(|(before, after)| for_each((after - before).all_s())),
+        rested,
+        client_cpu_us: measured.client_cpu_us,
+        latency_ms: measured.latency_ms,
+        misses: measured.misses,
+        errors: measured.errors,
+        mismatches: measured.mismatches,
+        moved_slots,
+    })
+}
