@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rockpool::base::memory::Counting;
+use rockpool::base::memory::{self, Counting};
 use rockpool::config::{LoadError, Settings};
 use rockpool::node;
 
@@ -23,8 +23,12 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    let given_back = memory::give_back_in_background();
     let has_log_file = !settings.logfile.get().is_empty();
     let served = node::logging::start(&settings).and_then(|()| {
+        if let Err(error) = given_back {
+            tracing::warn!(%error, "the allocator has no thread of its own: free memory is given back later");
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         runtime.block_on(node::run(settings))
     });

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{PATIENCE, Value, eventually, on_every_engine};
+use support::{Engine, PATIENCE, Server, Value, eventually, on_every_engine};
 
 on_every_engine!(what_nobody_looks_at_goes_by_itself, |server| {
     let client = &mut server.client();
@@ -45,3 +45,23 @@ on_every_engine!(default_ttl_makes_a_first_in_first_out_cache, ["--default-ttl",
     client.command(&["PERSIST", "plain"]);
     assert_eq!(client.command(&["TTL", "plain"]), Value::Integer(-1));
 });
+
+/// The allocator keeps free memory for ten seconds, in case it is needed again.
+#[test]
+fn memory_of_expired_keys_goes_back_to_the_system() {
+    let server = Server::start(Engine::Memory);
+    let client = &mut server.client();
+    let value = "v".repeat(2000);
+    let empty_bytes = server.resident_bytes();
+    for first in (0..40_000).step_by(1000) {
+        let commands: Vec<_> = (first..first + 1000)
+            .map(|number| ["SET", &format!("key:{number}"), &value, "PX", "1000"].map(str::to_owned))
+            .collect();
+        assert!(client.pipeline(&commands).iter().all(|reply| *reply == Value::ok()));
+    }
+    let filled_bytes = server.resident_bytes() - empty_bytes;
+    assert!(filled_bytes > 30 << 20, "{filled_bytes}");
+    assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]) == Value::Integer(0)));
+    let left_bytes = || server.resident_bytes().saturating_sub(empty_bytes);
+    assert!(eventually(Duration::from_secs(60), || left_bytes() < filled_bytes / 3), "{}", left_bytes());
+}

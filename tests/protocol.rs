@@ -4,14 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Client, PATIENCE, Server, Value, encode, eventually, on_every_engine};
-
-/// Resident memory of the server, in bytes.
-fn resident_bytes(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("the server runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux tells it");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
-}
+use support::{Client, PATIENCE, Value, encode, eventually, on_every_engine};
 
 on_every_engine!(protocol_errors_are_those_of_redis, |server| {
     let mut bystander = server.client();
@@ -56,7 +49,7 @@ on_every_engine!(empty_and_negative_counts_are_skipped, |server| {
 
 on_every_engine!(announced_lengths_take_no_memory, |server| {
     assert_eq!(server.client().command(&["PING"]), Value::simple("PONG"));
-    let before = resident_bytes(&server);
+    let before = server.resident_bytes();
     let mut clients: Vec<Client> = Vec::new();
     for announcement in ["*2147483647\r\n", "*2147483647\r\n$536870912\r\n", "*2\r\n$3\r\nGET\r\n$536870912\r\nabc"] {
         for _ in 0..50 {
@@ -71,7 +64,7 @@ on_every_engine!(announced_lengths_take_no_memory, |server| {
         list.lines().filter(|line| !line.contains(" qbuf=0 ")).count() > 100 || list.lines().count() == 151
     };
     assert!(eventually(PATIENCE, || all_read(&mut observer)));
-    let grown = resident_bytes(&server).saturating_sub(before);
+    let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 40 << 20, "150 announcements of hundreds of megabytes took {grown} bytes");
 });
 
@@ -79,17 +72,17 @@ on_every_engine!(an_argument_count_is_bounded_by_the_query_buffer, ["--client-qu
     let mut client = server.client();
     client.raw_write(b"*2147483647\r\n");
     let arguments = b"$0\r\n\r\n".repeat(10_000);
-    let before = resident_bytes(&server);
+    let before = server.resident_bytes();
     let refused = (0..1000).any(|_| client.try_raw_write(&arguments).is_err());
     assert!(refused, "60 MB of one command were taken");
-    assert!(resident_bytes(&server).saturating_sub(before) < 40 << 20);
+    assert!(server.resident_bytes().saturating_sub(before) < 40 << 20);
     assert!(server.log().contains("query buffer limit"), "{}", server.log());
 });
 
 on_every_engine!(memory_follows_what_has_come_and_is_given_back, |server| {
     let mut client = server.client();
     let value = vec![b'v'; 100 << 20];
-    let before = resident_bytes(&server);
+    let before = server.resident_bytes();
     let bytes = encode(&[b"ECHO".as_slice(), &value]);
     let (half, rest) = bytes.split_at(bytes.len() / 2);
     client.raw_write(half);
@@ -100,7 +93,7 @@ on_every_engine!(memory_follows_what_has_come_and_is_given_back, |server| {
         value.parse().expect("a number")
     };
     assert!(eventually(PATIENCE, || held(&mut observer, "qbuf=") == half.len() as u64));
-    let grown = resident_bytes(&server).saturating_sub(before);
+    let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 3 * half.len() as u64, "{} bytes took {grown}", half.len());
     client.raw_write(rest);
     assert_eq!(client.read_value().bytes().len(), value.len());
