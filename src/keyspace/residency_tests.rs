@@ -258,7 +258,7 @@ impl World<'_> {
             .unwrap();
         assert_eq!(records, self.model.clone().into_iter().collect::<Vec<_>>(), "the records on disk");
         let index = tier.store.due_expiries(position.0, &[], u64::MAX, 10).unwrap();
-        let index: Vec<u64> = index.iter().map(|due| due.expiry_ms).collect();
+        let index: Vec<u64> = index.iter().map(|due| due.time_ms).collect();
         assert_eq!(index, self.model.iter().filter_map(|(_, expiry_ms)| *expiry_ms).collect::<Vec<_>>(), "the index");
     }
 }
