@@ -352,8 +352,8 @@ parameters! {
         /// holds up to twice as much.
         maxdirty: Bytes = Bytes::new(32 * MB, MB..=SIGNED), ["maxdirty"];
         /// Size of the data directory, checkpoints apart: the keys that were written longest ago are deleted for those that
-        /// come. 0: no limit. The least is 64 MB; set while the server runs, 288 MB, unless it began with a limit. With
-        /// `type memory` it has no meaning.
+        /// come. 0: no limit. The least is 64 MB; set while the server runs, 352 MB, unless it began with a limit. With
+        /// `type memory` it means nothing.
         maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
         /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.
         restore: Text = Text::new("", "path"), ["restore"] immutable;

@@ -36,7 +36,11 @@ pub enum Ages {
     Unknown,
     None,
     /// It is being made: the records from the key `from` on are missing, as far as they were written before `before_ms`.
-    Incomplete { before_ms: u64, from: Vec<u8>, began: Instant },
+    Incomplete {
+        before_ms: u64,
+        from: Vec<u8>,
+        began: Instant,
+    },
     Complete,
 }
 
@@ -99,12 +103,7 @@ impl Keyspace {
         Ok(matches!(state.ages, Ages::Incomplete { .. }))
     }
 
-    fn begin_ages(
-        &self,
-        tier: &Tier,
-        index: Option<AgeIndex>,
-        gives_up: &impl Fn() -> bool,
-    ) -> Result<(), RocksError> {
+    fn begin_ages(&self, tier: &Tier, index: Option<AgeIndex>, gives_up: &impl Fn() -> bool) -> Result<(), RocksError> {
         let mut batch = tier.store.batch();
         batch.delete_ages();
         batch.put_age_index(index);

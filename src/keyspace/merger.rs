@@ -158,6 +158,7 @@ impl Keyspace {
             self.finish_round(tier, &mut state, round, &gives_up)?;
         }
         let round = self.begin_round(tier, &mut state, now_ms, &gives_up)?;
+        let round = self.collect_all(tier, round);
         self.finish_round(tier, &mut state, round, &gives_up)
     }
 
@@ -184,7 +185,7 @@ impl Keyspace {
         Ok(merged)
     }
 
-    /// Takes everything that differs into a new round.
+    /// A new round, with what it deletes of its own accord. [`Self::collect_all`] is to follow.
     pub(super) fn begin_round(
         &self,
         tier: &Tier,
@@ -212,7 +213,7 @@ impl Keyspace {
         round.swept = self.sweep(tier, now_ms, state, &mut round, gives_up)?;
         round.has_more |= round.swept.has_more;
         round.has_more |= self.evict_oldest(tier, state, &mut round, gives_up)?;
-        Ok(self.collect_all(tier, now_ms, round))
+        Ok(round)
     }
 
     /// Finishes the round's batch and brings it to disk.
@@ -271,9 +272,9 @@ impl Keyspace {
         tier.store.swept_up_to(round.swept.up_to_ms);
     }
 
-    /// Collects every slot that differs.
-    fn collect_all(&self, tier: &Tier, now_ms: u64, round: Round) -> Round {
-        let caller = Caller { now_ms, touches: false };
+    /// Takes everything that differs into the round.
+    pub(super) fn collect_all(&self, tier: &Tier, round: Round) -> Round {
+        let caller = Caller { now_ms: round.written_ms, touches: false };
         tier.open_round(round);
         for (physical, database) in self.databases.iter().enumerate() {
             let Some(slots) = database.slots.get() else { continue };
@@ -381,7 +382,9 @@ fn written_ms(tier: &Tier, due: &IndexEntry) -> Result<Option<u64>, RocksError> 
         return Ok(due.other_ms);
     }
     let Some(record) = tier.store.get_many(&[&due.record_key]).swap_remove(0)? else { return Ok(None) };
-    Record::decode(&record).map(|record| Some(record.written_ms)).map_err(|error| RocksError::corruption(error.to_string()))
+    Record::decode(&record)
+        .map(|record| Some(record.written_ms))
+        .map_err(|error| RocksError::corruption(error.to_string()))
 }
 
 /// How far the sweep of expired cold keys has come.

@@ -88,7 +88,9 @@ impl Space {
 
     /// There is no limit any more: nobody measures.
     pub(super) fn forget_usage(&self) {
-        [&self.journal_bytes, &self.log_bytes, &self.file_bytes].iter().for_each(|bytes| bytes.store(0, Ordering::Relaxed));
+        [&self.journal_bytes, &self.log_bytes, &self.file_bytes]
+            .iter()
+            .for_each(|bytes| bytes.store(0, Ordering::Relaxed));
     }
 
     fn ratio(&self) -> f64 {

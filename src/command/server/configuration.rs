@@ -82,7 +82,9 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
-    let changed = settings.set_with(&pairs, caller, |changed| apply(context.state, changed)).map_err(|reason| Error::owned(format!("ERR {reason}")))?;
+    let changed = settings
+        .set_with(&pairs, caller, |changed| apply(context.state, changed))
+        .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
     for name in
         changed.iter().copied().filter(|name| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect))
     {

@@ -161,7 +161,13 @@ impl Rocks {
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn due_expiries(&self, database: u8, after: &[u8], now_ms: u64, most: usize) -> Result<Vec<IndexEntry>, RocksError> {
+    pub fn due_expiries(
+        &self,
+        database: u8,
+        after: &[u8],
+        now_ms: u64,
+        most: usize,
+    ) -> Result<Vec<IndexEntry>, RocksError> {
         self.index_entries(EXPIRY, database, after, now_ms, most)
     }
 
