@@ -10,11 +10,14 @@ use support::{Client, Engine, PATIENCE, Server, ServerOptions, Value, eventually
 
 const MIB: u64 = 1 << 20;
 const LIMIT_BYTES: u64 = 64 * MIB;
-/// What the directory may exceed the limit by for a moment: what was admitted before the last look at its size.
-const TOLERANCE_BYTES: u64 = LIMIT_BYTES / 20;
+/// What the directory may exceed the limit by for a moment: what a compaction makes before it deletes what it replaces. At
+/// the least limit files are coarsest beside it.
+const TOLERANCE_BYTES: u64 = LIMIT_BYTES / 5;
 
 fn on(directory: &Path, flags: &[&str]) -> ServerOptions {
-    flags.iter().fold(Server::options(Engine::Rocksdb).directory(directory), |options, flag| options.flag(*flag))
+    // The order is exact up to a round, whose size this bounds.
+    let options = Server::options(Engine::Rocksdb).directory(directory).flag("--maxdirty").flag("2mb");
+    flags.iter().fold(options, |options, flag| options.flag(*flag))
 }
 
 fn limited(directory: &Path) -> Server {
@@ -162,12 +165,12 @@ fn keeps_the_limit(length: usize, count: usize) {
 
 #[test]
 fn small_values_stay_within_the_limit() {
-    keeps_the_limit(200, 600_000);
+    keeps_the_limit(200, 400_000);
 }
 
 #[test]
 fn large_values_stay_within_the_limit() {
-    keeps_the_limit(16_000, 16_000);
+    keeps_the_limit(16_000, 10_000);
 }
 
 #[test]
@@ -175,7 +178,7 @@ fn what_was_written_again_is_new() {
     let place = tempfile::tempdir().expect("a directory");
     let server = limited(place.path());
     let client = &mut server.client();
-    let (length, count) = (1000, 160_000);
+    let (length, count) = (1000, 110_000);
     fill(client, place.path(), 0..10_000, length, false);
     for first in (10_000..count).step_by(10_000) {
         fill(client, place.path(), first..first + 10_000, length, false);
@@ -196,13 +199,13 @@ fn what_was_written_again_is_new() {
     client.command(&["SET", "elsewhere", "v"]);
     client.command(&["SELECT", "0"]);
     client.command(&["SWAPDB", "0", "1"]);
-    fill(client, place.path(), 0..60_000, length, false);
+    fill(client, place.path(), 0..50_000, length, false);
     client.command(&["SELECT", "1"]);
     assert!(scan(client).range(..count - 10_000).count() <= 200, "the oldest go first, wherever they are");
     client.command(&["FLUSHALL"]);
-    let most_bytes = fill(client, place.path(), 0..60_000, length, false);
+    let most_bytes = fill(client, place.path(), 0..50_000, length, false);
     assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
-    check_order(&settled(client), 0..60_000);
+    check_order(&settled(client), 0..50_000);
 }
 
 #[test]

@@ -25,9 +25,9 @@ use crate::store::rocks::RocksError;
 pub const DISK_MIN_BYTES: u64 = 64 << 20;
 /// Of `maxdisk`, in percent: what is left of it besides journal and log is filled with keys up to the first; a pass begins
 /// at the second, and writes wait from the third.
-const KEYS_PERCENT: u64 = 80;
-const PASS_PERCENT: u64 = 85;
-const STALL_PERCENT: u64 = 95;
+const KEYS_PERCENT: u64 = 70;
+const PASS_PERCENT: u64 = 75;
+const STALL_PERCENT: u64 = 85;
 /// Once it has to, eviction goes so far below the bound.
 const EVICTED_PERCENT: u64 = 2;
 /// A pass has to be worth so much.
@@ -42,7 +42,7 @@ const IDLE_SEGMENTS: u64 = 4;
 /// What a key takes besides itself and its value: heads, and the indexes' entries.
 const KEY_OVERHEAD_BYTES: u64 = 64;
 /// A pass compacts about so many tables at a time, in so many pieces of a database at most.
-const PIECE_TABLES: u64 = 8;
+const PIECE_TABLES: u64 = 2;
 const PIECES_MAX: u64 = 256;
 
 /// What keys of that length together, and values, count as.
