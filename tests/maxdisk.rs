@@ -78,7 +78,7 @@ fn fill(client: &mut Client, directory: &Path, numbers: std::ops::Range<usize>, 
     most_bytes
 }
 
-/// The numbers of all keys; DBSIZE says as many.
+/// The numbers of all keys.
 fn scan(client: &mut Client) -> BTreeSet<usize> {
     let (mut cursor, mut numbers) = ("0".to_owned(), Vec::new());
     loop {
@@ -94,18 +94,32 @@ fn scan(client: &mut Client) -> BTreeSet<usize> {
     set
 }
 
-/// The numbers of all keys once nothing changes any more, and DBSIZE is right.
-fn settled(client: &mut Client) -> BTreeSet<usize> {
-    let mut last = (0, 0);
+/// What there is at a time when nothing is being evicted.
+struct Settled {
+    numbers: BTreeSet<usize>,
+    evicted_keys: u64,
+    /// INFO's section.
+    keyspace: String,
+}
+
+fn settled(client: &mut Client) -> Settled {
+    let mut settled = None;
     assert!(eventually(PATIENCE, || {
-        let now = (figure(client, "tiering", "dirty_keys"), figure(client, "tiering", "merge_rounds"));
-        let is_still = now.0 == 0 && now == last;
-        last = now;
-        is_still
+        let evicted_keys = figure(client, "stats", "evicted_keys");
+        let busy = ["dirty_keys", "disk_is_compacting", "disk_excess_bytes"];
+        if busy.iter().any(|name| figure(client, "tiering", name) > 0) {
+            return false;
+        }
+        let (numbers, count) = (scan(client), client.command(&["DBSIZE"]).integer());
+        let keyspace = client.command(&["INFO", "keyspace"]).text();
+        if figure(client, "stats", "evicted_keys") != evicted_keys {
+            return false;
+        }
+        assert_eq!(count as usize, numbers.len(), "DBSIZE is what SCAN finds");
+        settled = Some(Settled { numbers, evicted_keys, keyspace });
+        true
     }));
-    let numbers = scan(client);
-    assert_eq!(client.command(&["DBSIZE"]).integer() as usize, numbers.len());
-    numbers
+    settled.expect("it came to hold")
 }
 
 /// All of the newest are there, none of the oldest, and what is between is less than a tenth of all.
@@ -116,8 +130,9 @@ fn check_order(numbers: &BTreeSet<usize>, written: std::ops::Range<usize>) {
 }
 
 fn check_values(client: &mut Client, numbers: &BTreeSet<usize>, length: usize) {
-    for number in numbers.iter().step_by(numbers.len() / 500 + 1) {
-        assert_eq!(client.command(&["GET", &key(*number)]), Value::bulk(&value(*number, length)), "{number}");
+    // The newer half: more of the oldest may go, once a compaction shows what keys take.
+    for number in numbers.iter().skip(numbers.len() / 2).step_by(numbers.len() / 500 + 1) {
+        assert_eq!(client.command(&["GET", &key(*number)]), Value::bulk(value(*number, length)), "{number}");
     }
 }
 
@@ -127,7 +142,7 @@ fn keeps_the_limit(length: usize, count: usize) {
     let mut server = limited(place.path());
     let client = &mut server.client();
     let most_bytes = fill(client, place.path(), 0..count, length, true);
-    let numbers = settled(client);
+    let Settled { numbers, evicted_keys, keyspace } = settled(client);
     let kept_bytes = numbers.len() as u64 * length as u64;
     eprintln!(
         "{count} values of {length}: most {most_bytes} on disk, {} kept of {} bytes, stalls {}, passes {}",
@@ -139,26 +154,24 @@ fn keeps_the_limit(length: usize, count: usize) {
     assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
     check_order(&numbers, 0..count);
     assert!(kept_bytes > LIMIT_BYTES / 3, "{kept_bytes} bytes are kept");
-    assert_eq!(figure(client, "stats", "evicted_keys") as usize, count - numbers.len());
-    assert_eq!(figure(client, "tiering", "disk_evicted_keys") as usize, count - numbers.len());
+    assert_eq!(evicted_keys as usize, count - numbers.len());
     check_values(client, &numbers, length);
     let expiring = |numbers: &BTreeSet<usize>| numbers.iter().filter(|number| *number % 2 == 0).count();
-    let keyspace = client.command(&["INFO", "keyspace"]).text();
     assert!(keyspace.contains(&format!("keys={},expires={},", numbers.len(), expiring(&numbers))), "{keyspace}");
 
     server.kill();
     let mut server = limited(place.path());
     let client = &mut server.client();
-    let after_kill = settled(client);
+    let after_kill = settled(client).numbers;
     assert!(after_kill.is_subset(&numbers), "nothing comes back");
     check_order(&after_kill, 0..count);
-    assert!(after_kill.len() * 10 > numbers.len() * 9, "{} of {} keys are left", after_kill.len(), numbers.len());
+    assert!(after_kill.len() * 10 > numbers.len() * 7, "{} of {} keys are left", after_kill.len(), numbers.len());
     assert!(server.terminate().success(), "{}", server.log());
     let server = limited(place.path());
     let client = &mut server.client();
     let most_bytes = fill(client, place.path(), count..count + count / 4, length, true);
     assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
-    let numbers = settled(client);
+    let numbers = settled(client).numbers;
     check_order(&numbers, 0..count + count / 4);
     check_values(client, &numbers, length);
 }
@@ -191,7 +204,7 @@ fn what_was_written_again_is_new() {
             client.command(&["SET", &key(number), "0"]);
         }
     }
-    let numbers = settled(client);
+    let numbers = settled(client).numbers;
     assert!((0..100).chain(200..300).all(|number| numbers.contains(&number)), "they were written just now");
     assert!((100..200).chain(300..10_000).all(|number| !numbers.contains(&number)), "to be read does not make new");
     check_values(client, &(0..100).collect(), length);
@@ -205,7 +218,7 @@ fn what_was_written_again_is_new() {
     client.command(&["FLUSHALL"]);
     let most_bytes = fill(client, place.path(), 0..50_000, length, false);
     assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
-    check_order(&settled(client), 0..50_000);
+    check_order(&settled(client).numbers, 0..50_000);
 }
 
 #[test]
@@ -219,11 +232,11 @@ fn a_limit_that_comes_later_takes_the_oldest_too() {
     fill(client, place.path(), 5000..50_000, length, true);
     // What was written while nobody kept ages.
     fill(client, place.path(), 0..100, length, false);
-    assert_eq!(settled(client).len(), 50_000);
+    assert_eq!(settled(client).numbers.len(), 50_000);
     assert!(disk_bytes(place.path()) > LIMIT_BYTES * 5 / 4);
     assert_eq!(client.command(&["CONFIG", "SET", "maxdisk", "64mb"]), Value::ok());
     assert!(eventually(PATIENCE, || disk_bytes(place.path()) <= LIMIT_BYTES));
-    let mut numbers = settled(client);
+    let mut numbers = settled(client).numbers;
     assert!((0..100).all(|number| numbers.remove(&number)));
     check_order(&numbers, 100..50_000);
     check_values(client, &numbers, length);
@@ -235,7 +248,7 @@ fn a_limit_that_comes_later_takes_the_oldest_too() {
     let server = limited(place.path());
     let client = &mut server.client();
     assert!(eventually(PATIENCE, || disk_bytes(place.path()) <= LIMIT_BYTES));
-    check_order(&settled(client), 100..80_000);
+    check_order(&settled(client).numbers, 100..80_000);
 }
 
 #[test]

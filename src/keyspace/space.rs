@@ -126,6 +126,12 @@ impl Space {
         self.changed.notify_all();
     }
 
+    /// Whether a pass is under way, or has ended and was not made use of yet.
+    pub fn is_compacting(&self) -> bool {
+        let pass = self.pass.lock();
+        pass.is_wanted || pass.is_running || self.has_passed.load(Ordering::Acquire)
+    }
+
     fn is_ended(&self) -> bool {
         self.pass.lock().is_ended
     }
@@ -148,7 +154,7 @@ impl Keyspace {
     }
 
     /// By how much keys and values have to shrink, in their own bytes.
-    pub(super) fn excess_bytes(&self, tier: &Tier) -> u64 {
+    pub fn excess_bytes(&self, tier: &Tier) -> u64 {
         let (limit_bytes, space) = (self.settings.maxdisk.get(), &tier.space);
         if limit_bytes == 0 || space.ratio() == 0.0 {
             return 0;
@@ -210,11 +216,11 @@ impl Keyspace {
     pub fn compact_for_space(&self) -> Result<(), RocksError> {
         let Some(tier) = self.tier() else { return Ok(()) };
         let result = self.compact_all(tier);
-        tier.space.pass.lock().is_running = false;
         if result.is_ok() {
             tier.space.passes.add(1);
             tier.space.has_passed.store(true, Ordering::Release);
         }
+        tier.space.pass.lock().is_running = false;
         result
     }
 

@@ -82,6 +82,8 @@ pub fn tiering(context: &Context<'_>, text: &mut String) {
         "disk_limit_bytes": state.settings.maxdisk.get(),
         "disk_used_bytes": tier.space.used_bytes(),
         "disk_live_bytes": state.keyspace.live_disk_bytes(),
+        "disk_excess_bytes": state.keyspace.excess_bytes(tier),
+        "disk_is_compacting": u8::from(tier.space.is_compacting()),
         "disk_evicted_keys": tier.space.evicted.get(),
         "disk_compaction_passes": tier.space.passes.get(),
         "write_stalls": counters.stalls.get(),
