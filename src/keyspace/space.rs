@@ -66,6 +66,8 @@ pub struct Space {
     ratio: AtomicU64,
     /// A pass has ended, and nobody has drawn the conclusions.
     has_passed: AtomicBool,
+    /// How many rounds there had been when the last pass began: without another, a pass finds nothing to do.
+    passed_rounds: AtomicU64,
     pass: Mutex<Pass>,
     changed: Condvar,
     /// Keys that were deleted for their age.
@@ -192,7 +194,8 @@ impl Keyspace {
         }
         let garbage_bytes = usage.file_bytes.saturating_sub(self.live_disk_bytes());
         let is_near = space.used_bytes() > limit_bytes / 100 * PASS_PERCENT;
-        if is_near && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
+        let is_new = tier.counters.rounds.get() != space.passed_rounds.load(Ordering::Relaxed);
+        if is_near && is_new && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
             space.want_pass();
         }
     }
@@ -215,6 +218,7 @@ impl Keyspace {
     /// When the store is not open.
     pub fn compact_for_space(&self) -> Result<(), RocksError> {
         let Some(tier) = self.tier() else { return Ok(()) };
+        tier.space.passed_rounds.store(tier.counters.rounds.get(), Ordering::Relaxed);
         let result = self.compact_all(tier);
         if result.is_ok() {
             tier.space.passes.add(1);
