@@ -32,12 +32,11 @@ fn put(rocks: &Rocks) -> Result<(), RocksErrorKind> {
 #[test]
 fn failing_writes_leave_reads_and_are_remembered() {
     type Act = fn(&Rocks, &Path) -> Result<(), RocksErrorKind>;
-    let acts: [(&str, Act, bool); 5] = [
+    let acts: [(&str, Act, bool); 4] = [
         ("rocks::write", |rocks, _| put(rocks), true),
         ("rocks::sync", |rocks, _| rocks.flush_wal(true).map_err(|error| error.kind), true),
         ("rocks::flush", |rocks, _| rocks.flush().map_err(|error| error.kind), true),
         ("rocks::checkpoint", |rocks, to| rocks.checkpoint(to).map_err(|error| error.kind), false),
-        ("rocks::drop_files", |rocks, _| rocks.drop_files_of(3).map_err(|error| error.kind), false),
     ];
     for (point, act, is_write) in acts {
         for (fault, kind) in FAULTS {

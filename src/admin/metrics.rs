@@ -114,7 +114,7 @@ impl Page<'_, '_> {
         let capped = stats.sum(|shard| &shard.expire_cycles_capped);
         self.counter("expire_cycles_capped", "Expiry cycles that ran out of time.", None, capped)?;
         let evicted = stats.sum(|shard| &shard.evicted_keys);
-        self.counter("evicted_keys", "Keys that had to go for memory.", None, evicted)?;
+        self.counter("evicted_keys", "Keys that had to go for memory, or disk.", None, evicted)?;
         let changes = stats.sum(|shard| &shard.changes);
         self.counter("changes", "Changes to keys.", None, changes)
     }
@@ -141,6 +141,13 @@ impl Page<'_, '_> {
         self.counter("merge_rounds", "Rounds that brought changes to disk.", None, counters.rounds.get())?;
         self.counter("merged_entries", "Entries they wrote.", None, counters.merged_entries.get())?;
         self.counter("write_stalls", "Turns that found the disk too far behind.", None, counters.stalls.get())?;
+        self.gauge("disk_max", "maxdisk; 0: no limit.", Some(Unit::Bytes), state.settings.maxdisk.get())?;
+        let used = tier.space.used_bytes();
+        self.gauge("disk_used", "What counts towards maxdisk; 0: no limit.", Some(Unit::Bytes), used)?;
+        let live = state.keyspace.live_disk_bytes();
+        self.gauge("disk_live", "Of that, about what keys take that are there.", Some(Unit::Bytes), live)?;
+        self.counter("disk_evicted_keys", "Keys deleted to stay within maxdisk.", None, tier.space.evicted.get())?;
+        self.counter("disk_passes", "Compactions made to stay within maxdisk.", None, tier.space.passes.get())?;
         self.gauge("journal", "What a replay would read.", Some(Unit::Bytes), journal.unreleased_bytes)?;
         self.counter("journal_blocks", "Blocks written.", None, journal.blocks_written)?;
         self.counter("journal_written", "Bytes written.", Some(Unit::Bytes), journal.bytes_written)?;

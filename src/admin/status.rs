@@ -33,6 +33,11 @@ pub struct Status {
     journal_size: u64,
     /// Keys that left memory and stayed on disk.
     demoted: u64,
+    /// What the data directory takes, in bytes, and `maxdisk`; both 0: no limit.
+    used_disk: u64,
+    max_disk: u64,
+    /// Keys deleted for their age, to stay within `maxdisk`.
+    evicted_from_disk: u64,
     /// Why the disk takes no writes; empty: it does.
     disk_failure: String,
     /// Memory allocated, in bytes.
@@ -75,6 +80,9 @@ pub async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
         dirty_size,
         journal_size: journal.map_or(0, |journal| journal.unreleased_bytes()),
         demoted: state.stats.sum(|shard| &shard.demoted_keys),
+        used_disk: tier.map_or(0, |tier| tier.space.used_bytes()),
+        max_disk: state.settings.maxdisk.get(),
+        evicted_from_disk: tier.map_or(0, |tier| tier.space.evicted.get()),
         disk_failure: tier.and_then(|tier| tier.failure()).unwrap_or_default(),
         used_memory: memory::used_bytes(),
         max_memory: state.settings.maxmemory.get(),

@@ -351,9 +351,10 @@ parameters! {
         /// Changes that may wait in memory to be merged: at half of it a merge begins, at all of it writes wait. The journal
         /// holds up to twice as much.
         maxdirty: Bytes = Bytes::new(32 * MB, MB..=SIGNED), ["maxdirty"];
-        /// Size of the data directory. 0: no limit. Above 0, the index of what was written longest ago is kept; nothing is
-        /// evicted by it yet.
-        maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"] without_effect;
+        /// Size of the data directory, checkpoints apart: the keys that were written longest ago are deleted for those that
+        /// come. 0: no limit. The least is 64 MB; set while the server runs, 352 MB, unless it began with a limit. With
+        /// `type memory` it means nothing.
+        maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
         /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.
         restore: Text = Text::new("", "path"), ["restore"] immutable;
         /// Drop what is damaged in the journal, and all after it, into files beside it, and start; the log tells what.

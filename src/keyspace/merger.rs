@@ -7,21 +7,23 @@
 //!
 //! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::ages::Ages;
 use super::slot::SlotGuard;
 use super::tier::Tier;
 use super::{Caller, DATABASES, Keyspace};
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{Record, RecordKey, SlotMeta};
-use crate::store::rocks::{Batch, RocksError};
+use crate::store::rocks::{Batch, IndexEntry, RocksError};
 
 /// Expired cold keys that one round sweeps away at most.
 const SWEEP_KEYS: usize = 20_000;
-/// Keys whose older records are looked for together.
-const KEYS_A_READ: usize = 1024;
+/// Keys whose older records are looked for together; all of these are in memory at a time.
+const KEYS_A_READ: usize = 256;
 /// How soon a round is tried again that could not be written.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -31,8 +33,13 @@ pub struct Round {
     mark: Mark,
     swept: Swept,
     batch: Batch,
-    written_ms: u64,
+    pub(super) written_ms: u64,
     keeps_age: bool,
+    /// There is more to do than fits into a round.
+    has_more: bool,
+    /// The keys of records that the batch deletes before anything was collected: swept, or evicted. What the disk still
+    /// has of them is counted off.
+    removed: HashSet<Vec<u8>>,
     /// Of the entry that is being added.
     record_key: Vec<u8>,
     value: Vec<u8>,
@@ -47,12 +54,17 @@ struct RoundSlot {
     deletes: bool,
 }
 
-/// A key that was set or deleted without a look at the disk.
+/// A key whose older record has to be looked up.
 struct Unsettled {
     /// In `slots`; a slot's entry comes after its keys.
     slot: usize,
     record_key: Vec<u8>,
     expiry_ms: Option<u64>,
+    /// The round puts a record in the older one's place; else it deletes that.
+    is_put: bool,
+    /// It was set or deleted without a look at the disk: whether there is an older record, and what counts of it, is not
+    /// known. Else only its time of writing is wanted.
+    is_blind: bool,
 }
 
 impl Round {
@@ -74,16 +86,36 @@ impl Round {
         Record { kind, expiry_ms, written_ms: self.written_ms, payload }.encode(&mut self.value);
         self.batch.put_record(&self.record_key, &self.value);
         if let Some(expiry_ms) = expiry_ms {
-            self.batch.put_expiry(expiry_ms, &self.record_key, payload.len());
+            self.batch.put_expiry(expiry_ms, &self.record_key, payload.len(), self.written_ms);
         }
         if self.keeps_age {
-            self.batch.put_age(self.written_ms, &self.record_key);
+            self.batch.put_age(self.written_ms, &self.record_key, payload.len(), expiry_ms);
         }
     }
 
-    pub(super) fn unsettled(&mut self, expiry_ms: Option<u64>) {
-        let record_key = self.record_key.clone();
-        self.unsettled.push(Unsettled { slot: self.slots.len(), record_key, expiry_ms });
+    /// There may be an older record, which nobody has looked at.
+    pub(super) fn unsettled(&mut self, expiry_ms: Option<u64>, is_put: bool) {
+        self.look_up(expiry_ms, is_put, true);
+    }
+
+    /// There is an older record, which was counted.
+    pub(super) fn replaced(&mut self, is_put: bool) {
+        if self.keeps_age {
+            self.look_up(None, is_put, false);
+        }
+    }
+
+    fn look_up(&mut self, expiry_ms: Option<u64>, is_put: bool, is_blind: bool) {
+        if !self.removed.contains(&self.record_key) {
+            let record_key = self.record_key.clone();
+            self.unsettled.push(Unsettled { slot: self.slots.len(), record_key, expiry_ms, is_put, is_blind });
+        }
+    }
+
+    /// An evicted key's entry of the index of ages.
+    pub(super) fn forget_age(&mut self, aged: &IndexEntry) {
+        self.batch.delete_age(aged.time_ms, &aged.record_key);
+        self.removed.insert(aged.record_key.clone());
     }
 
     pub(super) fn slot(&mut self, database: u8, slot: u16, meta: SlotMeta, deletes: bool) {
@@ -104,6 +136,11 @@ pub struct Merged {
 pub struct MergerState {
     /// For each database a place in its index of expiries: everything before it has been swept.
     swept_to: [Vec<u8>; DATABASES],
+    /// The same in its index of ages: everything before it is evicted, or newer in memory.
+    pub(super) evicted_to: [Vec<u8>; DATABASES],
+    /// When the last key that was evicted had been written.
+    pub(super) evicted_up_to_ms: u64,
+    pub(super) ages: Ages,
     /// A round that was given up: what it took is nowhere else, so it comes before any other.
     pub(super) unwritten: Option<Round>,
 }
@@ -121,6 +158,7 @@ impl Keyspace {
             self.finish_round(tier, &mut state, round, &gives_up)?;
         }
         let round = self.begin_round(tier, &mut state, now_ms, &gives_up)?;
+        let round = self.collect_all(tier, round);
         self.finish_round(tier, &mut state, round, &gives_up)
     }
 
@@ -133,7 +171,7 @@ impl Keyspace {
         gives_up: &impl Fn() -> bool,
     ) -> Result<Merged, RocksError> {
         let began = Instant::now();
-        let merged = Merged { entries: round.entries, has_more: round.swept.has_more };
+        let merged = Merged { entries: round.entries, has_more: round.has_more };
         if !round.slots.is_empty() {
             if let Err(error) = self.write_round(tier, &mut round, gives_up) {
                 state.unwritten = Some(round);
@@ -147,7 +185,7 @@ impl Keyspace {
         Ok(merged)
     }
 
-    /// Takes everything that differs into a new round.
+    /// A new round, with what it deletes of its own accord. [`Self::collect_all`] is to follow.
     pub(super) fn begin_round(
         &self,
         tier: &Tier,
@@ -155,6 +193,7 @@ impl Keyspace {
         now_ms: u64,
         gives_up: &impl Fn() -> bool,
     ) -> Result<Round, RocksError> {
+        let is_making_ages = self.tend_ages(tier, state, now_ms, gives_up)?;
         let mut round = Round {
             number: tier.committed_round() + 1,
             // Whatever the journal holds by now is in memory, and so in this round or in one before.
@@ -162,7 +201,9 @@ impl Keyspace {
             swept: Swept::default(),
             batch: tier.store.batch(),
             written_ms: now_ms,
-            keeps_age: self.settings.maxdisk.get() > 0,
+            keeps_age: state.ages.is_kept(),
+            has_more: is_making_ages,
+            removed: HashSet::new(),
             record_key: Vec::new(),
             value: Vec::new(),
             entries: 0,
@@ -170,7 +211,9 @@ impl Keyspace {
             unsettled: Vec::new(),
         };
         round.swept = self.sweep(tier, now_ms, state, &mut round, gives_up)?;
-        Ok(self.collect_all(tier, now_ms, round))
+        round.has_more |= round.swept.has_more;
+        round.has_more |= self.evict_oldest(tier, state, &mut round, gives_up)?;
+        Ok(round)
     }
 
     /// Finishes the round's batch and brings it to disk.
@@ -189,6 +232,13 @@ impl Keyspace {
         let all_unsettled = std::mem::take(&mut round.unsettled);
         for (index, old) in settled {
             let unsettled = &all_unsettled[index];
+            // Two rounds in one millisecond: that is the new record's entry.
+            if round.keeps_age && !(unsettled.is_put && old.written_ms == round.written_ms) {
+                round.batch.delete_age(old.written_ms, &unsettled.record_key);
+            }
+            if !unsettled.is_blind {
+                continue;
+            }
             let key_bytes = unsettled.record_key.len() - RecordKey::PREFIX_BYTES;
             let slot = &mut round.slots[unsettled.slot];
             let mut guard = self.lock_slot(caller, slot.position.0, slot.position.1);
@@ -224,9 +274,9 @@ impl Keyspace {
         tier.store.swept_up_to(round.swept.up_to_ms);
     }
 
-    /// Collects every slot that differs.
-    fn collect_all(&self, tier: &Tier, now_ms: u64, round: Round) -> Round {
-        let caller = Caller { now_ms, touches: false };
+    /// Takes everything that differs into the round.
+    pub(super) fn collect_all(&self, tier: &Tier, round: Round) -> Round {
+        let caller = Caller { now_ms: round.written_ms, touches: false };
         tier.open_round(round);
         for (physical, database) in self.databases.iter().enumerate() {
             let Some(slots) = database.slots.get() else { continue };
@@ -286,7 +336,12 @@ impl Keyspace {
             let key = self.key(record_key.key);
             if self.lock_slot(caller, physical, record_key.slot).sweep(&key, due.value_bytes) {
                 round.batch.delete_record(&due.record_key);
-                round.batch.delete_expiry(due.expiry_ms, &due.record_key);
+                round.batch.delete_expiry(due.time_ms, &due.record_key);
+                if round.keeps_age {
+                    let written_ms = retry(tier, gives_up, || written_ms(tier, due))?;
+                    written_ms.inspect(|written_ms| round.batch.delete_age(*written_ms, &due.record_key));
+                }
+                round.removed.insert(due.record_key.clone());
             } else if first_left.is_none() {
                 // It is in memory: its own expiry, or its next record, takes it out of the index.
                 first_left = Some(due);
@@ -298,8 +353,8 @@ impl Keyspace {
         }
         let has_more = due.len() >= SWEEP_KEYS;
         let first_not_swept_ms = match (first_left, due.last()) {
-            (Some(left), _) => left.expiry_ms,
-            (None, Some(last)) if has_more => last.expiry_ms,
+            (Some(left), _) => left.time_ms,
+            (None, Some(last)) if has_more => last.time_ms,
             _ => now_ms + 1,
         };
         Ok(Swept { has_more, up_to_ms: first_not_swept_ms.saturating_sub(1) })
@@ -316,10 +371,22 @@ fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(usize, Old)>, RocksEr
         for (index, found) in part.iter().zip(tier.store.get_many(&names)) {
             let Some(record) = found? else { continue };
             let old = Record::decode(&record).map_err(|error| RocksError::corruption(error.to_string()))?;
-            settled.push((*index, Old { value_bytes: old.payload.len(), expiry_ms: old.expiry_ms }));
+            let value_bytes = old.payload.len();
+            settled.push((*index, Old { value_bytes, expiry_ms: old.expiry_ms, written_ms: old.written_ms }));
         }
     }
     Ok(settled)
+}
+
+/// When the record of an entry of the index of expiries was written, if there is one.
+fn written_ms(tier: &Tier, due: &IndexEntry) -> Result<Option<u64>, RocksError> {
+    if due.other_ms.is_some() {
+        return Ok(due.other_ms);
+    }
+    let Some(record) = tier.store.get_many(&[&due.record_key]).swap_remove(0)? else { return Ok(None) };
+    Record::decode(&record)
+        .map(|record| Some(record.written_ms))
+        .map_err(|error| RocksError::corruption(error.to_string()))
 }
 
 /// How far the sweep of expired cold keys has come.
@@ -342,10 +409,11 @@ impl Swept {
 struct Old {
     value_bytes: usize,
     expiry_ms: Option<u64>,
+    written_ms: u64,
 }
 
 /// Tries until it succeeds; meanwhile the tier refuses writes.
-fn retry<R>(
+pub(super) fn retry<R>(
     tier: &Tier,
     gives_up: &impl Fn() -> bool,
     mut attempt: impl FnMut() -> Result<R, RocksError>,

@@ -3,6 +3,7 @@
 //! Handlers reach a key by one door: [`Keyspace::lock`] gives a [`SlotGuard`], whose methods look up, expire, count,
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
 
+mod ages;
 mod effect;
 pub mod entry;
 mod eviction;
@@ -19,6 +20,7 @@ mod recovery;
 mod residency;
 mod scan;
 mod slot;
+pub mod space;
 mod table;
 mod tally;
 pub mod tier;

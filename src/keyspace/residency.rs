@@ -22,12 +22,14 @@
 //!   round is written the slot is *in flight*, and nothing in it may be demoted: its records are not there yet.
 //! - *Settle*: what the round found blind is looked up; where an older record is, the key was counted twice.
 //! - *Commit*: the round is on disk. leaving → absent, a departure.
-//! - *Demote* (eviction): clean → cold, a departure; never in flight.
+//! - *Demote* (eviction from memory): clean → cold, a departure; never in flight.
+//! - *Discard* (eviction from disk): cold, clean → deleted; never in flight, nor where the entry is newer than the record.
 //!
 //! `residency_tests` walks through the interleavings of these steps.
 
 use std::sync::atomic::Ordering;
 
+use super::effect::Effect;
 use super::entry::{Content, Entry, Marks};
 use super::loader::{Cold, ColdKey};
 use super::merger::Round;
@@ -169,6 +171,36 @@ impl SlotGuard<'_> {
         self.note_dirty(table::place(key.hash), deleted.memory_bytes());
         self.slot.table.insert(table::place(key.hash), deleted);
         self.slot.differences.deleted += 1;
+    }
+
+    /// Deletes a key for the age of its record, as a client might, unless it is newer in memory. `value_bytes` and
+    /// `expiry_ms` are the record's. Returns whether it did.
+    pub(super) fn discard(&mut self, key: &Key, value_bytes: usize, expiry_ms: Option<u64>) -> bool {
+        if self.is_in_flight() {
+            return false;
+        }
+        match self.entry(key).map(|index| (index, self.slot.table.get(index).marks())) {
+            Some((_, marks)) if marks.has(Marks::DIRTY) || marks.has(Marks::DELETED) => return false,
+            Some((index, _)) => drop(self.delete(index, key.hash)),
+            None if self.slot.differences.cold == 0 => return false,
+            None => self.bury_cold(key, value_bytes, expiry_ms),
+        }
+        self.changed(key, Effect::Delete);
+        self.keyspace.stats.shard().evicted_keys.add(1);
+        true
+    }
+
+    /// Deletes a key that is on disk alone.
+    fn bury_cold(&mut self, key: &Key, value_bytes: usize, expiry_ms: Option<u64>) {
+        let mut deleted = self.fresh(key, Content::Inline(&[]), None);
+        deleted.set_marks(Marks::DELETED.with(Marks::STORED).with(Marks::DIRTY));
+        if let Some(expiry_ms) = expiry_ms {
+            self.slot.differences.stored_expiries.push((key.hash, expiry_ms));
+        }
+        self.note_dirty(table::place(key.hash), deleted.memory_bytes());
+        self.slot.table.insert(table::place(key.hash), deleted);
+        self.slot.differences.deleted += 1;
+        self.settle(key.bytes.len(), value_bytes, expiry_ms.is_some());
     }
 
     /// Takes a clean entry out of memory; `None`: it has to stay for now.
@@ -322,7 +354,9 @@ impl SlotGuard<'_> {
             round.put(kind, payload, entry.expiry_ms());
         }
         if marks.has(Marks::UNSETTLED) {
-            round.unsettled(entry.expiry_ms());
+            round.unsettled(entry.expiry_ms(), !is_deleted);
+        } else if marks.has(Marks::STORED) {
+            round.replaced(!is_deleted);
         }
         let marks = if is_deleted { Marks::STORED.with(Marks::DELETED) } else { Marks::STORED };
         self.slot.table.get_mut(index).set_marks(marks);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::entry::Entry;
+use super::entry::{Entry, Marks};
 use super::loader::{Cold, Loader};
 use super::merger::{MergerState, Round};
 use super::residency::Residence;
@@ -35,8 +35,10 @@ enum Command {
 #[derive(Clone, Copy, Debug)]
 enum Actor {
     Client(&'static [Command]),
-    /// So many rounds, of three steps each.
+    /// So many rounds, of four steps each.
     Merger(usize),
+    /// The same, and the disk is so full that all may go.
+    FullMerger(usize),
     /// Tries so many times to take the key out of memory.
     Evictor(usize),
     /// Lets time pass [`EXPIRY`], then has the expiry cycle look.
@@ -47,7 +49,7 @@ impl Actor {
     fn is_done(self, progress: &Progress) -> bool {
         let steps = match self {
             Actor::Client(commands) => commands.len(),
-            Actor::Merger(rounds) => rounds,
+            Actor::Merger(rounds) | Actor::FullMerger(rounds) => rounds,
             Actor::Evictor(attempts) => attempts,
             Actor::Clock => 2,
         };
@@ -61,8 +63,15 @@ struct Progress {
     done: usize,
     cold: Cold,
     is_loading: bool,
-    round: Option<Round>,
-    is_written: bool,
+    round: Option<(Round, Stage)>,
+}
+
+/// What has happened to a round.
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Begun,
+    Collected,
+    Written,
 }
 
 struct World<'w> {
@@ -71,7 +80,11 @@ struct World<'w> {
     name: Vec<u8>,
     now_ms: u64,
     model: Option<(Vec<u8>, Option<u64>)>,
+    /// There is another key in the slot, on disk alone.
+    has_neighbour: bool,
 }
+
+const NEIGHBOUR: &[u8] = b"neighbour";
 
 fn open(directory: &std::path::Path) -> Keyspace {
     let store =
@@ -159,19 +172,20 @@ impl World<'_> {
                     progress.is_loading = true;
                 }
             }
-            Actor::Merger(rounds) => match progress.round.take() {
+            Actor::Merger(rounds) | Actor::FullMerger(rounds) => match progress.round.take() {
                 None if progress.done == rounds => return false,
                 None => {
-                    let round = self.keyspace.begin_round(tier, &mut self.merger, self.now_ms, &|| true);
-                    progress.round = Some(round.unwrap());
-                    progress.is_written = false;
+                    let evicts = matches!(actor, Actor::FullMerger(_));
+                    progress.round = Some((self.begin_round(tier, evicts), Stage::Begun));
                 }
-                Some(mut round) if !progress.is_written => {
+                Some((round, Stage::Begun)) => {
+                    progress.round = Some((self.keyspace.collect_all(tier, round), Stage::Collected));
+                }
+                Some((mut round, Stage::Collected)) => {
                     self.keyspace.write_round(tier, &mut round, &|| true).unwrap();
-                    progress.is_written = true;
-                    progress.round = Some(round);
+                    progress.round = Some((round, Stage::Written));
                 }
-                Some(round) => {
+                Some((round, Stage::Written)) => {
                     self.keyspace.end_round(tier, round);
                     progress.done += 1;
                 }
@@ -201,6 +215,26 @@ impl World<'_> {
             },
         }
         true
+    }
+
+    fn begin_round(&mut self, tier: &Tier, evicts: bool) -> Round {
+        let evicted = || self.keyspace.stats.sum(|shard| &shard.evicted_keys);
+        let (key, before) = (self.key(), evicted());
+        // What is not in memory, or is there as it is on disk, may go; what is newer in memory may not.
+        let entry_marks = {
+            let guard = self.keyspace.lock(self.caller(), 0, &key);
+            guard.entry(&key).map(|index| guard.table().get(index).marks())
+        };
+        let is_newer = entry_marks.is_some_and(|marks| marks.has(Marks::DIRTY) || marks.has(Marks::DELETED));
+        tier.space.set_ratio(if evicts { 1e12 } else { 0.0 });
+        let round = self.keyspace.begin_round(tier, &mut self.merger, self.now_ms, &|| true).unwrap();
+        let is_evicted = evicted() > before;
+        if is_evicted {
+            self.model = None;
+        }
+        assert!(!is_evicted || evicts && !is_newer, "evicted: {entry_marks:?}");
+        assert!(!evicts || is_newer || self.live().is_none(), "not evicted: {entry_marks:?}");
+        round
     }
 
     fn merge(&mut self) {
@@ -237,6 +271,15 @@ impl World<'_> {
             key_bytes: self.model.as_ref().map_or(0, |_| self.name.len() as u64),
             value_bytes: self.model.as_ref().map_or(0, |(bytes, _)| bytes.len() as u64),
         };
+        let mut expected = expected;
+        if self.has_neighbour {
+            expected.add(tally::Change {
+                keys: 1,
+                expiring: 0,
+                key_bytes: self.neighbour().len() as i64,
+                value_bytes: 3,
+            });
+        }
         assert_eq!(guard.slot.size, expected, "the slot's counts");
         assert_eq!(u64::from(guard.slot.differences.cold), expected.keys, "its cold keys");
         drop(guard);
@@ -249,30 +292,72 @@ impl World<'_> {
             (expected.keys, expected.expiring, expected.key_bytes, expected.value_bytes),
             "the counts on disk"
         );
-        let mut records = Vec::new();
+        let (mut records, mut ages) = (Vec::new(), Vec::new());
         tier.store
-            .scan_slot(position.0, position.1, 0, |_, value| {
+            .scan_slot(position.0, position.1, 0, |record_key, value| {
                 let record = Record::decode(value).unwrap();
-                records.push((record.payload.to_vec(), record.expiry_ms));
+                if record_key.key == name {
+                    records.push((record.payload.to_vec(), record.expiry_ms));
+                }
+                ages.push((record.written_ms, record.payload.len(), record.expiry_ms));
                 std::ops::ControlFlow::Continue(())
             })
             .unwrap();
         assert_eq!(records, self.model.clone().into_iter().collect::<Vec<_>>(), "the records on disk");
         let index = tier.store.due_expiries(position.0, &[], u64::MAX, 10).unwrap();
-        let index: Vec<u64> = index.iter().map(|due| due.expiry_ms).collect();
+        let index: Vec<u64> = index.iter().map(|due| due.time_ms).collect();
         assert_eq!(index, self.model.iter().filter_map(|(_, expiry_ms)| *expiry_ms).collect::<Vec<_>>(), "the index");
+        let index = tier.store.oldest(position.0, &[], u64::MAX, 10).unwrap();
+        let index: Vec<_> = index.iter().map(|aged| (aged.time_ms, aged.value_bytes, aged.other_ms)).collect();
+        ages.sort_unstable();
+        ages.retain(|_| self.merger.ages.is_kept());
+        assert_eq!(index, ages, "the index of ages");
+    }
+
+    /// The name of a key in the same slot.
+    fn neighbour(&self) -> Vec<u8> {
+        [b"{", &self.name[..], b"}", NEIGHBOUR].concat()
+    }
+
+    /// Puts the neighbour there, or takes it away.
+    fn settle_neighbour(&mut self, is_there: bool) {
+        if !self.has_neighbour {
+            return;
+        }
+        let name = self.neighbour();
+        let key = self.keyspace.key(&name);
+        let mut cold = Cold::default();
+        loop {
+            let mut guard = self.keyspace.lock(self.caller(), 0, &key);
+            match guard.make_resident(&key, &mut cold) {
+                Residence::Here if is_there => guard.set_string(&key, b"old", NewExpiry::Clear),
+                Residence::Here => assert!(guard.remove(&key)),
+                _ => {
+                    drop(guard);
+                    Loader::load_here(&self.keyspace.tier().unwrap().store, &mut cold);
+                    continue;
+                }
+            }
+            break;
+        }
+        self.merge();
+        let mut guard = self.keyspace.lock(self.caller(), 0, &key);
+        if let Some(index) = guard.entry(&key) {
+            assert!(guard.demote(index).is_some());
+        }
     }
 }
 
 /// Runs every schedule of the actors, each on a key of its own that begins as `start` says. Returns how many there were.
-fn explore(keyspace: &Keyspace, start: Start, actors: &[Actor]) -> usize {
+fn explore(keyspace: &Keyspace, start: Start, has_neighbour: bool, actors: &[Actor]) -> usize {
     // The choice at each step of the present schedule, and of how many.
     let mut choices: Vec<(usize, usize)> = Vec::new();
     let mut schedules = 0;
     loop {
         schedules += 1;
         let name = format!("key:{start:?}:{}:{schedules}", actors.len()).into_bytes();
-        let mut world = World { keyspace, merger: MergerState::default(), name, now_ms: EARLY, model: None };
+        let mut world =
+            World { keyspace, merger: MergerState::default(), name, now_ms: EARLY, model: None, has_neighbour };
         world.begin(start);
         let mut progress: Vec<Progress> = actors.iter().map(|_| Progress::default()).collect();
         let mut live: Vec<usize> = (0..actors.len()).collect();
@@ -329,6 +414,7 @@ impl World<'_> {
             Start::Cold | Start::Clean => Command::Set("old"),
             Start::ColdExpiring => Command::SetExpiring("old"),
         };
+        self.settle_neighbour(true);
         assert!(self.command(command, &mut Cold::default()));
         self.merge();
         if !matches!(start, Start::Clean) {
@@ -341,6 +427,7 @@ impl World<'_> {
         while self.step(Actor::Client(&[Command::Delete]), &mut progress) {}
         self.model = None;
         self.merge();
+        self.settle_neighbour(false);
         assert_eq!(self.keyspace.size(0), Size::default());
     }
 }
@@ -359,17 +446,60 @@ fn every_schedule_of_small_programs_keeps_the_key() {
         &[Actor::Client(&[Get]), Actor::Merger(1), Actor::Clock, Actor::Evictor(1)],
         &[Actor::Client(&[Delete]), Actor::Client(&[Append("x")]), Actor::Evictor(1), Actor::Merger(1)],
     ];
-    // Each schedule syncs a dozen times, and none of that is looked at: best in memory.
-    let memory = std::path::Path::new("/dev/shm");
-    let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let directory = scratch();
     let keyspace = open(directory.path());
     let mut schedules = 0;
     for program in programs {
         for start in [Start::Absent, Start::Cold, Start::ColdExpiring, Start::Clean] {
-            schedules += explore(&keyspace, start, program);
+            schedules += explore(&keyspace, start, false, program);
         }
     }
     assert!(schedules > 5_000, "{schedules}");
+}
+
+/// Each schedule syncs a dozen times, and none of that is looked at: best in memory.
+fn scratch() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
+/// A key that was swept, and set again before the round is collected, is looked up: what is found was counted off.
+#[test]
+fn every_schedule_beside_a_cold_key_keeps_the_counts() {
+    use Command::*;
+    let directory = scratch();
+    let keyspace = open(directory.path());
+    let programs: &[&[Actor]] = &[
+        &[Actor::Client(&[Set("new")]), Actor::Merger(2), Actor::Clock],
+        &[Actor::Client(&[SetExpiring("new"), Delete]), Actor::Merger(1), Actor::Clock],
+    ];
+    let starts = [Start::Cold, Start::ColdExpiring, Start::Clean];
+    let schedules: usize =
+        programs.iter().flat_map(|program| starts.map(|start| explore(&keyspace, start, true, program))).sum();
+    assert!(schedules > 500, "{schedules}");
+}
+
+#[test]
+fn every_schedule_with_a_full_disk_keeps_what_is_new() {
+    use Command::*;
+    let directory = scratch();
+    let keyspace = open(directory.path());
+    keyspace.settings.set(&[(b"maxdisk", b"64mb")]).unwrap();
+    while keyspace.merge(1, || true).unwrap().has_more {}
+    let programs: &[&[Actor]] = &[
+        &[Actor::Client(&[Get, Get]), Actor::FullMerger(1), Actor::Evictor(1)],
+        &[Actor::Client(&[Set("new"), Get]), Actor::FullMerger(2)],
+        &[Actor::Client(&[Append("x"), Delete]), Actor::FullMerger(2)],
+        &[Actor::Client(&[SetExpiring("new"), Persist]), Actor::FullMerger(1), Actor::Clock],
+        &[Actor::Client(&[Get]), Actor::Client(&[Delete, Set("new")]), Actor::FullMerger(1)],
+    ];
+    let mut schedules = 0;
+    for program in programs {
+        for start in [Start::Absent, Start::Cold, Start::ColdExpiring, Start::Clean] {
+            schedules += explore(&keyspace, start, false, program);
+        }
+    }
+    assert!(schedules > 2_000, "{schedules}");
 }
 
 #[test]

@@ -328,7 +328,7 @@ impl<'k> SlotGuard<'k> {
     }
 
     /// Deletes a live key; what the disk has to be told of that is remembered.
-    fn delete(&mut self, index: Index, hash: u64) -> Entry {
+    pub(super) fn delete(&mut self, index: Index, hash: u64) -> Entry {
         match self.keyspace.tier() {
             Some(_) if self.bury_needed(index) => self.bury(index, hash),
             _ => self.remove_entry(index),
@@ -415,7 +415,7 @@ impl<'k> SlotGuard<'k> {
 
     /// Every change that a command makes to a key comes by here.
     #[inline]
-    fn changed(&mut self, key: &Key, effect: Effect<'_>) {
+    pub(super) fn changed(&mut self, key: &Key, effect: Effect<'_>) {
         self.keyspace.stats.count(|shard| &shard.changes);
         let Some(tier) = self.keyspace.tier() else { return };
         self.slot.sequence += 1;

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::loader::Loader;
 use super::merger::{Mark, MergerState, Round};
+use super::space::Space;
 use crate::base::clock;
 use crate::config::{JournalSync, Settings};
 use crate::stats::{Counter, Histogram};
@@ -40,6 +41,8 @@ pub enum Pressure {
 /// Of `maxmemory`, what may differ from the disk: one part in so many, but so many bytes at least.
 pub(super) const DIRTY_SHARE: u64 = 8;
 const DIRTY_MIN_BYTES: u64 = 1 << 20;
+/// The same of `maxdisk`: the journal takes twice as much of it.
+const DIRTY_DISK_SHARE: u64 = 32;
 /// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
 const STORE_SHARE: u64 = 4;
 const STORE_MIN_BYTES: u64 = 16 << 20;
@@ -85,6 +88,7 @@ pub struct Tier {
     wishes: Mutex<Wishes>,
     wished: Condvar,
     pub saves: Saves,
+    pub space: Space,
 }
 
 /// SAVE and BGSAVE.
@@ -154,6 +158,7 @@ impl Tier {
             wishes: Mutex::default(),
             wished: Condvar::new(),
             saves: Saves::default(),
+            space: Space::default(),
         }
     }
 
@@ -330,10 +335,11 @@ impl super::Keyspace {
         let limit_bytes = self.dirty_limit_bytes();
         let (dirty_bytes, journal_bytes) =
             (self.dirty_bytes(), tier.journal.get().map_or(0, Journal::unreleased_bytes));
-        if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes {
+        let is_disk_full = self.is_disk_full(tier);
+        if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes || is_disk_full {
             tier.wish(|wishes| wishes.round = true);
         }
-        if dirty_bytes >= limit_bytes || journal_bytes >= limit_bytes * JOURNAL_SHARE {
+        if dirty_bytes >= limit_bytes || journal_bytes >= limit_bytes * JOURNAL_SHARE || is_disk_full {
             tier.counters.stalls.add(1);
             return Pressure::Behind;
         }
@@ -344,6 +350,12 @@ impl super::Keyspace {
     pub fn apply_settings(&self) {
         let Some(tier) = self.tier() else { return };
         tier.store.set_memory_bytes(store_memory_bytes(&self.settings));
+        if let Err(error) = tier.store.set_disk_bytes(self.settings.maxdisk.get()) {
+            tracing::warn!(%error, "files keep the sizes that they had");
+        }
+        if self.settings.maxdisk.get() == 0 {
+            tier.space.forget_usage();
+        }
         if let Some(journal) = tier.journal.get() {
             journal.set_policy(sync_policy(&self.settings));
         }
@@ -358,10 +370,14 @@ impl super::Keyspace {
         }
     }
 
-    /// How much may differ from the disk: `maxdirty`, and never most of a small memory.
+    /// How much may differ from the disk: `maxdirty`, and never most of a small memory or disk.
     fn dirty_limit_bytes(&self) -> u64 {
-        let (limit_bytes, memory_bytes) = (self.settings.maxdirty.get(), self.settings.maxmemory.get());
-        if memory_bytes == 0 { limit_bytes } else { limit_bytes.min((memory_bytes / DIRTY_SHARE).max(DIRTY_MIN_BYTES)) }
+        let settings = &self.settings;
+        [(settings.maxmemory.get(), DIRTY_SHARE), (settings.maxdisk.get(), DIRTY_DISK_SHARE)]
+            .into_iter()
+            .filter(|(bytes, _)| *bytes > 0)
+            .map(|(bytes, share)| (bytes / share).max(DIRTY_MIN_BYTES))
+            .fold(settings.maxdirty.get(), u64::min)
     }
 
     /// Keys on disk that are not in memory.

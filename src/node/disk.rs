@@ -11,6 +11,7 @@ use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
 use crate::keyspace::Recovery;
+use crate::keyspace::space::{DISK_MIN_BYTES, segment_bytes};
 use crate::keyspace::tier::{Tier, store_memory_bytes, sync_policy};
 use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
@@ -18,6 +19,8 @@ use crate::store::rocks::{Rocks, RocksOptions};
 
 /// How often the merger's thread looks at what is not a round: memory, wishes.
 const STEP: Duration = Duration::from_millis(100);
+/// Measuring the data directory takes one part in so many of the time at most.
+const MEASURE_SHARE: u32 = 50;
 
 /// An open data directory, before its journal is replayed.
 pub struct Opened {
@@ -32,6 +35,10 @@ pub struct Opened {
 /// With one line for the operator; nothing was changed then.
 pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     let began = Instant::now();
+    let maxdisk = settings.maxdisk.get();
+    if maxdisk > 0 && maxdisk < DISK_MIN_BYTES {
+        return Err(io::Error::other(format!("maxdisk {maxdisk} is too small: the least is {DISK_MIN_BYTES} bytes")));
+    }
     let path = PathBuf::from(&*settings.dir.get());
     let checkpoint = settings.restore.get();
     if !checkpoint.is_empty() {
@@ -45,7 +52,7 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
         }
     }
     let memory_bytes = store_memory_bytes(settings);
-    let options = RocksOptions { memory_bytes, create: is_new, ..RocksOptions::default() };
+    let options = RocksOptions { memory_bytes, create: is_new, ..RocksOptions::for_disk(maxdisk) };
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
     if is_new {
         directory.finish().map_err(io::Error::other)?;
@@ -59,6 +66,7 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
 pub struct Disk {
     merger: JoinHandle<()>,
     loaders: Vec<JoinHandle<()>>,
+    compactor: JoinHandle<()>,
     state: Arc<State>,
     /// Locked for the life of the process.
     _directory: Arc<DataDirectory>,
@@ -75,11 +83,13 @@ impl Disk {
         state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
         let mut recovery = Recovery::default();
         let mut blocks = 0_u64;
+        let defaults = journal::Options::default();
         let options = journal::Options {
+            segment_bytes: segment_bytes(state.settings.maxdisk.get(), defaults.segment_bytes),
             sync: sync_policy(&state.settings),
             // What was never written to may have been left half-made by a crash.
             create: is_new || directory.has_no_journal() || !state.keyspace.was_ever_written(),
-            ..journal::Options::default()
+            ..defaults
         };
         let journal = Journal::open(&directory.journal(), options, |block| {
             blocks += 1;
@@ -106,11 +116,12 @@ impl Disk {
                 }
             })?);
         }
+        let compactor = spawn(state, "compactor".to_owned(), run_compactor)?;
         let merger = spawn(state, "merger".to_owned(), {
             let directory = directory.clone();
             move |state| run_merger(state, &directory)
         })?;
-        Ok(Some(Disk { merger, loaders, state: state.clone(), _directory: directory }))
+        Ok(Some(Disk { merger, loaders, compactor, state: state.clone(), _directory: directory }))
     }
 
     /// Brings everything to disk and ends the threads.
@@ -120,8 +131,9 @@ impl Disk {
     pub fn stop(self) -> io::Result<()> {
         let Some(tier) = self.state.keyspace.tier() else { return Ok(()) };
         tier.loader.close();
+        tier.space.end();
         tier.wish(|wishes| wishes.end = true);
-        let threads = std::iter::once(self.merger).chain(self.loaders);
+        let threads = [self.merger, self.compactor].into_iter().chain(self.loaders);
         if threads.map(JoinHandle::join).filter(Result::is_err).count() > 0 {
             return Err(io::Error::other("a thread of the disk panicked"));
         }
@@ -146,13 +158,17 @@ fn spawn(state: &Arc<State>, name: String, run: impl FnOnce(&State) + Send + 'st
 fn run_merger(state: &State, directory: &DataDirectory) {
     let Some(tier) = state.keyspace.tier() else { return };
     let mut last_round = Instant::now();
+    let mut measured_next = Instant::now();
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
         memory::measure_foreign();
+        if state.settings.maxdisk.get() > 0 && Instant::now() >= measured_next {
+            measured_next = measure(state, directory);
+        }
         if wishes.round || wishes.save || wishes.end || last_round.elapsed() >= interval {
             last_round = Instant::now();
-            merge(state, wishes.end);
+            merge(state, directory, wishes.end);
         }
         if wishes.save {
             save(state, directory);
@@ -164,7 +180,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
 }
 
 /// Rounds until nothing more is to be done at once.
-fn merge(state: &State, is_last: bool) {
+fn merge(state: &State, directory: &DataDirectory, is_last: bool) {
     loop {
         match state.keyspace.merge(clock::now_ms(), || state.is_shutting_down()) {
             Ok(merged) if merged.has_more && !is_last => {}
@@ -173,6 +189,29 @@ fn merge(state: &State, is_last: bool) {
                 tracing::error!(%error, "what has changed last is not merged");
                 return;
             }
+        }
+        if state.settings.maxdisk.get() > 0 {
+            measure(state, directory);
+        }
+    }
+}
+
+/// Has the keyspace know what the data directory takes. When to do it again.
+fn measure(state: &State, directory: &DataDirectory) -> Instant {
+    let began = Instant::now();
+    match directory.usage() {
+        Ok(usage) => state.keyspace.note_usage(usage),
+        Err(error) => tracing::warn!(%error, "the data directory cannot be measured"),
+    }
+    Instant::now() + STEP.max(began.elapsed() * MEASURE_SHARE)
+}
+
+/// Compacts what `maxdisk` has it compact, until it is told to end.
+fn run_compactor(state: &State) {
+    let Some(tier) = state.keyspace.tier() else { return };
+    while tier.space.wait_for_pass() {
+        if let Err(error) = state.keyspace.compact_for_space() {
+            tracing::error!(%error, "what is deleted still takes its place on disk");
         }
     }
 }

@@ -9,8 +9,6 @@ const VERSION: u8 = 1;
 const HAS_EXPIRY: u8 = 1;
 /// Version, type, flags, time of writing.
 const HEAD_BYTES: usize = 3 + 8;
-/// What a record has besides its payload, at most.
-pub const HEAD_MAX_BYTES: usize = HEAD_BYTES + 8;
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
@@ -166,6 +164,37 @@ impl SlotMeta {
     }
 }
 
+/// How the index of ages stands, while there is one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AgeIndex {
+    /// Every record is in it. If not, it is being made, and a start makes it anew.
+    pub is_complete: bool,
+    /// How many bytes of files a byte of keys and values took when everything was compacted last; 0: not known.
+    pub disk_bytes_a_byte: f64,
+}
+
+impl AgeIndex {
+    const BYTES: usize = 1 + 8;
+
+    /// `is complete u8 | disk bytes a byte f64`.
+    pub fn encode(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [u8::from(self.is_complete); Self::BYTES];
+        bytes[1..].copy_from_slice(&self.disk_bytes_a_byte.to_le_bytes());
+        bytes
+    }
+
+    /// # Errors
+    /// For bytes that this program cannot have written.
+    pub fn decode(bytes: &[u8]) -> Result<AgeIndex, RecordError> {
+        let (&[flag], rest) = bytes.split_first_chunk().ok_or(RecordError::Short)?;
+        let ratio = f64::from_le_bytes(rest.try_into().map_err(|_| RecordError::Short)?);
+        if flag > 1 || !ratio.is_finite() || ratio < 0.0 {
+            return Err(RecordError::Damaged);
+        }
+        Ok(AgeIndex { is_complete: flag == 1, disk_bytes_a_byte: ratio })
+    }
+}
+
 /// The key of a slot's counts: `'s' | database u8 | slot u16`.
 pub fn slot_key(database: u8, slot: u16) -> [u8; 4] {
     let slot = slot.to_be_bytes();
@@ -215,6 +244,8 @@ mod tests {
             let record_key = RecordKey::encoded(database, slot, hash, &key);
             let expected = RecordKey { database, slot, hash: (hash >> 32) as u32, key: &key };
             prop_assert_eq!(RecordKey::decode(&record_key), Some(expected));
+            let index = AgeIndex { is_complete: kind > 7, disk_bytes_a_byte: f64::from(slot) / 7.0 };
+            prop_assert_eq!(AgeIndex::decode(&index.encode()), Ok(index));
             prop_assert_eq!(slot_of_key(&slot_key(database, slot)), Some((database, slot)));
             prop_assert_eq!(index_parts(&index_key(written_ms, &record_key)), Some((written_ms, record_key)));
         }
@@ -234,6 +265,7 @@ mod tests {
         fn garbage_is_refused_without_a_panic(bytes: Vec<u8>) {
             let _ = (Record::decode(&bytes), Record::expiry_of(&bytes), SlotMeta::decode(&bytes));
             let _ = (RecordKey::decode(&bytes), slot_of_key(&bytes), index_parts(&bytes));
+            let _ = AgeIndex::decode(&bytes);
         }
     }
 

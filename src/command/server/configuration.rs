@@ -3,6 +3,7 @@
 use super::{ADMIN, CONSTANT, help_of, reply_lines};
 use crate::command::context::Context;
 use crate::command::spec::Spec;
+use crate::command::state::State;
 use crate::config::{Caller, NotApplied, find, is_sensitive};
 use crate::reply::Error;
 
@@ -81,7 +82,9 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|[name, value]| (*name, *value)).collect();
     let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
-    let changed = settings.set_with(&pairs, caller, apply).map_err(|reason| Error::owned(format!("ERR {reason}")))?;
+    let changed = settings
+        .set_with(&pairs, caller, |changed| apply(context.state, changed))
+        .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
     for name in
         changed.iter().copied().filter(|name| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect))
     {
@@ -98,7 +101,12 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
 /// Puts new values to use where nobody reads them anyway whenever they matter. `requirepass` and `maxclients`, like
 /// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once, at the
 /// start: other ones are refused in Redis's words for those that cannot be opened.
-fn apply(changed: &[&'static str]) -> Result<(), NotApplied> {
+fn apply(state: &State, changed: &[&'static str]) -> Result<(), NotApplied> {
+    let (disk_bytes, least_bytes) = (state.settings.maxdisk.get(), state.keyspace.disk_min_bytes());
+    if changed.contains(&"maxdisk") && disk_bytes > 0 && disk_bytes < least_bytes {
+        let reason = format!("journal and log leave no room for keys: the least is {least_bytes} bytes");
+        return Err(NotApplied { name: "maxdisk", reason });
+    }
     let refusals = [
         ("port", "Unable to listen on this port. Check server logs."),
         ("bind", "Failed to bind to specified addresses."),

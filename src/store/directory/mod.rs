@@ -16,6 +16,7 @@ mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -40,6 +41,21 @@ const CHECKPOINT_OLD: &str = "checkpoint.old";
 const CURRENT_FILE: &str = "CURRENT";
 /// What RocksDB never changes once it is written.
 const IMMUTABLE: [&str; 2] = ["sst", "blob"];
+
+/// Of RocksDB's log.
+const LOG_EXTENSION: &str = "log";
+/// What `st_blocks` counts in.
+const BLOCK_BYTES: u64 = 512;
+
+/// What parts of a data directory take on disk, with what is allocated ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub journal_bytes: u64,
+    /// Of RocksDB's log.
+    pub log_bytes: u64,
+    /// Of all other files of RocksDB.
+    pub file_bytes: u64,
+}
 
 /// What a directory was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +199,20 @@ impl DataDirectory {
         self.path.join(JOURNAL)
     }
 
+    /// What lies in it on disk, checkpoints apart.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn usage(&self) -> io::Result<Usage> {
+        let mut usage = Usage::default();
+        visit_files(&self.journal(), |_, bytes| usage.journal_bytes += bytes)?;
+        visit_files(&self.rocksdb(), |path, bytes| {
+            let is_log = path.extension().is_some_and(|extension| extension == LOG_EXTENSION);
+            *if is_log { &mut usage.log_bytes } else { &mut usage.file_bytes } += bytes;
+        })?;
+        Ok(usage)
+    }
+
     /// Whether it is right that there is no journal.
     pub fn has_no_journal(&self) -> bool {
         self.journal().join(NO_JOURNAL).exists()
@@ -251,6 +281,19 @@ impl DataDirectory {
     fn checkpoint_paths(&self) -> [PathBuf; 3] {
         [CHECKPOINT, CHECKPOINT_NEW, CHECKPOINT_OLD].map(|part| self.path.join(part))
     }
+}
+
+/// Visits the files of a directory with what they take on disk. One that vanishes meanwhile takes nothing.
+fn visit_files(directory: &Path, mut visit: impl FnMut(&Path, u64)) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(metadata) => visit(&entry.path(), metadata.blocks() * BLOCK_BYTES),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Makes `into`, which must be new or empty, a copy of the data directory or checkpoint `from`. Files that never change are

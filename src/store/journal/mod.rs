@@ -247,6 +247,11 @@ impl Journal {
         self.shared.has_failed.load(Ordering::Acquire)
     }
 
+    /// The size of a segment that is full.
+    pub fn segment_bytes(&self) -> u64 {
+        self.shared.segment_bytes
+    }
+
     /// Why the journal cannot write at the moment.
     pub fn failure(&self) -> Option<String> {
         self.shared.failure.lock().clone()

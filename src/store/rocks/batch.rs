@@ -1,9 +1,10 @@
 //! A batch of changes: whole in RocksDB after a crash, or absent.
 
 use rocksdb::WriteBatch;
+use smallvec::SmallVec;
 
-use super::{FamilyId, ORDER_KEY, after_prefix};
-use crate::store::record::{self, SlotMeta};
+use super::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
+use crate::store::record::{self, AgeIndex, SlotMeta};
 
 /// RocksDB's tags of operations: in the default column family, and in one whose number follows.
 const DELETE: [u8; 2] = [0x0, 0x4];
@@ -58,18 +59,21 @@ impl Batch {
         self.delete(FamilyId::Records, &[record_key]);
     }
 
-    /// `value_bytes` is the length of the record's payload: whoever sweeps needs it, and not the record.
-    pub fn put_expiry(&mut self, expiry_ms: u64, record_key: &[u8], value_bytes: usize) {
-        let value = u32::try_from(value_bytes).unwrap_or(u32::MAX).to_le_bytes();
-        self.put(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts(), &value);
+    /// `value_bytes` is the length of the record's payload: whoever sweeps needs it, and when it was written, and not the
+    /// record.
+    pub fn put_expiry(&mut self, expiry_ms: u64, record_key: &[u8], value_bytes: usize, written_ms: u64) {
+        let value = index_value(value_bytes, Some(written_ms));
+        self.put(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts(), value.as_slice());
     }
 
     pub fn delete_expiry(&mut self, expiry_ms: u64, record_key: &[u8]) {
         self.delete(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts());
     }
 
-    pub fn put_age(&mut self, written_ms: u64, record_key: &[u8]) {
-        self.put(FamilyId::Age, &index_key(written_ms, record_key).parts(), &[]);
+    /// With what eviction needs, and not the record: the length of its payload and its expiry.
+    pub fn put_age(&mut self, written_ms: u64, record_key: &[u8], value_bytes: usize, expiry_ms: Option<u64>) {
+        let value = index_value(value_bytes, expiry_ms);
+        self.put(FamilyId::Age, &index_key(written_ms, record_key).parts(), value.as_slice());
     }
 
     pub fn delete_age(&mut self, written_ms: u64, record_key: &[u8]) {
@@ -78,6 +82,21 @@ impl Batch {
 
     pub fn put_slot_meta(&mut self, database: u8, slot: u16, meta: &SlotMeta) {
         self.put_meta(&record::slot_key(database, slot), &meta.encode());
+    }
+
+    /// How the index of ages stands; `None`: there is none.
+    pub fn put_age_index(&mut self, index: Option<AgeIndex>) {
+        match index {
+            Some(index) => self.put_meta(AGE_KEY, &index.encode()),
+            None => self.delete(FamilyId::Meta, &[AGE_KEY]),
+        }
+    }
+
+    /// Deletes the whole index of ages.
+    pub fn delete_ages(&mut self) {
+        self.operation(DELETE_RANGE, FamilyId::Age);
+        append(&mut self.bytes, &[&[0]]);
+        append(&mut self.bytes, &[&[u8::MAX]]);
     }
 
     /// Which database lies where.
@@ -146,6 +165,14 @@ impl IndexKey<'_> {
     }
 }
 
+/// The value of an index entry: `payload length u32 | the other time u64, if there is one`.
+fn index_value(value_bytes: usize, other_ms: Option<u64>) -> SmallVec<[u8; 12]> {
+    let mut value = SmallVec::new();
+    value.extend(u32::try_from(value_bytes).unwrap_or(u32::MAX).to_le_bytes());
+    value.extend(other_ms.into_iter().flat_map(u64::to_le_bytes));
+    value
+}
+
 /// The length of all parts as a base-128 number, lowest digits first, and the parts.
 fn append(into: &mut Vec<u8>, parts: &[&[u8]]) {
     let mut length: usize = parts.iter().map(|part| part.len()).sum();
@@ -179,15 +206,15 @@ mod tests {
                     let (timed, value) = (record::index_key(7, &key), encoded(None, 9, bytes));
                     batch.put_record(&key, &value);
                     batch.delete_record(&key);
-                    batch.put_expiry(7, &key, 5);
+                    batch.put_expiry(7, &key, 5, 8);
                     batch.delete_expiry(7, &key);
-                    batch.put_age(7, &key);
+                    batch.put_age(7, &key, 5, None);
                     batch.delete_age(7, &key);
                     expected.put_cf(records, &key, &value);
                     expected.delete_cf(records, &key);
-                    expected.put_cf(expiry, &timed, 5_u32.to_le_bytes());
+                    expected.put_cf(expiry, &timed, [5, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]);
                     expected.delete_cf(expiry, &timed);
-                    expected.put_cf(age, &timed, b"");
+                    expected.put_cf(age, &timed, 5_u32.to_le_bytes());
                     expected.delete_cf(age, &timed);
                 }
                 let slot = SlotMeta { keys: 4, ..SlotMeta::default() };
@@ -197,6 +224,12 @@ mod tests {
                 for family in [records, expiry, age] {
                     expected.delete_range_cf(family, [3], [4]);
                 }
+                batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: 2.0 }));
+                expected.put_cf(meta, AGE_KEY, [1, 0, 0, 0, 0, 0, 0, 0, 64]);
+                batch.put_age_index(None);
+                expected.delete_cf(meta, AGE_KEY);
+                batch.delete_ages();
+                expected.delete_range_cf(age, [0], [u8::MAX]);
                 batch.put_order(&[1, 0]);
                 expected.put_cf(meta, ORDER_KEY, [1, 0]);
             });

@@ -20,16 +20,15 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, WaitForCompactOptions, WriteBatch, WriteOptions, properties};
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, WriteBatch, WriteOptions, properties};
 
 use super::directory::free_bytes;
-use super::record::HEAD_MAX_BYTES;
 pub use batch::Batch;
 pub use error::{RocksError, RocksErrorKind};
 use options::Resources;
 pub use options::{BLOB_BYTES, RocksOptions};
 use read::ReadWays;
-pub use read::{Due, Look};
+pub use read::{IndexEntry, Look};
 pub use status::RocksStatus;
 
 const RECORDS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
@@ -49,6 +48,8 @@ enum FamilyId {
 
 /// In `meta`: which database lies where.
 const ORDER_KEY: &[u8] = b"order";
+/// In `meta`: how the index of ages stands.
+const AGE_KEY: &[u8] = b"age";
 /// What [`Rocks::try_recover`] writes to see whether writing works.
 const PROBE_KEY: &[u8] = b"probe";
 /// RocksDB looks for room every 5 seconds where it means to go on by itself.
@@ -138,6 +139,8 @@ pub struct Rocks {
     background_errors: AtomicU64,
     stalls: AtomicU64,
     stalled_ms: AtomicU64,
+    /// What is bounded now; `options` has that of the start.
+    disk_bytes: AtomicU64,
     state: ShardedLock<State>,
 }
 
@@ -147,6 +150,7 @@ impl Rocks {
         let resources = Resources::new(options.memory_bytes);
         let database = open(directory, options, &resources)?;
         resources.reclaim.set_paused(status::is_mostly_blobs(&database));
+        let disk_bytes = AtomicU64::new(options.disk_bytes);
         // Whatever happens later, it is not made a second time.
         let options = RocksOptions { create: false, ..options.clone() };
         Ok(Rocks {
@@ -160,6 +164,7 @@ impl Rocks {
             background_errors: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),
+            disk_bytes,
             state: ShardedLock::new(State::Open(database)),
         })
     }
@@ -269,21 +274,68 @@ impl Rocks {
         })
     }
 
-    /// Waits until nothing is left to flush or to compact.
-    pub fn wait_for_compaction(&self) -> Result<(), RocksError> {
-        self.with(|database| Ok(database.wait_for_compact(&WaitForCompactOptions::default())?))
+    /// Has the records from the key `from` on and before `to` rewritten without what is deleted, and waits for it.
+    ///
+    /// # Errors
+    /// When the database is not open.
+    pub fn compact_records(&self, from: &[u8], to: &[u8]) -> Result<(), RocksError> {
+        self.with(|database| {
+            let records = family(database, RECORDS)?;
+            database.compact_range_cf_opt(records, Some(from), Some(to), &options::compaction());
+            Ok(())
+        })
     }
 
-    /// Frees the files that hold nothing but records of a database: before it is deleted, never afterwards.
+    /// The same with the indexes, whole.
     ///
-    /// It deletes no database: older versions of its records may appear, and after [`Batch::delete_database`] was written
-    /// it could drop the file that says so. So the batch must follow, with nothing written in between, and the journal
-    /// must hold the deletion already.
-    pub fn drop_files_of(&self, database: u8) -> Result<(), RocksError> {
-        self.with(|open| {
-            fail::fail_point!("rocks::drop_files", |argument| Err(RocksError::injected(argument)));
-            Ok(open.delete_file_in_range_cf(family(open, RECORDS)?, &[database][..], &after_prefix(&[database]))?)
+    /// # Errors
+    /// When the database is not open.
+    pub fn compact_indexes(&self) -> Result<(), RocksError> {
+        self.with(|database| {
+            for name in [EXPIRY, AGE] {
+                let index = family(database, name)?;
+                database.compact_range_cf_opt(index, None::<&[u8]>, None::<&[u8]>, &options::compaction());
+            }
+            Ok(())
         })
+    }
+
+    /// About how many bytes the tables of the records have, and how many one of them has at most.
+    pub fn record_table_bytes(&self) -> (u64, u64) {
+        let bytes = self.state().database().map_or(0, status::record_table_bytes);
+        (bytes, options::table_bytes(self.disk_bytes.load(Ordering::Relaxed)))
+    }
+
+    /// What the present tables and blob files take.
+    pub fn file_bytes(&self) -> u64 {
+        self.state().database().map_or(0, status::file_bytes)
+    }
+
+    /// Bounds what lies in files besides the records themselves (what waits to be compacted, the compaction under way) to
+    /// parts of a disk of so many bytes; 0: the disk has no limit. The log's bound is that of the start.
+    ///
+    /// # Errors
+    /// When RocksDB refuses it.
+    pub fn set_disk_bytes(&self, disk_bytes: u64) -> Result<(), RocksError> {
+        if self.disk_bytes.swap(disk_bytes, Ordering::Relaxed) == disk_bytes {
+            return Ok(());
+        }
+        self.with(|database| {
+            for (name, pairs) in options::sizes(&self.options_now()) {
+                let pairs: Vec<(&str, &str)> = pairs.iter().map(|(option, value)| (*option, &value[..])).collect();
+                database.set_options_cf(family(database, name)?, &pairs)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What the log takes at most, near enough.
+    pub fn log_max_bytes(&self) -> u64 {
+        self.options.log_bytes
+    }
+
+    fn options_now(&self) -> RocksOptions {
+        RocksOptions { disk_bytes: self.disk_bytes.load(Ordering::Relaxed), ..self.options.clone() }
     }
 
     /// Makes a copy of all that is written at `to`, which must not exist: table and blob files by links, the log in full,
@@ -302,13 +354,6 @@ impl Rocks {
     /// Compaction may drop, from now on, what has expired at `time_ms` or before: it is counted off. Never goes back.
     pub fn swept_up_to(&self, time_ms: u64) {
         self.resources.reclaim.set_swept_ms(time_ms);
-    }
-
-    /// Whether compaction will drop a swept record whose payload has this length. Others are to be deleted by whoever
-    /// sweeps: they lie in blob files, or so much does that compaction looks at no record.
-    pub fn drops_expired(&self, value_bytes: usize) -> bool {
-        let is_blob = value_bytes + HEAD_MAX_BYTES >= BLOB_BYTES;
-        !is_blob && !self.resources.reclaim.is_paused()
     }
 
     /// A new budget, in force at once.
@@ -365,7 +410,7 @@ impl Rocks {
         }
         // The database is closed before the next is opened, or its own lock would be in the way.
         *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
-        let opened = open(&self.directory, &self.options, &self.resources).map(|database| {
+        let opened = open(&self.directory, &self.options_now(), &self.resources).map(|database| {
             let has_lost_writes = database.latest_sequence_number() < self.written.load(Ordering::Relaxed);
             *state = State::Open(database);
             Recovery::Reopened { has_lost_writes }
@@ -425,21 +470,22 @@ fn family<'a>(database: &'a DB, name: &str) -> Result<&'a ColumnFamily, RocksErr
     database.cf_handle(name).ok_or_else(|| RocksError::new(RocksErrorKind::Missing, format!("no column family {name}")))
 }
 
-fn descriptors(options: &RocksOptions, resources: &Resources) -> impl Iterator<Item = ColumnFamilyDescriptor> {
-    options::families(options, resources).into_iter().map(|(name, family)| ColumnFamilyDescriptor::new(name, family))
+fn descriptors(options: &RocksOptions, resources: &Resources) -> Result<Vec<ColumnFamilyDescriptor>, RocksError> {
+    let families = options::families(options, resources)?.into_iter();
+    Ok(families.map(|(name, family)| ColumnFamilyDescriptor::new(name, family)).collect())
 }
 
 fn open(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {
     fail::fail_point!("rocks::open", |argument| Err(RocksError::injected(argument)));
     let database =
-        DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources))?;
+        DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources)?)?;
     check_numbers(&database)?;
     Ok(database)
 }
 
 fn open_for_reading(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {
     let database = options::database(options, resources)?;
-    Ok(DB::open_cf_descriptors_read_only(&database, directory, descriptors(options, resources), false)?)
+    Ok(DB::open_cf_descriptors_read_only(&database, directory, descriptors(options, resources)?, false)?)
 }
 
 /// Batches name column families by number.

@@ -16,11 +16,25 @@ const MIB: usize = 1 << 20;
 /// Values from this length on lie in blob files: compaction then moves their address alone.
 pub const BLOB_BYTES: usize = 4096;
 /// The log is cut, by flushing what it holds, before recovery has more than this to read: some 0.4 s of it.
-const LOG_BYTES_MAX: usize = 24 * MIB;
+const LOG_BYTES_MAX: u64 = 24 << 20;
+const LOG_BYTES_MIN: u64 = 2 << 20;
 /// One memtable of records; with two of them waiting to be flushed, the third stops the merger.
-const WRITE_BUFFER_BYTES_MAX: usize = 64 * MIB;
-const INDEX_BUFFER_BYTES_MAX: usize = 16 * MIB;
-const TABLE_BYTES: u64 = 64 << 20;
+const WRITE_BUFFER_BYTES_MAX: u64 = 64 << 20;
+const INDEX_BUFFER_BYTES_MAX: u64 = 16 << 20;
+const TABLE_BYTES_MAX: u64 = 64 << 20;
+const TABLE_BYTES_MIN: u64 = 1 << 20;
+/// What the first level below level 0 holds; each compaction out of level 0 rewrites all of it.
+const LEVEL_BYTES_MAX: u64 = 256 << 20;
+const BLOB_FILE_BYTES_MAX: u64 = 256 << 20;
+/// Of a disk with a limit, in parts of so many: one memtable of records (level 0 gathers four of them), a table, the first
+/// level, a blob file, one compaction, the log. So a compaction of all that it may have to rewrite at a time takes about a
+/// fifth.
+const MEMTABLE_SHARE: u64 = 64;
+const TABLE_SHARE: u64 = 64;
+const LEVEL_SHARE: u64 = 16;
+const BLOB_FILE_SHARE: u64 = 64;
+const COMPACTION_SHARE: u64 = 8;
+const LOG_SHARE: u64 = 16;
 /// A read may have to look into each of them.
 const LEVEL_0_FILES_MAX: i32 = 24;
 /// What waits to be compacted, at most: it takes disk space in the meantime.
@@ -42,12 +56,67 @@ pub struct RocksOptions {
     pub background_jobs: i32,
     /// How many table files may be open. Those beyond are opened anew when they are read.
     pub max_open_files: i32,
+    /// The limit of the disk, which the sizes of files go by; 0: none.
+    pub disk_bytes: u64,
+    /// What the log takes at most, near enough.
+    pub log_bytes: u64,
 }
 
 impl Default for RocksOptions {
     fn default() -> RocksOptions {
-        RocksOptions { create: false, memory_bytes: 64 << 20, background_jobs: 2, max_open_files: 4096 }
+        RocksOptions::for_disk(0)
     }
+}
+
+impl RocksOptions {
+    /// Those for a disk with a limit; 0: without.
+    pub fn for_disk(disk_bytes: u64) -> RocksOptions {
+        RocksOptions {
+            create: false,
+            memory_bytes: 64 << 20,
+            background_jobs: 2,
+            max_open_files: 4096,
+            disk_bytes,
+            log_bytes: share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
+        }
+    }
+}
+
+/// A part of a disk, within bounds; of one without a limit, the most.
+fn share(disk_bytes: u64, parts: u64, least: u64, most: u64) -> u64 {
+    if disk_bytes == 0 { most } else { (disk_bytes / parts).clamp(least, most) }
+}
+
+/// How large a table becomes.
+pub(super) fn table_bytes(disk_bytes: u64) -> u64 {
+    share(disk_bytes, TABLE_SHARE, TABLE_BYTES_MIN, TABLE_BYTES_MAX)
+}
+
+/// What goes by the size of the disk, for each column family: RocksDB's names and values, which can change while it is open.
+pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str, String)>); 4] {
+    let buffer_bytes = buffer_bytes(bounded(options.memory_bytes)) as u64;
+    let disk_bytes = options.disk_bytes;
+    let memtable_max = share(disk_bytes, MEMTABLE_SHARE, TABLE_BYTES_MIN, u64::MAX);
+    let level_bytes = share(disk_bytes, LEVEL_SHARE, 4 * TABLE_BYTES_MIN, LEVEL_BYTES_MAX);
+    let blob_file_bytes = share(disk_bytes, BLOB_FILE_SHARE, TABLE_BYTES_MIN, BLOB_FILE_BYTES_MAX);
+    // Without a limit it is what RocksDB takes by itself: 25 tables.
+    let compaction_bytes = share(disk_bytes, COMPACTION_SHARE, 4 * TABLE_BYTES_MIN, 25 * TABLE_BYTES_MAX);
+    let of = |memtable_bytes: u64| {
+        vec![
+            ("write_buffer_size", memtable_bytes.min(memtable_max).to_string()),
+            ("target_file_size_base", table_bytes(disk_bytes).to_string()),
+            ("max_bytes_for_level_base", level_bytes.to_string()),
+            ("max_compaction_bytes", compaction_bytes.to_string()),
+            ("blob_file_size", blob_file_bytes.to_string()),
+        ]
+    };
+    let index_bytes = (buffer_bytes / 4).min(INDEX_BUFFER_BYTES_MAX);
+    [
+        (RECORDS, of((buffer_bytes / 2).min(WRITE_BUFFER_BYTES_MAX))),
+        (META, of(index_bytes)),
+        (EXPIRY, of(index_bytes)),
+        (AGE, of(index_bytes)),
+    ]
 }
 
 /// What outlives a reopened database: caches, and what the compaction filter reads.
@@ -102,7 +171,7 @@ pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<
     // A round's WriteBatch is one write to the log. Buffering it there as well would make every failure of that write
     // fatal to the open database, where RocksDB otherwise recovers by itself once there is room.
     database.set_manual_wal_flush(false);
-    database.set_max_total_wal_size(LOG_BYTES_MAX as u64);
+    database.set_max_total_wal_size(options.log_bytes);
     // What was not synced when the machine went down ends the log: the journal has what follows.
     database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // Spread over the time of writing, so that no sync at the end has much left to do.
@@ -118,24 +187,28 @@ pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<
 }
 
 /// The column families with their options.
-pub(super) fn families(options: &RocksOptions, resources: &Resources) -> [(&'static str, Options); 4] {
-    let buffer_bytes = buffer_bytes(bounded(options.memory_bytes));
-    let index = || {
-        let mut index = family(resources, (buffer_bytes / 4).min(INDEX_BUFFER_BYTES_MAX));
-        // Nobody asks for a single key of them: they are read in order.
-        index.set_block_based_table_factory(&table(resources, false));
-        index
+///
+/// # Errors
+/// When RocksDB refuses one.
+pub(super) fn families(
+    options: &RocksOptions,
+    resources: &Resources,
+) -> Result<Vec<(&'static str, Options)>, RocksError> {
+    let family = |(name, sizes): (&'static str, Vec<(&str, String)>)| {
+        let sizes: Vec<String> = sizes.iter().map(|(option, value)| format!("{option}={value}")).collect();
+        let family = family(resources, &sizes.join(";"))?;
+        Ok((name, if name == RECORDS { records(family, resources) } else { index(family, resources) }))
     };
-    [
-        (RECORDS, records(resources, (buffer_bytes / 2).min(WRITE_BUFFER_BYTES_MAX))),
-        (META, index()),
-        (EXPIRY, index()),
-        (AGE, index()),
-    ]
+    sizes(options).into_iter().map(family).collect()
 }
 
-fn records(resources: &Resources, buffer_bytes: usize) -> Options {
-    let mut records = family(resources, buffer_bytes);
+fn index(mut index: Options, resources: &Resources) -> Options {
+    // Nobody asks for a single key of them: they are read in order.
+    index.set_block_based_table_factory(&table(resources, false));
+    index
+}
+
+fn records(mut records: Options, resources: &Resources) -> Options {
     records.set_block_based_table_factory(&table(resources, true));
     // A miss in the memtable is then answered by two cache lines instead of a walk through the skip list.
     records.set_memtable_prefix_bloom_ratio(0.02);
@@ -151,9 +224,8 @@ fn records(resources: &Resources, buffer_bytes: usize) -> Options {
     records
 }
 
-fn family(resources: &Resources, buffer_bytes: usize) -> Options {
-    let mut family = Options::default();
-    family.set_write_buffer_size(buffer_bytes);
+fn family(resources: &Resources, sizes: &str) -> Result<Options, RocksError> {
+    let mut family = Options::default().get_options_from_string(sizes)?;
     // With more, and with the two limits below unequal, RocksDB would hold writers back more and more before it stops
     // them, up to minutes in one call. As it is, a call either writes or is told at once to come again.
     family.set_max_write_buffer_number(3);
@@ -163,11 +235,10 @@ fn family(resources: &Resources, buffer_bytes: usize) -> Options {
     family.set_hard_pending_compaction_bytes_limit(DEBT_BYTES_MAX);
     family.set_write_buffer_manager(&resources.buffers);
     family.set_level_compaction_dynamic_level_bytes(true);
-    family.set_target_file_size_base(TABLE_BYTES);
     family.set_compression_type(DBCompressionType::Lz4);
     // Nine tenths of the data lie there, and are rewritten least.
     family.set_bottommost_compression_type(DBCompressionType::Zstd);
-    family
+    Ok(family)
 }
 
 fn table(resources: &Resources, point_lookups: bool) -> BlockBasedOptions {

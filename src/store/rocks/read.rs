@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use rocksdb::{DB, ReadOptions, ReadTier};
 
-use super::{AGE, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
-use crate::store::record::{self, RecordKey, SlotMeta};
+use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
+use crate::store::record::{self, AgeIndex, RecordKey, SlotMeta};
 
 /// What is known of a record without a read from the disk.
 #[derive(Debug, PartialEq, Eq)]
@@ -17,19 +17,23 @@ pub enum Look {
     Unknown,
 }
 
-/// An entry of an index that is due.
+/// An entry of an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
-    pub expiry_ms: u64,
+pub struct IndexEntry {
+    /// What the index is in the order of: the expiry, or the time of writing.
+    pub time_ms: u64,
     pub record_key: Vec<u8>,
     /// Length of the value's data.
     pub value_bytes: usize,
+    /// In the index of expiries, when the record was written (`None`: by a version that did not note it); in that of
+    /// ages, when it expires, if it does.
+    pub other_ms: Option<u64>,
 }
 
-impl Due {
+impl IndexEntry {
     /// Where it is in the index.
     pub fn index_key(&self) -> Vec<u8> {
-        record::index_key(self.expiry_ms, &self.record_key)
+        record::index_key(self.time_ms, &self.record_key)
     }
 }
 
@@ -97,15 +101,16 @@ impl Rocks {
         })
     }
 
-    /// Visits all records in order, without a trace in the cache.
+    /// Visits the records in order, from the record key `from` on, without a trace in the cache, until `visit` breaks off.
     ///
     /// # Errors
-    /// When they cannot be read.
-    pub fn scan_all(&self, mut visit: impl FnMut(&RecordKey<'_>, &[u8]) -> ControlFlow<()>) -> Result<(), RocksError> {
-        self.scan(RECORDS, &[], &[], sequential(), |key, value| {
-            let record_key = RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))?;
-            Ok(visit(&record_key, value))
-        })
+    /// When they cannot be read, or `visit` has none of them.
+    pub fn scan_records(
+        &self,
+        from: &[u8],
+        visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, RocksError>,
+    ) -> Result<(), RocksError> {
+        self.scan(RECORDS, from, &[], sequential(), visit)
     }
 
     /// What is known of each slot that was ever written to.
@@ -141,20 +146,38 @@ impl Rocks {
         }
     }
 
+    /// How the index of ages stands; `None`: there is none.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn age_index(&self) -> Result<Option<AgeIndex>, RocksError> {
+        let state = self.state();
+        let database = state.database()?;
+        let Some(bytes) = database.get_pinned_cf(family(database, META)?, AGE_KEY)? else { return Ok(None) };
+        AgeIndex::decode(&bytes).map(Some).map_err(|error| RocksError::corruption(error.to_string()))
+    }
+
     /// A database's entries of the index of expiries, from the key `after` on, that are due at `now_ms`, `most` at most.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn due_expiries(&self, database: u8, after: &[u8], now_ms: u64, most: usize) -> Result<Vec<Due>, RocksError> {
+    pub fn due_expiries(
+        &self,
+        database: u8,
+        after: &[u8],
+        now_ms: u64,
+        most: usize,
+    ) -> Result<Vec<IndexEntry>, RocksError> {
         self.index_entries(EXPIRY, database, after, now_ms, most)
     }
 
-    /// A database's records that were written longest ago, up to `time_ms`, `most` at most. Some were written again since.
+    /// A database's records that were written longest ago, from the key `after` of the index on and up to `time_ms`, `most`
+    /// at most.
     ///
     /// # Errors
     /// When they cannot be read.
-    pub fn oldest(&self, database: u8, time_ms: u64, most: usize) -> Result<Vec<Due>, RocksError> {
-        self.index_entries(AGE, database, &[], time_ms, most)
+    pub fn oldest(&self, database: u8, after: &[u8], time_ms: u64, most: usize) -> Result<Vec<IndexEntry>, RocksError> {
+        self.index_entries(AGE, database, after, time_ms, most)
     }
 
     fn index_entries(
@@ -164,7 +187,7 @@ impl Rocks {
         after: &[u8],
         up_to_ms: u64,
         most: usize,
-    ) -> Result<Vec<Due>, RocksError> {
+    ) -> Result<Vec<IndexEntry>, RocksError> {
         let start = [database];
         // What was deleted before it is not walked over.
         let from = after.max(&start);
@@ -177,10 +200,12 @@ impl Rocks {
             if found.len() >= most {
                 return Ok(ControlFlow::Break(()));
             }
-            let (expiry_ms, record_key) =
+            let (time_ms, record_key) =
                 record::index_parts(key).ok_or_else(|| RocksError::damaged("the index entry", key))?;
-            let value_bytes = value.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes) as usize);
-            found.push(Due { expiry_ms, record_key, value_bytes });
+            let (value_bytes, rest) = value.split_first_chunk().unwrap_or((&[0; 4], &[]));
+            let other_ms = rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+            let value_bytes = u32::from_le_bytes(*value_bytes) as usize;
+            found.push(IndexEntry { time_ms, record_key, value_bytes, other_ms });
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(found)

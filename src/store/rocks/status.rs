@@ -89,6 +89,16 @@ pub(super) fn is_mostly_blobs(database: &DB) -> bool {
     bytes(LIVE_BLOB_BYTES) > bytes(properties::LIVE_SST_FILES_SIZE.as_ref())
 }
 
+/// What the tables of the records have.
+pub(super) fn record_table_bytes(database: &DB) -> u64 {
+    database.property_int_value(properties::LIVE_SST_FILES_SIZE).ok().flatten().unwrap_or(0)
+}
+
+/// What all present tables and blob files take.
+pub(super) fn file_bytes(database: &DB) -> u64 {
+    sum(database, properties::LIVE_SST_FILES_SIZE.as_ref()) + sum(database, LIVE_BLOB_BYTES)
+}
+
 /// The property's sum over the column families.
 fn sum(database: &DB, name: &CStr) -> u64 {
     FAMILIES

@@ -244,9 +244,9 @@ fn a_slot_is_scanned_in_the_order_of_hashes() {
 /// How many records databases 0 to 2 have.
 fn counts(rocks: &Rocks) -> [usize; 3] {
     let mut counts = [0; 3];
-    let counted = rocks.scan_all(|key, _| {
-        counts[usize::from(key.database)] += 1;
-        ControlFlow::Continue(())
+    let counted = rocks.scan_records(&[], |key, _| {
+        counts[usize::from(key[0])] += 1;
+        Ok(ControlFlow::Continue(()))
     });
     counted.expect("scanned");
     counts
@@ -259,64 +259,67 @@ fn the_indexes_are_read_in_the_order_of_time() {
     let mut batch = Batch::default();
     for database in [0, 1, 2] {
         for at_ms in [30, 10, 20, 40, u64::MAX] {
-            batch.put_expiry(at_ms, &key(database, 2, 3, b"k"), at_ms.min(1000) as usize * 2);
-            batch.put_age(at_ms, &key(database, 2, 3, b"k"));
+            batch.put_expiry(at_ms, &key(database, 2, 3, b"k"), at_ms.min(1000) as usize * 2, 5);
+            batch.put_age(at_ms, &key(database, 2, 3, b"k"), 6, (at_ms > 20).then_some(7));
         }
     }
     rocks.write(&batch).expect("written");
     let due = |after: &[u8], to_ms: u64, most: usize| {
         let due = rocks.due_expiries(1, after, to_ms, most).expect("scanned");
         for due in &due {
-            assert_eq!((&due.record_key, due.value_bytes), (&key(1, 2, 3, b"k"), due.expiry_ms.min(1000) as usize * 2));
+            assert_eq!((&due.record_key, due.value_bytes), (&key(1, 2, 3, b"k"), due.time_ms.min(1000) as usize * 2));
+            assert_eq!(due.other_ms, Some(5));
         }
-        due.iter().map(|due| due.expiry_ms).collect::<Vec<_>>()
+        due.iter().map(|due| due.time_ms).collect::<Vec<_>>()
     };
-    let aged = |to_ms: u64, most: usize| {
-        let aged = rocks.oldest(1, to_ms, most).expect("scanned");
-        aged.iter().map(|due| due.expiry_ms).collect::<Vec<_>>()
+    let aged = |after: &[u8], to_ms: u64, most: usize| {
+        let aged = rocks.oldest(1, after, to_ms, most).expect("scanned");
+        for aged in &aged {
+            assert_eq!((aged.value_bytes, aged.other_ms), (6, (aged.time_ms > 20).then_some(7)));
+        }
+        aged.iter().map(|aged| aged.time_ms).collect::<Vec<_>>()
     };
     assert_eq!(due(&[], 30, 10), [10, 20, 30]);
     assert_eq!(due(&[], u64::MAX, 10), [10, 20, 30, 40, u64::MAX]);
     let second = rocks.due_expiries(1, &[], 30, 2).expect("scanned").remove(1).index_key();
     assert_eq!((due(&second, 30, 10), due(&second, 30, 1), due(&second, 19, 10)), (vec![20, 30], vec![20], vec![]));
-    assert_eq!((aged(100, 2), aged(10, 10)), (vec![10, 20], vec![10]));
+    assert_eq!((aged(&[], 100, 2), aged(&[], 10, 10), aged(&second, 30, 10)), (vec![10, 20], vec![10], vec![20, 30]));
     let mut batch = Batch::default();
     batch.delete_expiry(10, &key(1, 2, 3, b"k"));
     batch.delete_age(20, &key(1, 2, 3, b"k"));
     rocks.write(&batch).expect("written");
-    assert_eq!((due(&[], 100, 10), aged(100, 10)), (vec![20, 30, 40], vec![10, 30, 40]));
+    assert_eq!((due(&[], 100, 10), aged(&[], 100, 10)), (vec![20, 30, 40], vec![10, 30, 40]));
+    batch.clear();
+    batch.delete_ages();
+    rocks.write(&batch).expect("written");
+    assert_eq!((due(&[], 100, 10), aged(&[], u64::MAX, 10)), (vec![20, 30, 40], vec![]));
 }
 
 #[test]
-fn a_database_is_deleted_with_its_files_and_no_other() {
-    for drops_files in [false, true] {
-        let scratch = Scratch::new();
-        let rocks = scratch.open();
-        let mut batch = Batch::default();
-        for database in 0..3 {
-            for number in 0..100 {
-                let key = key(database, number, 5, b"k");
-                batch.put_record(&key, &record(None, 1, b"old"));
-                batch.put_expiry(7, &key, 3);
-                batch.put_age(7, &key);
-            }
+fn a_database_is_deleted_and_no_other() {
+    let scratch = Scratch::new();
+    let rocks = scratch.open();
+    let mut batch = Batch::default();
+    for database in 0..3 {
+        for number in 0..100 {
+            let key = key(database, number, 5, b"k");
+            batch.put_record(&key, &record(None, 1, b"old"));
+            batch.put_expiry(7, &key, 3, 1);
+            batch.put_age(7, &key, 3, None);
         }
-        rocks.write(&batch).expect("written");
-        rocks.compact().expect("compacted");
-        if drops_files {
-            rocks.drop_files_of(1).expect("dropped");
-        }
-        batch.clear();
-        batch.delete_database(1);
-        batch.put_record(&key(1, 1, 5, b"new"), &record(None, 2, b"new"));
-        batch.put_age(8, &key(1, 1, 5, b"new"));
-        rocks.write(&batch).expect("written");
-        rocks.compact().expect("compacted");
-        assert_eq!(counts(&rocks), [100, 1, 100]);
-        for (database, expiring, aged) in [(0, 100, 100), (1, 0, 1), (2, 100, 100)] {
-            assert_eq!(rocks.due_expiries(database, &[], u64::MAX, 1000).expect("scanned").len(), expiring);
-            assert_eq!(rocks.oldest(database, u64::MAX, 1000).expect("scanned").len(), aged);
-        }
+    }
+    rocks.write(&batch).expect("written");
+    rocks.compact().expect("compacted");
+    batch.clear();
+    batch.delete_database(1);
+    batch.put_record(&key(1, 1, 5, b"new"), &record(None, 2, b"new"));
+    batch.put_age(8, &key(1, 1, 5, b"new"), 3, None);
+    rocks.write(&batch).expect("written");
+    rocks.compact().expect("compacted");
+    assert_eq!(counts(&rocks), [100, 1, 100]);
+    for (database, expiring, aged) in [(0, 100, 100), (1, 0, 1), (2, 100, 100)] {
+        assert_eq!(rocks.due_expiries(database, &[], u64::MAX, 1000).expect("scanned").len(), expiring);
+        assert_eq!(rocks.oldest(database, &[], u64::MAX, 1000).expect("scanned").len(), aged);
     }
 }
 
@@ -349,7 +352,6 @@ fn compaction_drops_what_is_swept_and_revives_nothing() {
 fn compaction_reads_no_blobs_to_find_what_has_expired() {
     let scratch = Scratch::new();
     let rocks = scratch.open();
-    assert!(rocks.drops_expired(100) && !rocks.drops_expired(BLOB_BYTES - 10));
     let noise: Vec<u8> =
         (0..BLOB_BYTES as u32 * 4).map(|index| (index.wrapping_mul(0x9e37_79b9) >> 15) as u8).collect();
     put(&rocks, &[&numbered(1)], &record(Some(1), 1, &noise));
@@ -358,7 +360,6 @@ fn compaction_reads_no_blobs_to_find_what_has_expired() {
     rocks.flush().expect("flushed");
     let dropped = rocks.status().records_dropped;
     put(&rocks, &[&numbered(3)], &record(None, 1, b"small"));
-    assert!(!rocks.drops_expired(100), "most bytes are in blob files");
     rocks.compact().expect("compacted");
     assert_eq!(rocks.status().records_dropped, dropped);
     assert!(get(&rocks, &numbered(1)).is_some());
@@ -367,7 +368,6 @@ fn compaction_reads_no_blobs_to_find_what_has_expired() {
     rocks.write(&batch).expect("written");
     rocks.compact().expect("compacted");
     put(&rocks, &[&numbered(3)], &record(None, 1, b"small"));
-    assert!(rocks.drops_expired(100));
     rocks.compact().expect("compacted");
     assert_eq!((get(&rocks, &numbered(2)), rocks.status().records_dropped), (None, dropped + 1));
 }

@@ -1,0 +1,210 @@
+//! The index of ages, which `maxdisk` evicts by: kept while there is a limit, made where it is missing.
+//!
+//! It has exactly one entry a record, under the time of the record's writing. Whoever replaces or deletes a record takes
+//! its entry away in the same batch: a round looks the old record up, the sweep knows the time from the index of
+//! expiries, eviction comes from the entry itself. So eviction believes the index and reads no record. Where the limit is
+//! taken away, the index goes; where one is set, it is made anew from all records, by steps between the merger's rounds.
+//!
+//! An evicted key does not come back. Only a key whose record is the truth is evicted, so every change to it that the
+//! journal holds has a number below that of its eviction. The eviction is itself a change, with a number and in the
+//! journal; the batch that deletes the record tells the slot's number. A crash before it has the journal delete the key,
+//! as far as the journal got; after it, the replay passes over all of them.
+
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use super::merger::{MergerState, Round, retry};
+use super::tier::Tier;
+use super::{Caller, DATABASES, Keyspace};
+use crate::store::record::{AgeIndex, Record, RecordKey};
+use crate::store::rocks::{IndexEntry, RocksError};
+
+/// Keys that one round evicts at most, and how many of a database are looked at together.
+const EVICTED_KEYS: usize = 20_000;
+const OLDEST_KEYS: usize = 4096;
+/// What one step of making the index goes through at most.
+const STEP_KEYS: usize = 20_000;
+const STEP_BYTES: usize = 16 << 20;
+/// How long writes wait for a full disk until keys are evicted by an index that does not have all of them yet.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How the index stands.
+#[derive(Default)]
+pub enum Ages {
+    /// Nobody has looked yet.
+    #[default]
+    Unknown,
+    None,
+    /// It is being made: the records from the key `from` on are missing, as far as they were written before `before_ms`.
+    Incomplete {
+        before_ms: u64,
+        from: Vec<u8>,
+        began: Instant,
+    },
+    Complete,
+}
+
+impl Ages {
+    /// Whether rounds keep it.
+    pub(super) fn is_kept(&self) -> bool {
+        matches!(self, Ages::Incomplete { .. } | Ages::Complete)
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self, Ages::Complete)
+    }
+}
+
+impl Keyspace {
+    /// Makes or deletes the index, as `maxdisk` wants it, before a round. True: there is more to make.
+    pub(super) fn tend_ages(
+        &self,
+        tier: &Tier,
+        state: &mut MergerState,
+        now_ms: u64,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<bool, RocksError> {
+        let is_wanted = self.settings.maxdisk.get() > 0;
+        match (is_wanted, &mut state.ages) {
+            (_, Ages::Unknown) => {
+                let found = retry(tier, gives_up, || tier.store.age_index())?;
+                state.ages = match found {
+                    Some(index) if index.is_complete && is_wanted => {
+                        tier.space.set_ratio(index.disk_bytes_a_byte);
+                        Ages::Complete
+                    }
+                    Some(_) if !is_wanted => Ages::Complete,
+                    // One that was left incomplete is made anew.
+                    _ => Ages::None,
+                };
+                return match (is_wanted, &state.ages) {
+                    (true, Ages::None) | (false, Ages::Complete) => self.tend_ages(tier, state, now_ms, gives_up),
+                    _ => Ok(false),
+                };
+            }
+            (false, Ages::None) | (true, Ages::Complete) => return Ok(false),
+            (true, Ages::None) => {
+                self.begin_ages(tier, Some(AgeIndex { is_complete: false, disk_bytes_a_byte: 0.0 }), gives_up)?;
+                state.ages = Ages::Incomplete { before_ms: now_ms, from: Vec::new(), began: Instant::now() };
+            }
+            (false, _) => {
+                self.begin_ages(tier, None, gives_up)?;
+                state.ages = Ages::None;
+            }
+            (true, Ages::Incomplete { from, .. }) => match make_step(tier, from, gives_up)? {
+                Some(next) => *from = next,
+                None => {
+                    tracing::info!("the index of ages is complete");
+                    state.ages = Ages::Complete;
+                }
+            },
+        }
+        state.evicted_to = Default::default();
+        Ok(matches!(state.ages, Ages::Incomplete { .. }))
+    }
+
+    fn begin_ages(&self, tier: &Tier, index: Option<AgeIndex>, gives_up: &impl Fn() -> bool) -> Result<(), RocksError> {
+        let mut batch = tier.store.batch();
+        batch.delete_ages();
+        batch.put_age_index(index);
+        retry(tier, gives_up, || tier.store.write(&batch))
+    }
+
+    /// Deletes the oldest keys while there is too much on disk. True: the round had not room for all that should go.
+    pub(super) fn evict_oldest(
+        &self,
+        tier: &Tier,
+        state: &mut MergerState,
+        round: &mut Round,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<bool, RocksError> {
+        // What was written since the index was begun is younger than what is missing.
+        let up_to_ms = match state.ages {
+            Ages::Complete => u64::MAX,
+            Ages::Incomplete { before_ms, began, .. } if self.is_disk_full(tier) && began.elapsed() >= PATIENCE => {
+                before_ms.saturating_sub(1)
+            }
+            Ages::Unknown | Ages::None | Ages::Incomplete { .. } => return Ok(false),
+        };
+        let mut excess_bytes = self.excess_bytes(tier);
+        if excess_bytes == 0 || tier.has_failed() {
+            return Ok(false);
+        }
+        if round.written_ms < state.evicted_up_to_ms {
+            // The clock was set back: there may be entries before the places that were reached.
+            state.evicted_to = Default::default();
+        }
+        let caller = Caller { now_ms: round.written_ms, touches: false };
+        let mut evicted = 0;
+        while excess_bytes > 0 && evicted < EVICTED_KEYS {
+            let oldest = retry(tier, gives_up, || self.oldest(tier, state, up_to_ms))?;
+            let evicted_before = evicted;
+            for aged in &oldest {
+                if excess_bytes == 0 || evicted >= EVICTED_KEYS {
+                    break;
+                }
+                let Some(record_key) = RecordKey::decode(&aged.record_key) else { continue };
+                state.evicted_to[usize::from(record_key.database)] = aged.index_key();
+                state.evicted_up_to_ms = aged.time_ms;
+                let key = self.key(record_key.key);
+                let mut slot = self.lock_slot(caller, record_key.database, record_key.slot);
+                if slot.discard(&key, aged.value_bytes, aged.other_ms) {
+                    drop(slot);
+                    round.forget_age(aged);
+                    evicted += 1;
+                    excess_bytes =
+                        excess_bytes.saturating_sub(super::space::content_bytes(1, key.bytes.len(), aged.value_bytes));
+                    tier.space.evicted.add(1);
+                }
+            }
+            if evicted == evicted_before {
+                return Ok(false);
+            }
+        }
+        Ok(excess_bytes > 0)
+    }
+
+    /// The oldest entries of all databases, in their order, from where each was left.
+    fn oldest(&self, tier: &Tier, state: &MergerState, up_to_ms: u64) -> Result<Vec<IndexEntry>, RocksError> {
+        let mut all = Vec::new();
+        let mut known_up_to_ms = u64::MAX;
+        for physical in 0..DATABASES {
+            if self.databases[physical].slots.get().is_none() {
+                continue;
+            }
+            let after = &state.evicted_to[physical];
+            let found = tier.store.oldest(physical as u8, after, up_to_ms, OLDEST_KEYS)?;
+            if let Some(last) = found.last().filter(|_| found.len() == OLDEST_KEYS) {
+                known_up_to_ms = known_up_to_ms.min(last.time_ms);
+            }
+            all.extend(found);
+        }
+        all.sort_by_key(|aged| aged.time_ms);
+        all.truncate(all.partition_point(|aged| aged.time_ms <= known_up_to_ms));
+        Ok(all)
+    }
+}
+
+/// Puts the next records from `from` on into the index. Where to go on; `None`: it is complete.
+fn make_step(tier: &Tier, from: &[u8], gives_up: &impl Fn() -> bool) -> Result<Option<Vec<u8>>, RocksError> {
+    retry(tier, gives_up, || {
+        let mut batch = tier.store.batch();
+        let (mut keys, mut bytes, mut next) = (0, 0, None);
+        tier.store.scan_records(from, |key, value| {
+            if keys >= STEP_KEYS || bytes >= STEP_BYTES {
+                next = Some(key.to_vec());
+                return Ok(ControlFlow::Break(()));
+            }
+            let record = Record::decode(value).map_err(|error| RocksError::corruption(error.to_string()))?;
+            batch.put_age(record.written_ms, key, record.payload.len(), record.expiry_ms);
+            keys += 1;
+            bytes += value.len();
+            Ok(ControlFlow::Continue(()))
+        })?;
+        if next.is_none() {
+            batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: 0.0 }));
+        }
+        tier.store.write(&batch)?;
+        Ok(next)
+    })
+}

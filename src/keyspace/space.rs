@@ -1,0 +1,262 @@
+//! What the data directory takes, and how it stays within `maxdisk`.
+//!
+//! Deleting a key frees nothing until compaction has met its record, so the directory's size alone cannot tell how much is
+//! to be evicted. What can is the keyspace's own count of bytes, which an eviction lowers at once: what these take in
+//! files, compacted, is learned after each *pass*, a compaction of everything, piece by piece. Eviction keeps that
+//! estimate at a share of the limit. Passes are made while the files hold much more than the estimate and the directory
+//! comes near its limit; where it comes too near, writes wait.
+//!
+//! An estimate that is too high (garbage was taken for keys) evicts early once, one too low lets the directory grow, which
+//! has a pass made, which corrects both.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::tier::Tier;
+use super::{DATABASES, Keyspace, Size};
+use crate::base::slot::SLOTS;
+use crate::stats::Counter;
+use crate::store::directory::Usage;
+use crate::store::record::{AgeIndex, prefix};
+use crate::store::rocks::RocksError;
+
+/// `maxdisk` below this cannot be kept.
+pub const DISK_MIN_BYTES: u64 = 64 << 20;
+/// Of `maxdisk`, in percent: what is left of it besides journal and log is filled with keys up to the first; a pass begins
+/// at the second, and writes wait from the third.
+const KEYS_PERCENT: u64 = 65;
+const PASS_PERCENT: u64 = 70;
+const STALL_PERCENT: u64 = 80;
+/// Once it has to, eviction goes so far below the bound.
+const EVICTED_PERCENT: u64 = 2;
+/// A pass has to be worth so much.
+const GARBAGE_PERCENT: u64 = 5;
+/// Before there was a pass, the files tell what a byte takes once they take so much.
+const KNOWN_PERCENT: u64 = 50;
+/// Of a segment of the journal, a part of `maxdisk`: see [`segment_bytes`].
+const SEGMENT_SHARE: u64 = 64;
+const SEGMENT_MIN_BYTES: u64 = 1 << 20;
+/// Segments that hold nothing, or little, that is not on disk otherwise: the present one, those about to be freed, spares.
+const IDLE_SEGMENTS: u64 = 4;
+/// What a key takes besides itself and its value: heads, and the indexes' entries.
+const KEY_OVERHEAD_BYTES: u64 = 64;
+/// A pass compacts about so many tables at a time, in so many pieces of a database at most.
+const PIECE_TABLES: u64 = 2;
+const PIECES_MAX: u64 = 256;
+
+/// What keys of that length together, and values, count as.
+pub(super) fn content_bytes(keys: u64, key_bytes: usize, value_bytes: usize) -> u64 {
+    keys * KEY_OVERHEAD_BYTES + (key_bytes + value_bytes) as u64
+}
+
+/// How large the journal's segments are to be on a disk with this limit, where `most` would be taken without.
+pub fn segment_bytes(maxdisk: u64, most: u64) -> u64 {
+    if maxdisk == 0 { most } else { (maxdisk / SEGMENT_SHARE).clamp(SEGMENT_MIN_BYTES, most) }
+}
+
+/// What the directory takes, and what is to be done about it.
+#[derive(Default)]
+pub struct Space {
+    /// As it was measured last.
+    journal_bytes: AtomicU64,
+    log_bytes: AtomicU64,
+    file_bytes: AtomicU64,
+    /// A float's bits: how many bytes of files a byte of keys and values takes. 0: not known.
+    ratio: AtomicU64,
+    /// A pass has ended, and nobody has drawn the conclusions.
+    has_passed: AtomicBool,
+    /// How many rounds there had been when the last pass began: without another, a pass finds nothing to do.
+    passed_rounds: AtomicU64,
+    pass: Mutex<Pass>,
+    changed: Condvar,
+    /// Keys that were deleted for their age.
+    pub evicted: Counter,
+    pub passes: Counter,
+}
+
+#[derive(Default)]
+struct Pass {
+    is_wanted: bool,
+    is_running: bool,
+    is_ended: bool,
+}
+
+impl Space {
+    /// All that counts towards `maxdisk`, as it was measured last; 0: there is no limit.
+    pub fn used_bytes(&self) -> u64 {
+        [&self.journal_bytes, &self.log_bytes, &self.file_bytes].iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// There is no limit any more: nobody measures.
+    pub(super) fn forget_usage(&self) {
+        [&self.journal_bytes, &self.log_bytes, &self.file_bytes]
+            .iter()
+            .for_each(|bytes| bytes.store(0, Ordering::Relaxed));
+    }
+
+    fn ratio(&self) -> f64 {
+        f64::from_bits(self.ratio.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn set_ratio(&self, ratio: f64) {
+        self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
+    }
+
+    fn want_pass(&self) {
+        let mut pass = self.pass.lock();
+        if !pass.is_running && !pass.is_wanted {
+            pass.is_wanted = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until a pass is wanted; false: none will be any more.
+    pub fn wait_for_pass(&self) -> bool {
+        let mut pass = self.pass.lock();
+        while !pass.is_wanted && !pass.is_ended {
+            self.changed.wait(&mut pass);
+        }
+        pass.is_running = !pass.is_ended;
+        pass.is_wanted = false;
+        pass.is_running
+    }
+
+    /// No more passes; the one under way breaks off.
+    pub fn end(&self) {
+        self.pass.lock().is_ended = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether a pass is under way, or has ended and was not made use of yet.
+    pub fn is_compacting(&self) -> bool {
+        let pass = self.pass.lock();
+        pass.is_wanted || pass.is_running || self.has_passed.load(Ordering::Acquire)
+    }
+
+    fn is_ended(&self) -> bool {
+        self.pass.lock().is_ended
+    }
+}
+
+impl Keyspace {
+    /// What keys and values hold, in memory and on disk.
+    fn content_bytes(&self) -> u64 {
+        let sizes = self.databases.iter().filter(|database| database.slots.get().is_some());
+        let total = sizes.map(|database| database.tally.size()).fold(Size::default(), |mut sum, size| {
+            sum.add(size.as_change());
+            sum
+        });
+        content_bytes(total.keys, total.key_bytes as usize, total.value_bytes as usize)
+    }
+
+    /// About what the keys take in files, what is deleted apart.
+    pub fn live_disk_bytes(&self) -> u64 {
+        self.tier().map_or(0, |tier| (self.content_bytes() as f64 * tier.space.ratio()) as u64)
+    }
+
+    /// By how much keys and values have to shrink, in their own bytes.
+    pub fn excess_bytes(&self, tier: &Tier) -> u64 {
+        let (limit_bytes, space) = (self.settings.maxdisk.get(), &tier.space);
+        if limit_bytes == 0 || space.ratio() == 0.0 {
+            return 0;
+        }
+        let journals = space.journal_bytes.load(Ordering::Relaxed) + space.log_bytes.load(Ordering::Relaxed);
+        let room_bytes = limit_bytes.saturating_sub(journals);
+        let live_bytes = self.live_disk_bytes();
+        if live_bytes <= room_bytes / 100 * KEYS_PERCENT {
+            return 0;
+        }
+        let excess_bytes = live_bytes - room_bytes / 100 * (KEYS_PERCENT - EVICTED_PERCENT);
+        (excess_bytes as f64 / space.ratio()) as u64
+    }
+
+    /// Takes over what the data directory takes, and asks for what follows from it. To be called by the merger's thread,
+    /// between its rounds.
+    pub fn note_usage(&self, usage: Usage) {
+        let Some(tier) = self.tier() else { return };
+        let (limit_bytes, space) = (self.settings.maxdisk.get(), &tier.space);
+        let table_bytes = tier.store.file_bytes();
+        space.journal_bytes.store(usage.journal_bytes, Ordering::Relaxed);
+        space.log_bytes.store(usage.log_bytes, Ordering::Relaxed);
+        space.file_bytes.store(usage.file_bytes, Ordering::Relaxed);
+        let content_bytes = self.content_bytes();
+        if content_bytes > 0 {
+            let ratio = table_bytes as f64 / content_bytes as f64;
+            let has_passed = space.has_passed.swap(false, Ordering::AcqRel);
+            let is_telling = table_bytes > limit_bytes / 100 * KNOWN_PERCENT;
+            if has_passed || is_telling && (space.ratio() == 0.0 || ratio < space.ratio()) {
+                space.set_ratio(ratio);
+            }
+            if has_passed {
+                self.note_ratio(tier, ratio);
+            }
+        }
+        let garbage_bytes = usage.file_bytes.saturating_sub(self.live_disk_bytes());
+        let is_near = space.used_bytes() > limit_bytes / 100 * PASS_PERCENT;
+        let is_new = tier.counters.rounds.get() != space.passed_rounds.load(Ordering::Relaxed);
+        if is_near && is_new && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
+            space.want_pass();
+        }
+    }
+
+    /// For the next start, which would have to take garbage for keys.
+    fn note_ratio(&self, tier: &Tier, ratio: f64) {
+        if !tier.merger.lock().ages.is_complete() {
+            return;
+        }
+        let mut batch = tier.store.batch();
+        batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: ratio }));
+        if let Err(error) = tier.store.write(&batch) {
+            tracing::warn!(%error, "what a byte takes on disk is not noted for the next start");
+        }
+    }
+
+    /// Compacts everything, piece by piece, unless it is to end before.
+    ///
+    /// # Errors
+    /// When the store is not open.
+    pub fn compact_for_space(&self) -> Result<(), RocksError> {
+        let Some(tier) = self.tier() else { return Ok(()) };
+        tier.space.passed_rounds.store(tier.counters.rounds.get(), Ordering::Relaxed);
+        let result = self.compact_all(tier);
+        if result.is_ok() {
+            tier.space.passes.add(1);
+            tier.space.has_passed.store(true, Ordering::Release);
+        }
+        tier.space.pass.lock().is_running = false;
+        result
+    }
+
+    fn compact_all(&self, tier: &Tier) -> Result<(), RocksError> {
+        let (record_bytes, table_bytes) = tier.store.record_table_bytes();
+        let pieces = (record_bytes / (table_bytes * PIECE_TABLES)).clamp(1, PIECES_MAX) as u32;
+        for physical in (0..DATABASES).filter(|physical| self.databases[*physical].slots.get().is_some()) {
+            let from = |piece: u32| match (u32::from(SLOTS) * piece / pieces) as u16 {
+                SLOTS => prefix(physical as u8 + 1, 0, 0),
+                slot => prefix(physical as u8, slot, 0),
+            };
+            for piece in 0..pieces {
+                if tier.space.is_ended() {
+                    return Ok(());
+                }
+                tier.store.compact_records(&from(piece), &from(piece + 1))?;
+            }
+        }
+        tier.store.compact_indexes()
+    }
+
+    /// Whether the directory is so near to `maxdisk` that writes have to wait.
+    #[inline]
+    pub(super) fn is_disk_full(&self, tier: &Tier) -> bool {
+        let limit_bytes = self.settings.maxdisk.get();
+        limit_bytes > 0 && tier.space.used_bytes() > limit_bytes / 100 * STALL_PERCENT
+    }
+
+    /// The least that `maxdisk` can be set to now: twice what journal and log may take as this start has made them.
+    pub fn disk_min_bytes(&self) -> u64 {
+        let Some(tier) = self.tier() else { return 0 };
+        let segment_bytes = tier.opened_journal().map_or(0, |journal| journal.segment_bytes());
+        (2 * (IDLE_SEGMENTS * segment_bytes + 2 * tier.store.log_max_bytes())).max(DISK_MIN_BYTES)
+    }
+}

@@ -1,0 +1,266 @@
+//! `maxdisk`: the data directory stays within it, and what was written longest ago goes for what comes.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use support::{Client, Engine, PATIENCE, Server, ServerOptions, Value, eventually};
+
+const MIB: u64 = 1 << 20;
+const LIMIT_BYTES: u64 = 64 * MIB;
+/// What the directory may exceed the limit by for a moment: what a compaction makes before it deletes what it replaces. At
+/// the least limit files are coarsest beside it.
+const TOLERANCE_BYTES: u64 = LIMIT_BYTES / 5;
+
+fn on(directory: &Path, flags: &[&str]) -> ServerOptions {
+    // The order is exact up to a round, whose size this bounds.
+    let options = Server::options(Engine::Rocksdb).directory(directory).flag("--maxdirty").flag("2mb");
+    flags.iter().fold(options, |options, flag| options.flag(*flag))
+}
+
+fn limited(directory: &Path) -> Server {
+    on(directory, &["--maxdisk", "64mb"]).start()
+}
+
+/// What the files take on disk.
+fn disk_bytes(directory: &Path) -> u64 {
+    let files = ["journal", "rocksdb"].map(|part| std::fs::read_dir(directory.join(part)).expect("a directory"));
+    files
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|file| file.blocks() * 512)
+        .sum()
+}
+
+fn figure(client: &mut Client, section: &str, name: &str) -> u64 {
+    let info = client.command(&["INFO", section]).text();
+    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
+    line.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
+}
+
+fn key(number: usize) -> String {
+    format!("key:{number:07}")
+}
+
+/// Noise, which does not compress.
+fn value(number: usize, length: usize) -> Vec<u8> {
+    let mut state = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let word = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(word).flatten().take(length).collect()
+}
+
+/// SETs keys, and returns the most that the directory took meanwhile.
+fn fill(client: &mut Client, directory: &Path, numbers: std::ops::Range<usize>, length: usize, ttl: bool) -> u64 {
+    let mut most_bytes = 0;
+    let step = (256 * 1024 / length).max(1);
+    for first in numbers.clone().step_by(step) {
+        let commands: Vec<Vec<Vec<u8>>> = (first..numbers.end.min(first + step))
+            .map(|number| {
+                let mut command = vec![b"SET".to_vec(), key(number).into_bytes(), value(number, length)];
+                if ttl && number % 2 == 0 {
+                    command.extend([b"EX".to_vec(), b"100000".to_vec()]);
+                }
+                command
+            })
+            .collect();
+        assert!(client.pipeline(&commands).iter().all(|reply| *reply == Value::ok()));
+        most_bytes = most_bytes.max(disk_bytes(directory));
+    }
+    most_bytes
+}
+
+/// The numbers of all keys.
+fn scan(client: &mut Client) -> BTreeSet<usize> {
+    let (mut cursor, mut numbers) = ("0".to_owned(), Vec::new());
+    loop {
+        let parts = client.command(&["SCAN", &cursor, "COUNT", "1000"]).items().to_vec();
+        numbers.extend(parts[1].items().iter().map(|name| name.text()[4..].parse::<usize>().expect("a number")));
+        cursor = parts[0].text();
+        if cursor == "0" {
+            break;
+        }
+    }
+    let set: BTreeSet<usize> = numbers.iter().copied().collect();
+    assert_eq!(set.len(), numbers.len(), "SCAN names each key once");
+    set
+}
+
+/// What there is at a time when nothing is being evicted.
+struct Settled {
+    numbers: BTreeSet<usize>,
+    evicted_keys: u64,
+    /// INFO's section.
+    keyspace: String,
+}
+
+fn settled(client: &mut Client) -> Settled {
+    let mut settled = None;
+    let has_settled = eventually(PATIENCE, || {
+        let evicted_keys = figure(client, "stats", "evicted_keys");
+        let busy = ["dirty_keys", "disk_is_compacting", "disk_excess_bytes"];
+        if busy.iter().any(|name| figure(client, "tiering", name) > 0) {
+            return false;
+        }
+        let (numbers, count) = (scan(client), client.command(&["DBSIZE"]).integer());
+        let keyspace = client.command(&["INFO", "keyspace"]).text();
+        if figure(client, "stats", "evicted_keys") != evicted_keys {
+            return false;
+        }
+        assert_eq!(count as usize, numbers.len(), "DBSIZE is what SCAN finds");
+        settled = Some(Settled { numbers, evicted_keys, keyspace });
+        true
+    });
+    assert!(has_settled, "{}", client.command(&["INFO", "tiering"]).text());
+    settled.expect("it came to hold")
+}
+
+/// All of the newest are there, none of the oldest, and what is between is less than a tenth of all.
+fn check_order(numbers: &BTreeSet<usize>, written: std::ops::Range<usize>) {
+    let first = *numbers.first().expect("some are left");
+    let last_gone = written.clone().rev().find(|number| !numbers.contains(number)).expect("some are gone");
+    assert!(last_gone.saturating_sub(first) < written.len() / 10, "{first} is there, {last_gone} is not");
+}
+
+fn check_values(client: &mut Client, numbers: &BTreeSet<usize>, length: usize) {
+    // The newer half: more of the oldest may go, once a compaction shows what keys take.
+    for number in numbers.iter().skip(numbers.len() / 2).step_by(numbers.len() / 500 + 1) {
+        assert_eq!(client.command(&["GET", &key(*number)]), Value::bulk(value(*number, length)), "{number}");
+    }
+}
+
+/// Several times the limit, with every other key expiring, through both ends.
+fn keeps_the_limit(length: usize, count: usize) {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = limited(place.path());
+    let client = &mut server.client();
+    let most_bytes = fill(client, place.path(), 0..count, length, true);
+    let Settled { numbers, evicted_keys, keyspace } = settled(client);
+    let kept_bytes = numbers.len() as u64 * length as u64;
+    eprintln!(
+        "{count} values of {length}: most {most_bytes} on disk, {} kept of {} bytes, stalls {}, passes {}",
+        numbers.len(),
+        kept_bytes,
+        figure(client, "tiering", "write_stalls"),
+        figure(client, "tiering", "disk_compaction_passes"),
+    );
+    assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
+    check_order(&numbers, 0..count);
+    assert!(kept_bytes > LIMIT_BYTES / 4, "{kept_bytes} bytes are kept");
+    assert_eq!(evicted_keys as usize, count - numbers.len());
+    check_values(client, &numbers, length);
+    let expiring = |numbers: &BTreeSet<usize>| numbers.iter().filter(|number| *number % 2 == 0).count();
+    assert!(keyspace.contains(&format!("keys={},expires={},", numbers.len(), expiring(&numbers))), "{keyspace}");
+
+    server.kill();
+    let mut server = limited(place.path());
+    let client = &mut server.client();
+    let after_kill = settled(client).numbers;
+    assert!(after_kill.is_subset(&numbers), "nothing comes back");
+    check_order(&after_kill, 0..count);
+    assert!(after_kill.len() * 10 > numbers.len() * 7, "{} of {} keys are left", after_kill.len(), numbers.len());
+    assert!(server.terminate().success(), "{}", server.log());
+    let server = limited(place.path());
+    let client = &mut server.client();
+    let most_bytes = fill(client, place.path(), count..count + count / 4, length, true);
+    assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
+    let numbers = settled(client).numbers;
+    check_order(&numbers, 0..count + count / 4);
+    check_values(client, &numbers, length);
+}
+
+#[test]
+fn small_values_stay_within_the_limit() {
+    keeps_the_limit(200, 400_000);
+}
+
+#[test]
+fn large_values_stay_within_the_limit() {
+    keeps_the_limit(16_000, 10_000);
+}
+
+#[test]
+fn what_was_written_again_is_new() {
+    let place = tempfile::tempdir().expect("a directory");
+    let server = limited(place.path());
+    let client = &mut server.client();
+    let (length, count) = (1000, 80_000);
+    fill(client, place.path(), 0..10_000, length, false);
+    for first in (10_000..count).step_by(10_000) {
+        fill(client, place.path(), first..first + 10_000, length, false);
+        // In memory, and as they are on disk; other ones are read only.
+        fill(client, place.path(), 0..100, length, false);
+        for number in 100..200 {
+            client.command(&["GET", &key(number)]);
+        }
+        for number in 200..300 {
+            client.command(&["SET", &key(number), "0"]);
+        }
+    }
+    let numbers = settled(client).numbers;
+    assert!((0..100).chain(200..300).all(|number| numbers.contains(&number)), "they were written just now");
+    assert!((100..200).chain(300..10_000).all(|number| !numbers.contains(&number)), "to be read does not make new");
+    check_values(client, &(0..100).collect(), length);
+    client.command(&["SELECT", "1"]);
+    client.command(&["SET", "elsewhere", "v"]);
+    client.command(&["SELECT", "0"]);
+    client.command(&["SWAPDB", "0", "1"]);
+    fill(client, place.path(), 0..40_000, length, false);
+    client.command(&["SELECT", "1"]);
+    assert!(scan(client).range(..count - 10_000).count() <= 200, "the oldest go first, wherever they are");
+    client.command(&["FLUSHALL"]);
+    let most_bytes = fill(client, place.path(), 0..70_000, length, false);
+    assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
+    check_order(&settled(client).numbers, 0..70_000);
+}
+
+#[test]
+fn a_limit_that_comes_later_takes_the_oldest_too() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = limited(place.path());
+    let client = &mut server.client();
+    let length = 2000;
+    fill(client, place.path(), 0..5000, length, true);
+    assert_eq!(client.command(&["CONFIG", "SET", "maxdisk", "0"]), Value::ok());
+    fill(client, place.path(), 5000..45_000, length, true);
+    // What was written while nobody kept ages.
+    fill(client, place.path(), 0..100, length, false);
+    assert_eq!(settled(client).numbers.len(), 45_000);
+    assert!(disk_bytes(place.path()) > LIMIT_BYTES * 5 / 4);
+    assert_eq!(client.command(&["CONFIG", "SET", "maxdisk", "64mb"]), Value::ok());
+    assert!(eventually(PATIENCE, || disk_bytes(place.path()) <= LIMIT_BYTES));
+    let mut numbers = settled(client).numbers;
+    assert!((0..100).all(|number| numbers.remove(&number)));
+    check_order(&numbers, 100..45_000);
+    check_values(client, &numbers, length);
+    assert!(server.terminate().success());
+    // And without a limit, it grows again, until the start that sets one.
+    let mut server = on(place.path(), &[]).start();
+    fill(&mut server.client(), place.path(), 45_000..70_000, length, false);
+    server.kill();
+    let server = limited(place.path());
+    let client = &mut server.client();
+    assert!(eventually(PATIENCE, || disk_bytes(place.path()) <= LIMIT_BYTES));
+    check_order(&settled(client).numbers, 100..70_000);
+}
+
+#[test]
+fn a_limit_that_leaves_no_room_is_refused() {
+    let place = tempfile::tempdir().expect("a directory");
+    let failure = on(place.path(), &["--maxdisk", "1mb"]).try_start().expect_err("it is refused");
+    assert!(failure.contains("maxdisk 1048576 is too small: the least is 67108864 bytes"), "{failure}");
+    let server = on(place.path(), &[]).start();
+    let client = &mut server.client();
+    let refusal = client.command(&["CONFIG", "SET", "maxdisk", "200mb"]).error_text();
+    assert!(refusal.ends_with("- journal and log leave no room for keys: the least is 369098752 bytes"), "{refusal}");
+    assert_eq!(client.command(&["CONFIG", "GET", "maxdisk"]).items()[1].text(), "0");
+    assert_eq!(client.command(&["CONFIG", "SET", "maxdisk", "400mb"]), Value::ok());
+}
