@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::table::Table;
 use super::tier::Tier;
-use super::{Caller, DATABASES, Keyspace};
+use super::{Caller, DATABASES, Keyspace, merger};
 use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::store::record::SlotMeta;
@@ -36,7 +36,7 @@ impl Keyspace {
     /// What came before a change of whole databases, which goes to disk at once, must not be lost where that is not: it
     /// gets into the journal, or where there is none, to disk as well.
     fn bring_down(&self, tier: &Tier) -> Result<(), RocksError> {
-        if !tier.is_journaling() || tier.merger.lock().unwritten.is_some() {
+        if !tier.is_journaling() || merger::lock(tier, &|| true)?.unwritten.is_some() {
             return self.merge(clock::now_ms(), || true).map(drop);
         }
         tier.bring_journal_up(self.syncs());
@@ -59,7 +59,7 @@ impl Keyspace {
             self.bring_down(tier)?;
         }
         // No round is under way: what one has taken would come back.
-        let _merger = self.tier().map(|tier| tier.merger.lock());
+        let _merger = self.tier().map(|tier| merger::lock(tier, &|| true)).transpose()?;
         let physical = || databases.clone().map(|number| self.physical(number));
         self.flush_disk(physical())?;
         let caller = Caller { now_ms: 0, touches: false };

@@ -11,6 +11,8 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use parking_lot::MutexGuard;
+
 use super::ages::Ages;
 use super::slot::SlotGuard;
 use super::tier::Tier;
@@ -153,7 +155,7 @@ impl Keyspace {
     /// When it gave up: nothing is lost that the journal holds.
     pub fn merge(&self, now_ms: u64, gives_up: impl Fn() -> bool) -> Result<Merged, RocksError> {
         let Some(tier) = self.tier() else { return Ok(Merged::default()) };
-        let mut state = tier.merger.lock();
+        let mut state = lock(tier, &gives_up)?;
         if let Some(round) = state.unwritten.take() {
             self.finish_round(tier, &mut state, round, &gives_up)?;
         }
@@ -437,6 +439,24 @@ pub(super) fn retry<R>(
                 // Most errors end with their cause; for the others the store is opened anew. The next attempt tells.
                 let _ = tier.store.try_recover();
             }
+        }
+    }
+}
+
+/// Locks the merger's state: no round is under way then.
+///
+/// # Errors
+/// When `gives_up` says so while the round under way cannot be written.
+pub(super) fn lock<'t>(
+    tier: &'t Tier,
+    gives_up: &impl Fn() -> bool,
+) -> Result<MutexGuard<'t, MergerState>, RocksError> {
+    loop {
+        if let Some(state) = tier.merger.try_lock_for(RETRY_PAUSE) {
+            return Ok(state);
+        }
+        if let Some(failure) = tier.failure().filter(|_| gives_up()) {
+            return Err(RocksError::not_tried(failure));
         }
     }
 }

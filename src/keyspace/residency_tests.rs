@@ -13,7 +13,7 @@ use super::tier::Tier;
 use super::*;
 use crate::store::journal::{self, Journal};
 use crate::store::record::Record;
-use crate::store::rocks::{Rocks, RocksOptions};
+use crate::store::rocks::{Rocks, RocksError, RocksOptions};
 use crate::types::Change;
 
 const EARLY: u64 = 1_000;
@@ -549,6 +549,25 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         let expected: &[u8] = if number == 3 { b"abc" } else { b"ab" };
         assert_eq!(seen.get(name.as_bytes()).map(Vec::as_slice), Some(expected), "{name}");
     }
+}
+
+#[test]
+fn whole_databases_do_not_wait_for_a_round_that_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let keyspace = open(directory.path());
+    let tier = keyspace.tier().unwrap();
+    let key = keyspace.key(b"k");
+    keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).set_string(&key, b"v", NewExpiry::Clear);
+    let round = tier.merger.lock();
+    tier.failed(&RocksError::not_tried("no space".to_owned()));
+    let failure = Some("no space".to_owned());
+    assert_eq!(keyspace.swap(0, 1).err().map(|error| error.message), failure);
+    assert_eq!(keyspace.flush(0..1).err().map(|error| error.message), failure);
+    assert_eq!(keyspace.merge(1, || true).err().map(|error| error.message), failure);
+    drop(round);
+    tier.recovered();
+    keyspace.swap(0, 1).unwrap();
+    assert_eq!((keyspace.len(0), keyspace.len(1)), (0, 1));
 }
 
 /// Keys that a walk has come by, and their values.

@@ -39,6 +39,11 @@ impl RocksError {
         RocksError { kind: RocksErrorKind::Corruption, message }
     }
 
+    /// Something was not even tried, since the disk has failed.
+    pub fn not_tried(failure: String) -> RocksError {
+        RocksError { kind: RocksErrorKind::Io, message: failure }
+    }
+
     /// Bytes that RocksDB gave back whole, but that no encoder of ours wrote.
     pub(super) fn damaged(what: &str, key: &[u8]) -> RocksError {
         RocksError::corruption(format!("{what} {} is damaged", key.escape_ascii()))
