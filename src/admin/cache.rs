@@ -88,6 +88,8 @@ async fn execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> Result<
             (Flow::Stalled | Flow::Cold, _) => tokio::time::sleep(STALL_STEP).await,
             (_, tier) => {
                 if let (Some(ticket), Some(tier)) = (ticket, tier) {
+                    // Others that are being served append meanwhile: one write, or sync, serves all of them.
+                    tokio::task::yield_now().await;
                     poll_fn(|context| tier.poll_acknowledged(ticket, context)).await;
                 }
                 return if let Tree::Error(error) = reply { Err(error.into()) } else { Ok(reply) };

@@ -1,4 +1,5 @@
 use std::any::Any;
+use std::time::{Duration, Instant};
 
 use super::session::Session;
 use super::state::State;
@@ -6,6 +7,9 @@ use crate::base::number;
 use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot, Step, Walk};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
+
+/// How long a walk keeps a worker's other clients waiting before the loader goes on with it.
+const WALK_ON_WORKER: Duration = Duration::from_millis(1);
 
 /// What a handler works with. It describes its answer to `reply`, unless it returns an error: then it must not have
 /// begun to.
@@ -111,7 +115,7 @@ impl<'a> Context<'a> {
 
     /// Takes a walk over keys to its end, and returns it with what it has found. As with [`lock`](Self::lock), a handler
     /// calls this before it has done anything, with the same walk when it runs again, and passes an error on: where
-    /// keys are cold, the loader goes on with the walk.
+    /// keys are cold, or many, the loader goes on with the walk.
     pub fn walk<W: Walk>(&mut self, mut walk: W) -> Result<W, Error> {
         if let Some(walked) = self.session.cold.take_walked() {
             let walked: Box<dyn Any> = walked?;
@@ -119,11 +123,13 @@ impl<'a> Context<'a> {
                 return Ok(*walked);
             }
         }
+        let began = Instant::now();
         loop {
             match walk.step(self.keyspace(), false)? {
-                Step::More => {}
                 Step::Done => return Ok(walk),
-                Step::Cold => {
+                // Where there is a loader, nobody waits for a long walk either.
+                Step::More if self.keyspace().tier().is_none() || began.elapsed() < WALK_ON_WORKER => {}
+                Step::More | Step::Cold => {
                     self.session.cold.want_walk(Box::new(walk));
                     return Err(Error::COLD);
                 }

@@ -264,7 +264,7 @@ parameters! {
         tcp_keepalive: Integer = Integer::new(300, 0..=INT), ["tcp-keepalive"];
         /// Connected clients at most.
         maxclients: Integer = Integer::new(10000, 1..=u32::MAX as i64), ["maxclients"];
-        /// Threads that serve connections. 0: as many as there are CPUs.
+        /// Threads that serve connections, at most: as many of them do as the load needs. 0: as many as there are CPUs.
         io_threads: Integer = Integer::new(0, 0..=128), ["io-threads"] immutable;
         /// What a client may send that is no complete command yet.
         client_query_buffer_limit: Bytes = Bytes::new(GB, MB..=INPUT_MAX), ["client-query-buffer-limit"];

@@ -160,9 +160,6 @@ impl<S: Stream> Connection<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         // Before anything is looked at, so that no change is missed.
         self.session.client.register(context.waker());
-        if let Some(worker) = self.other_worker() {
-            return Poll::Ready(Ok(Some(worker)));
-        }
         self.turns_left = TURNS_A_POLL;
         let result = self.progress(context);
         self.session.client.set_buffer_sizes(BufferSizes {
@@ -171,14 +168,14 @@ impl<S: Stream> Connection<S> {
             output: self.output.len() - self.sent,
             output_capacity: self.output.capacity(),
         });
-        result.map_ok(|()| None)
+        result
     }
 
-    /// The worker that should serve it, if that is another one and nothing keeps it here: what it waits for wakes this
-    /// worker's task, and timers belong to this thread.
+    /// The worker that should serve it, if that is another one. Not to be asked while it waits for something: that wakes
+    /// this worker's task, and timers belong to this thread.
     fn other_worker(&mut self) -> Option<usize> {
         let active_workers = self.state.active_workers.load(Ordering::Relaxed);
-        if active_workers == self.place.active_workers || self.wait.is_some() || self.acknowledgement.is_some() {
+        if active_workers == self.place.active_workers {
             return None;
         }
         self.place.active_workers = active_workers;
@@ -186,7 +183,7 @@ impl<S: Stream> Connection<S> {
         (home != self.place.worker && !self.state.is_shutting_down()).then_some(home)
     }
 
-    fn progress(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn progress(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
         loop {
             match self.session.client.ending() {
                 Ending::Not => {}
@@ -197,11 +194,11 @@ impl<S: Stream> Connection<S> {
             self.session.client.take_pushes(&mut self.output);
             let flushed = self.poll_flush(context)?;
             if self.closing {
-                return flushed.map(Ok);
+                return flushed.map(|()| Ok(None));
             }
             if self.wait.is_some() {
                 if self.poll_wait(context).is_pending() {
-                    return self.poll_departure(context);
+                    return self.poll_departure(context).map_ok(|()| None);
                 }
                 self.wait = None;
                 self.session.client.set_blocked(false);
@@ -218,6 +215,9 @@ impl<S: Stream> Connection<S> {
                 input.drain(..consumed);
                 self.keep(input);
                 continue;
+            }
+            if let Some(worker) = self.other_worker() {
+                return Poll::Ready(Ok(Some(worker)));
             }
             if ready!(self.poll_read(context))? == 0 {
                 // It may have closed its half only, and still wait for replies.
