@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 const FLUSH_BYTES: i64 = 16 * 1024;
 
 static USED_BYTES: AtomicI64 = AtomicI64::new(0);
-/// What C++ code has allocated (RocksDB), which no counter of ours sees.
+/// What no counter of ours sees: what C++ code has allocated (RocksDB), and what the allocator needs beyond what was
+/// asked of it.
 static FOREIGN_BYTES: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
@@ -26,13 +27,37 @@ pub fn used_bytes() -> u64 {
     (USED_BYTES.load(Ordering::Relaxed) + FOREIGN_BYTES.load(Ordering::Relaxed) + unflushed).max(0) as u64
 }
 
-/// Asks the allocator, which serves all code of the process, how much is allocated, and takes what Rust code has not
-/// for foreign. Takes some 60 µs.
+/// Asks the allocator, which serves all code of the process, for the pages that are in use, and takes what Rust code has
+/// not counted for foreign: a page that entries have left holes in counts whole, so that what is resident stays near
+/// the limit. Takes some 60 µs.
 pub fn measure_foreign() {
+    let bytes = allocator_bytes();
+    let counted = USED_BYTES.load(Ordering::Relaxed);
+    FOREIGN_BYTES.store(((bytes.active + bytes.metadata) as i64 - counted).max(0), Ordering::Relaxed);
+}
+
+/// What the allocator tells of itself, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AllocatorBytes {
+    /// Given out and not given back, in the sizes that it has.
+    pub allocated: u64,
+    /// Of the pages that hold any of that.
+    pub active: u64,
+    /// Of the pages that it holds in memory, free ones and its own books included.
+    pub resident: u64,
+    /// Of its own books.
+    pub metadata: u64,
+}
+
+/// As of now. Takes some 60 µs.
+pub fn allocator_bytes() -> AllocatorBytes {
     let _ = tikv_jemalloc_ctl::epoch::advance();
-    if let Ok(allocated) = tikv_jemalloc_ctl::stats::allocated::read() {
-        let counted = USED_BYTES.load(Ordering::Relaxed);
-        FOREIGN_BYTES.store((allocated as i64 - counted).max(0), Ordering::Relaxed);
+    let bytes = |read: Result<usize, tikv_jemalloc_ctl::Error>| read.map_or(0, |bytes| bytes as u64);
+    AllocatorBytes {
+        allocated: bytes(tikv_jemalloc_ctl::stats::allocated::read()),
+        active: bytes(tikv_jemalloc_ctl::stats::active::read()),
+        resident: bytes(tikv_jemalloc_ctl::stats::resident::read()),
+        metadata: bytes(tikv_jemalloc_ctl::stats::metadata::read()),
     }
 }
 

@@ -109,19 +109,19 @@ fn stats(context: &mut Context<'_>) -> Result<(), Error> {
         reply.bulk(name.as_bytes());
         reply.integer(number as i64);
     }
-    // The allocator tells only what was asked of it: pages that it keeps show in what the kernel counts.
+    let (fragmentation, overhead) = (report.allocator_fragmentation(), report.allocator_overhead());
     for (name, value) in [
         ("dataset.percentage", Value::Double(report.dataset_percent())),
         ("peak.percentage", Value::Double(report.peak_percent())),
-        ("allocator.allocated", Value::Integer(report.used as i64)),
-        ("allocator.active", Value::Integer(report.used as i64)),
-        ("allocator.resident", Value::Integer(report.resident as i64)),
-        ("allocator-fragmentation.ratio", Value::Double(1.0)),
-        ("allocator-fragmentation.bytes", Value::Integer(0)),
-        ("allocator-rss.ratio", Value::Double(report.fragmentation())),
-        ("allocator-rss.bytes", Value::Integer(report.fragmentation_bytes())),
-        ("rss-overhead.ratio", Value::Double(1.0)),
-        ("rss-overhead.bytes", Value::Integer(0)),
+        ("allocator.allocated", Value::Integer(report.allocator.allocated as i64)),
+        ("allocator.active", Value::Integer(report.allocator.active as i64)),
+        ("allocator.resident", Value::Integer(report.allocator.resident as i64)),
+        ("allocator-fragmentation.ratio", Value::Double(fragmentation.0)),
+        ("allocator-fragmentation.bytes", Value::Integer(fragmentation.1)),
+        ("allocator-rss.ratio", Value::Double(overhead.0)),
+        ("allocator-rss.bytes", Value::Integer(overhead.1)),
+        ("rss-overhead.ratio", Value::Double(report.process_overhead().0)),
+        ("rss-overhead.bytes", Value::Integer(report.process_overhead().1)),
         ("fragmentation", Value::Double(report.fragmentation())),
         ("fragmentation.bytes", Value::Integer(report.fragmentation_bytes())),
     ] {

@@ -1,7 +1,7 @@
 //! How the memory in use divides, for INFO, MEMORY STATS and MEMORY DOCTOR.
 
 use super::system;
-use crate::base::memory;
+use crate::base::memory::{self, AllocatorBytes};
 use crate::command::clients::Client;
 use crate::command::state::State;
 use crate::keyspace::DATABASES;
@@ -12,6 +12,7 @@ pub struct MemoryReport {
     pub used: u64,
     pub peak: u64,
     pub resident: u64,
+    pub allocator: AllocatorBytes,
     /// In use before there was any key or client.
     pub startup: u64,
     /// Of each database with keys: its number, the slots and tables, the deadlines.
@@ -33,6 +34,7 @@ impl MemoryReport {
             used: memory::used_bytes(),
             peak,
             resident: system::resident_bytes(),
+            allocator: memory::allocator_bytes(),
             startup: state.startup_memory_bytes,
             databases: used_databases.map(overhead).collect(),
             clients: state.clients.all().iter().map(|client| buffer_bytes(client)).sum(),
@@ -69,6 +71,21 @@ impl MemoryReport {
         self.resident as i64 - self.used as i64
     }
 
+    /// Pages in use for each byte in use.
+    pub fn allocator_fragmentation(&self) -> (f64, i64) {
+        beside(self.allocator.active, self.allocator.allocated)
+    }
+
+    /// Pages held for each that is in use.
+    pub fn allocator_overhead(&self) -> (f64, i64) {
+        beside(self.allocator.resident, self.allocator.active)
+    }
+
+    /// RAM taken for each byte that the allocator holds: programs, stacks.
+    pub fn process_overhead(&self) -> (f64, i64) {
+        beside(self.resident, self.allocator.resident)
+    }
+
     pub fn bytes_per_key(&self) -> u64 {
         self.used.saturating_sub(self.startup).checked_div(self.keys).unwrap_or(0)
     }
@@ -77,6 +94,11 @@ impl MemoryReport {
 fn buffer_bytes(client: &Client) -> u64 {
     let sizes = client.buffer_sizes();
     (sizes.input_capacity + sizes.output_capacity) as u64
+}
+
+/// The ratio and the difference.
+fn beside(whole: u64, part: u64) -> (f64, i64) {
+    (whole as f64 / part.max(1) as f64, whole as i64 - part as i64)
 }
 
 fn percent(part: u64, whole: u64) -> f64 {
