@@ -53,6 +53,10 @@ pub enum LoadError {
 
 /// Who wants to hear how a run goes on.
 pub trait Progress: Sync {
+    /// Called when every connection is open, and before the first request.
+    fn opened(&self) {}
+    /// Called after the last reply, and before the first connection is closed.
+    fn closing(&self) {}
     /// Called every half second by the thread that called [`run`].
     fn report(&self, snapshot: &Snapshot);
 }
@@ -113,17 +117,20 @@ pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
             stop: stop.clone(),
         })?);
     }
+    progress.opened();
     let clock = Clock { start: Instant::now() };
     thread::scope(|scope| {
         let (ended, ends) = mpsc::channel::<()>();
         let running: Vec<_> = workers
             .into_iter()
-            .map(|worker| {
+            .map(|mut worker| {
                 let (ended, stop) = (ended.clone(), &stop);
                 scope.spawn(move || {
                     // Dropped with the thread, however that ends.
                     let _ended = ended;
-                    worker.run(clock).inspect_err(|_| stop.store(true, Relaxed))
+                    let outcome = worker.run(clock).inspect_err(|_| stop.store(true, Relaxed));
+                    // Its connections are closed by whoever waits for all of the threads.
+                    outcome.map(|outcome| (outcome, worker))
                 })
             })
             .collect();
@@ -132,9 +139,13 @@ pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
             progress.report(&snapshot(&gauges, clock));
         }
         let mut total = Outcome::empty();
+        let mut idle = Vec::new();
         for thread in running {
-            total.merge(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            let (outcome, worker) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            total.merge(outcome);
+            idle.push(worker);
         }
+        progress.closing();
         Ok(total)
     })
 }
