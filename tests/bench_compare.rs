@@ -109,7 +109,7 @@ fn is_near(one: f64, other: f64) -> bool {
 fn a_report_has_every_cell_and_the_ratios_of_the_medians() {
     let comparison = Comparison::new();
     let arguments =
-        ["--durability", "none", "--keys", "500", "--pipelines", "1,8", "--rounds", "2", "--seconds", "0.05"];
+        ["--durability", "none", "--keys", "500", "--pipelines", "1,8", "--rounds", "2", "--seconds", "0.1"];
     let json = comparison.run_well(&arguments);
     assert_eq!(json["baseline"], "redis");
     let [group] = array(&json["groups"]) else { panic!("one group: {json}") };
@@ -311,6 +311,44 @@ fn a_server_that_loses_keys_is_found_out() {
     assert!(complaint.contains("forgetful") && complaint.contains(" missing"), "{complaint}");
     assert!(comparison.written("md").contains("Replies were wrong"));
     assert!(comparison.written("html").contains("Replies were wrong"));
+}
+
+/// Acknowledges every SET, and makes the first of each key alone.
+const AMNESIAC: &str = r#"
+import socketserver, sys
+values = {}
+class Connection(socketserver.StreamRequestHandler):
+    def handle(self):
+        while head := self.rfile.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                words.append(self.rfile.read(int(self.rfile.readline()[1:])))
+                self.rfile.read(2)
+            reply = b"+OK\r\n"
+            if words[0] == b"SET":
+                values.setdefault(words[1], words[2])
+            elif words[0] == b"GET":
+                value = values.get(words[1])
+                reply = b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+            self.wfile.write(reply)
+socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[1])), Connection).serve_forever()
+"#;
+
+#[test]
+fn a_server_that_loses_writes_is_found_out() {
+    let comparison = Comparison::new();
+    let program = comparison.directory.path().join("amnesiac.py");
+    std::fs::write(&program, AMNESIAC).expect("a file");
+    let template = format!("amnesiac=python3 {} {{port}}", program.display());
+    let arguments = ["--servers", "", "--server", &template, "--durability", "none", "--quick", "--keys", "100"];
+    let output = comparison.run(
+        &[&arguments[..], &["--pipelines", "4", "--clients", "2", "--commands", "set", "--seconds", "0.05"]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let json = comparison.json();
+    let wrong: Vec<f64> =
+        array(&json["groups"][0]["contenders"][0]["checks"]).iter().map(|check| number(&check["wrong"])).collect();
+    assert_eq!(wrong, [0.0, 0.0, 100.0], "the keys as filled, after the loads, and overwritten");
 }
 
 #[test]

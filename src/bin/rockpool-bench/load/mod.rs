@@ -13,7 +13,7 @@ mod worker;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -118,16 +118,19 @@ pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
         })?);
     }
     progress.opened();
-    let clock = Clock { start: Instant::now() };
+    // The first thread that runs while all are there begins: on a busy machine it may be long until a new one runs.
+    let (all_are_there, begun) = (Barrier::new(threads), OnceLock::new());
     thread::scope(|scope| {
         let (ended, ends) = mpsc::channel::<()>();
         let running: Vec<_> = workers
             .into_iter()
             .map(|mut worker| {
-                let (ended, stop) = (ended.clone(), &stop);
+                let (ended, stop, all_are_there, begun) = (ended.clone(), &stop, &all_are_there, &begun);
                 scope.spawn(move || {
                     // Dropped with the thread, however that ends.
                     let _ended = ended;
+                    all_are_there.wait();
+                    let clock = *begun.get_or_init(|| Clock { start: Instant::now() });
                     let outcome = worker.run(clock).inspect_err(|_| stop.store(true, Relaxed));
                     // Its connections are closed by whoever waits for all of the threads.
                     outcome.map(|outcome| (outcome, worker))
@@ -136,7 +139,9 @@ pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
             .collect();
         drop(ended);
         while let Err(mpsc::RecvTimeoutError::Timeout) = ends.recv_timeout(REPORT) {
-            progress.report(&snapshot(&gauges, clock));
+            if let Some(clock) = begun.get() {
+                progress.report(&snapshot(&gauges, *clock));
+            }
         }
         let mut total = Outcome::empty();
         let mut idle = Vec::new();
