@@ -119,7 +119,9 @@ fn measurement_s(client: &Client, rounds: usize, contender: &Contender) -> f64 {
 fn fill_s(group: &Group, give_back_s: f64) -> f64 {
     let waiting_s =
         group.fill_ttl_ms.map_or(0.0, |ttl_ms| Duration::from_millis(ttl_ms.max).as_secs_f64() + give_back_s);
-    START_S + group.keys as f64 * FILL_S + waiting_s
+    let slowest = group.contenders.iter().map(|one| one.background_interval.as_secs_f64()).fold(0.0, f64::max);
+    // Servers are brought to rest twice.
+    START_S + 2.0 * slowest / group.contenders.len().max(1) as f64 + group.keys as f64 * FILL_S + waiting_s
 }
 
 fn minutes(seconds: f64) -> String {

@@ -26,6 +26,8 @@ const REST_STEP: Duration = Duration::from_millis(200);
 const REST_CPU_SHARE: f64 = 0.06;
 /// How long a server may go on in the background before the next one has its turn.
 const REST_PATIENCE: Duration = Duration::from_secs(20);
+/// The same for a server that was started and has no keys yet.
+const START_PATIENCE: Duration = Duration::from_secs(3);
 /// How long after their time keys may still be there.
 const EXPIRY_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -123,6 +125,8 @@ fn client_facts(settings: &Settings) -> Vec<(String, String)> {
 struct Participant<'a> {
     contender: &'a Contender,
     server: Server,
+    /// See [`idle_share`].
+    idle_share: f64,
     results: ContenderResults,
 }
 
@@ -177,20 +181,18 @@ fn prepare<'a>(
 ) -> Result<Participant<'a>, Failure> {
     let mut server = Server::start(contender, group.durability, directory, cpus)?;
     let mut remarks = Vec::new();
-    let mut rest_after = |server: &mut Server, what: &str| -> Result<(), Failure> {
-        if !rest(server, contender)? {
-            remarks.push(format!("it did not come to rest within {} s after {what}", REST_PATIENCE.as_secs()));
-        }
-        Ok(())
-    };
-    rest_after(&mut server, "it was started")?;
+    let idle_share = idle_share(&mut server, contender)?;
+    if idle_share > 0.0 {
+        remarks.push(format!("it uses {:.0}% of a CPU while it has nothing to do", idle_share * 100.0));
+    }
     let empty = server.resident()?;
     let filling = Instant::now();
     settings.client.fill(&server, contender, group)?;
     let filled_at = Instant::now();
-    if group.fill_ttl_ms.is_none() {
-        // Lifetimes do not wait for it.
-        rest_after(&mut server, "its keys were written")?;
+    // Lifetimes do not wait for it.
+    if group.fill_ttl_ms.is_none() && !rest(&mut server, contender, idle_share)? {
+        let seconds = REST_PATIENCE.as_secs();
+        remarks.push(format!("it did not come to rest within {seconds} s after its keys were written"));
     }
     let filled = server.resident()?;
     let begin_to_end = group.fill_ttl_ms.map(|ttl_ms| filling + Duration::from_millis(ttl_ms.min));
@@ -223,7 +225,7 @@ fn prepare<'a>(
         }
         None => results.checks.push(settings.client.check(&server, contender, group, "filled")?),
     }
-    Ok(Participant { contender, server, results })
+    Ok(Participant { contender, server, idle_share, results })
 }
 
 /// Waits until the server has no keys any more: how many seconds that was after `last_due`, or before it.
@@ -269,18 +271,39 @@ fn version(contender: &Contender, server: &Server) -> String {
 }
 
 /// Waits until the server does nothing in the background; false when it goes on for too long.
-fn rest(server: &mut Server, contender: &Contender) -> Result<bool, Failure> {
+fn rest(server: &mut Server, contender: &Contender, idle_share: f64) -> Result<bool, Failure> {
+    rest_within(server, contender, idle_share, REST_PATIENCE)
+}
+
+/// The part of a CPU that a server uses that has nothing to do, above what counts as none.
+fn idle_share(server: &mut Server, contender: &Contender) -> Result<f64, Failure> {
+    if rest_within(server, contender, 0.0, contender.background_interval + START_PATIENCE)? {
+        return Ok(0.0);
+    }
+    let (start, before) = (Instant::now(), server.processor_time()?);
+    sleep(REST);
+    let share =
+        |(before, after): (GroupTime, GroupTime)| (after.seconds - before.seconds) / start.elapsed().as_secs_f64();
+    Ok(before.zip(server.processor_time()?).map_or(0.0, share))
+}
+
+fn rest_within(
+    server: &mut Server,
+    contender: &Contender,
+    idle_share: f64,
+    patience: Duration,
+) -> Result<bool, Failure> {
     let needed = REST.max(contender.background_interval + REST_STEP);
     let start = Instant::now();
     let mut quiet = Duration::ZERO;
     let Some(mut before) = server.processor_time()? else { return Ok(true) };
-    while start.elapsed() < REST_PATIENCE {
+    while start.elapsed() < patience {
         let step = Instant::now();
         sleep(REST_STEP);
         let Some(now) = server.processor_time()? else { return Ok(true) };
         let share = (now.seconds - before.seconds) / step.elapsed().as_secs_f64();
         before = now;
-        let is_quiet = share <= REST_CPU_SHARE && !server.has_helpers(now);
+        let is_quiet = share <= idle_share + REST_CPU_SHARE && !server.has_helpers(now);
         quiet = if is_quiet { quiet + REST_STEP } else { Duration::ZERO };
         if quiet >= needed {
             return Ok(true);
@@ -301,7 +324,7 @@ fn run_cell(
         let length = settings.client.length(&participant.server, participant.contender, group, load)?;
         if matches!(length, Length::Requests(_)) {
             // There was a trial.
-            rest(&mut participant.server, participant.contender)?;
+            rest(&mut participant.server, participant.contender, participant.idle_share)?;
         }
         lengths.push(length);
     }
@@ -334,11 +357,11 @@ fn measure(
     length: Length,
     (round, order_seed): (usize, u64),
 ) -> Result<Run, Failure> {
-    let Participant { contender, server, .. } = participant;
+    let Participant { contender, server, idle_share, .. } = participant;
     let moving = if load.moving { Some(Moving::start(server.control_addresses())?) } else { None };
     let measured = settings.client.measure(server, contender, group, load, length, order_seed)?;
     let moved_slots = moving.map(Moving::stop).transpose()?;
-    let rested = rest(server, contender)?;
+    let rested = rest(server, contender, *idle_share)?;
     let settled = server.processor_time()?;
     let for_each =
         |before: GroupTime, after: GroupTime| (after.seconds - before.seconds) * 1e6 / measured.requests.max(1) as f64;
