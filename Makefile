@@ -60,7 +60,7 @@ compare: build ## side by side with redis-server, in under 10 minutes; writes be
 	scripts/install test
 	$(BENCH) compare --out benches/reports/$(REPORT) $(ARGS)
 
-chapters: build ## the experiments of the book's chapters, half an hour; writes benches/reports
+chapters: build ## the experiments of the book's chapters, under 10 minutes; writes benches/reports (ARGS="--rounds 3 --seconds 0.8")
 	scripts/install test
 	for chapter in 1 2 3 4 5 6 7 8 9; do \
 	  $(BENCH) compare --preset chapter$$chapter --out benches/reports/chapter$$chapter $(ARGS) > /dev/null || exit; \

@@ -2,12 +2,13 @@
 
 mod support;
 
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
-use support::{PATIENCE, eventually};
+use support::{PATIENCE, Redis, Value, eventually};
 use tempfile::TempDir;
 
 /// A comparison with its servers' data and its report below a directory of its own.
@@ -108,7 +109,7 @@ fn is_near(one: f64, other: f64) -> bool {
 fn a_report_has_every_cell_and_the_ratios_of_the_medians() {
     let comparison = Comparison::new();
     let arguments =
-        ["--durability", "none", "--keys", "500", "--pipelines", "1,8", "--rounds", "2", "--seconds", "0.05"];
+        ["--durability", "none", "--keys", "500", "--pipelines", "1,8", "--rounds", "2", "--seconds", "0.1"];
     let json = comparison.run_well(&arguments);
     assert_eq!(json["baseline"], "redis");
     let [group] = array(&json["groups"]) else { panic!("one group: {json}") };
@@ -119,7 +120,8 @@ fn a_report_has_every_cell_and_the_ratios_of_the_medians() {
         assert!(number(&memory["peak_bytes"]) >= number(&memory["filled_bytes"]), "{contender}");
         assert!(number(&memory["empty_bytes"]) > 1_000_000.0, "{contender}");
         let checks = array(&contender["checks"]);
-        assert_eq!(checks.len(), 2);
+        let moments: Vec<&str> = checks.iter().filter_map(|check| check["moment"].as_str()).collect();
+        assert_eq!(moments, ["filled", "end", "overwritten"]);
         for check in checks {
             assert_eq!(
                 (number(&check["values"]), number(&check["wrong"]), number(&check["missing"])),
@@ -135,7 +137,8 @@ fn a_report_has_every_cell_and_the_ratios_of_the_medians() {
     assert_eq!(loads, [("SET", 1), ("GET", 1), ("SET", 8), ("GET", 8)]);
     for cell in cells {
         let order: Vec<&str> = array(&cell["runs"]).iter().map(|run| run["label"].as_str().expect("a label")).collect();
-        assert_eq!(order, servers.repeat(2), "they take turns");
+        let [first, second, third] = servers;
+        assert_eq!(order, [first, second, third, second, third, first], "they take turns, and begin in turn");
         for run in array(&cell["runs"]) {
             let requests = number(&run["requests"]);
             assert!(requests > 0.0 && number(&run["settled_cpu_us"]) >= number(&run["cpu_us"]), "{run}");
@@ -310,6 +313,44 @@ fn a_server_that_loses_keys_is_found_out() {
     assert!(comparison.written("html").contains("Replies were wrong"));
 }
 
+/// Acknowledges every SET, and makes the first of each key alone.
+const AMNESIAC: &str = r#"
+import socketserver, sys
+values = {}
+class Connection(socketserver.StreamRequestHandler):
+    def handle(self):
+        while head := self.rfile.readline():
+            words = []
+            for _ in range(int(head[1:])):
+                words.append(self.rfile.read(int(self.rfile.readline()[1:])))
+                self.rfile.read(2)
+            reply = b"+OK\r\n"
+            if words[0] == b"SET":
+                values.setdefault(words[1], words[2])
+            elif words[0] == b"GET":
+                value = values.get(words[1])
+                reply = b"$-1\r\n" if value is None else b"$%d\r\n%s\r\n" % (len(value), value)
+            self.wfile.write(reply)
+socketserver.ThreadingTCPServer(("127.0.0.1", int(sys.argv[1])), Connection).serve_forever()
+"#;
+
+#[test]
+fn a_server_that_loses_writes_is_found_out() {
+    let comparison = Comparison::new();
+    let program = comparison.directory.path().join("amnesiac.py");
+    std::fs::write(&program, AMNESIAC).expect("a file");
+    let template = format!("amnesiac=python3 {} {{port}}", program.display());
+    let arguments = ["--servers", "", "--server", &template, "--durability", "none", "--quick", "--keys", "100"];
+    let output = comparison.run(
+        &[&arguments[..], &["--pipelines", "4", "--clients", "2", "--commands", "set", "--seconds", "0.05"]].concat(),
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let json = comparison.json();
+    let wrong: Vec<f64> =
+        array(&json["groups"][0]["contenders"][0]["checks"]).iter().map(|check| number(&check["wrong"])).collect();
+    assert_eq!(wrong, [0.0, 0.0, 100.0], "the keys as filled, after the loads, and overwritten");
+}
+
 #[test]
 fn a_server_that_does_not_start_is_one_clear_line() {
     for (template, reason) in [
@@ -345,12 +386,70 @@ fn arguments_that_cannot_be_met_are_refused() {
             "no server can do what is asked for",
         ),
         (&["--pipelines", "0"], "above 0"),
+        (&["--zipf", "inf"], "the exponent"),
+        (&["--value-bytes", "100000000"], "1 GiB"),
+        (&["--clients", "1000000", "--pipelines", "1000000"], "16,777,216"),
     ] {
         let comparison = Comparison::new();
         let output = comparison.run(arguments);
         let complaint = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {complaint}");
         assert!(complaint.contains(reason), "{arguments:?}: {complaint}");
+        assert!(!comparison.out().parent().expect("a directory").exists(), "nothing was begun");
+    }
+}
+
+#[test]
+fn what_was_measured_before_a_server_failed_is_kept() {
+    let comparison = Comparison::new();
+    let template = "late=sh -c 'test {appendonly} = no || exit 3; exec redis-server --port {port} --save \"\"'";
+    let output = comparison.run(&[
+        "--servers",
+        "",
+        "--server",
+        template,
+        "--durability",
+        "none,everysec,none",
+        "--quick",
+        "--keys",
+        "100",
+        "--pipelines",
+        "4,4",
+        "--commands",
+        "get",
+        "--seconds",
+        "0.05",
+    ]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("late ended with exit status: 3"), "{}", text(&output.stderr));
+    let json = comparison.json();
+    let [group] = array(&json["groups"]) else { panic!("one group: {json}") };
+    assert_eq!((array(&group["cells"]).len(), &json["is_partial"]), (1, &Json::Bool(true)));
+    for report in [comparison.written("md"), comparison.written("html"), text(&output.stdout)] {
+        assert!(report.contains("ended before all of its groups were measured"), "{report}");
+    }
+}
+
+#[test]
+fn a_cluster_that_runs_already_is_measured() {
+    let bus = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("an address").port();
+    let redis = Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]);
+    let mut client = redis.client();
+    assert_eq!(client.command(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), Value::ok());
+    let is_up = || match client.command(&["CLUSTER", "INFO"]) {
+        Value::Bulk(info) => text(&info).contains("cluster_state:ok"),
+        other => panic!("{other:?}"),
+    };
+    assert!(eventually(PATIENCE, is_up));
+    let comparison = Comparison::new();
+    let address = redis.resp_address().to_string();
+    let arguments = ["--preset", "chapter7", "--servers", "", "--cluster", &address, "--quick", "--keys", "100"];
+    let json = comparison.run_well(&[&arguments[..], &["--pipelines", "4", "--seconds", "0.05"]].concat());
+    let [group] = array(&json["groups"]) else { panic!("one group: {json}") };
+    assert_eq!(labels(group), ["the cluster that was named"]);
+    for cell in array(&group["cells"]) {
+        let run = &cell["runs"][0];
+        assert!(number(&run["requests"]) > 0.0 && run["cpu_us"].is_null(), "{run}");
     }
 }
 

@@ -244,13 +244,13 @@ fn a_lost_server_ends_the_run() {
 fn a_connection_that_breaks_is_opened_again() {
     let redis = Redis::start();
     for rate in [&[][..], &["--rate", "2000"]] {
+        let mut client = redis.client();
+        assert_eq!(client.command(&["FLUSHALL"]), Value::ok());
         let child = bench(redis.resp_address(), &["--duration", "1500ms", "-c", "4", "-P", "2", "--format", "json"])
             .args(rate)
             .stdout(Stdio::piped())
             .spawn()
             .expect("the tool starts");
-        let mut client = redis.client();
-        assert_eq!(client.command(&["FLUSHALL"]), Value::ok());
         assert!(eventually(PATIENCE, || client.command(&["EXISTS", "key:000000000100"]) == Value::Integer(1)));
         assert_eq!(client.command(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]), Value::Integer(4));
         let output = child.wait_with_output().expect("it ends");
@@ -294,6 +294,10 @@ fn what_cannot_be_meant_is_refused() {
         &["-type", "http", "--cluster"],
         &["-h", "127.0.0.1:1,127.0.0.1:2"],
         &["-n", "1", "--duration", "1s"],
+        &["--key-size", "100000000000"],
+        &["-c", "1000", "-P", "1000000000"],
+        &["-P", "1000000", "-d", "1000000"],
+        &["--rate", "1e300"],
         &["get"],
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rockpool-bench"));
@@ -388,6 +392,14 @@ fn text_tells_the_figures_and_progress_goes_to_standard_error() {
         distribution.lines().filter_map(|line| line.split_whitespace().nth(1)?.parse().ok()).collect();
     assert!(quantiles.len() > 10 && quantiles.is_sorted() && quantiles.last() == Some(&1.0), "{distribution}");
     assert!(distribution.contains("#[Max"), "{distribution}");
+    let counts: Vec<u64> = distribution
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_whitespace().nth(2)?.parse().ok())
+        .collect();
+    let last = distribution.lines().last().and_then(|line| line.rsplit(['=', ']']).find(|part| !part.is_empty()));
+    let total: u64 = last.and_then(|count| count.trim().parse().ok()).expect("the total count");
+    assert!(counts.is_sorted() && counts.last() == Some(&total), "{distribution}");
 }
 
 /// Three nodes of redis-server that serve all slots between them.

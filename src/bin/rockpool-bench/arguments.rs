@@ -213,6 +213,7 @@ impl Arguments {
             rate_per_s: load.rate,
             verify: load.verify,
             seed: load.seed,
+            order_seed: load.seed,
             ..self.server.plan()
         }
     }

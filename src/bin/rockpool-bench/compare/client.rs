@@ -1,25 +1,33 @@
 //! Who makes the load: this program's own generator, or redis-benchmark.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::ValueEnum;
+use parking_lot::Mutex;
 
 use super::Failure;
 use super::experiment::{self, Contender, Group as ServerGroup, Load};
 use super::interrupt::Group;
-use super::proc;
+use super::proc::{self, GroupTime};
 use super::results::{Check, Latency};
 use super::server::Server;
-use crate::load::{self, Distribution, Keys, Length, Outcome, Plan, Protocol, Span};
+use crate::load::{self, Distribution, Keys, Length, Outcome, Plan, Progress, Protocol, Snapshot, Span};
 
 /// Decides the values: the same for every load of a comparison, so that each can check what another wrote.
 const SEED: u64 = 1;
+/// Decides other values, which are told from those that were there before.
+const OTHER_SEED: u64 = 2;
+/// Decides which keys a check reads, whatever the measurements ask for.
+const CHECK_ORDER: u64 = u64::MAX;
 /// How keys are written before the first measurement.
 const FILL_CLIENTS: usize = 4;
 const FILL_PIPELINE: usize = 64;
+const CHECK_PIPELINE: usize = 16;
+/// Of a server that works in the background, how many intervals a measurement spans at least.
+const INTERVALS: u32 = 3;
 /// The fewest requests that redis-benchmark is asked for: fewer say nothing.
 const LEAST_REQUESTS: u64 = 2_000;
 
@@ -48,11 +56,42 @@ pub struct Client {
 pub struct Measured {
     pub requests: u64,
     pub requests_per_s: f64,
+    /// The server's processor time when the load began and when it ended, where it can be read.
+    pub server_time: Option<(GroupTime, GroupTime)>,
     pub client_cpu_us: Option<f64>,
     pub latency_ms: Latency,
     pub misses: u64,
     pub errors: u64,
-    pub mismatches: u64,
+}
+
+/// Reads the processor time of a server when all connections are open, and again before the first is closed: to open
+/// and to close them is no part of the load.
+struct Meter<'a> {
+    readings: Mutex<Readings<'a>>,
+}
+
+struct Readings<'a> {
+    server: &'a mut Server,
+    times: Vec<Result<Option<GroupTime>, Failure>>,
+}
+
+impl Meter<'_> {
+    fn read(&self) {
+        let Readings { server, times } = &mut *self.readings.lock();
+        times.push(server.processor_time());
+    }
+}
+
+impl Progress for Meter<'_> {
+    fn opened(&self) {
+        self.read();
+    }
+
+    fn closing(&self) {
+        self.read();
+    }
+
+    fn report(&self, _: &Snapshot) {}
 }
 
 impl Client {
@@ -61,6 +100,12 @@ impl Client {
     /// # Errors
     /// One that says why.
     pub fn check_ability(&self, group: &ServerGroup, contender: &Contender, load: &Load) -> Result<(), Failure> {
+        let length = Length::For(self.duration);
+        for plan in
+            [fill_plan(&[NOWHERE], contender, group), self.load_plan(&[NOWHERE], contender, group, load, length)]
+        {
+            plan.check().map_err(|error| Failure::usage(error.to_string()))?;
+        }
         if self.kind == Kind::RockpoolBench {
             return Ok(());
         }
@@ -85,14 +130,7 @@ impl Client {
     /// # Errors
     /// When the server is lost, or answers with an error.
     pub fn fill(&self, server: &Server, contender: &Contender, group: &ServerGroup) -> Result<(), Failure> {
-        let plan = Plan {
-            clients: FILL_CLIENTS,
-            pipeline: FILL_PIPELINE,
-            ttl_ms: group.fill_ttl_ms,
-            length: Length::Requests(group.keys),
-            ..plan(server.control_addresses(), contender, group)
-        };
-        let outcome = run(&plan)?;
+        let outcome = run(&fill_plan(server.control_addresses(), contender, group))?;
         match outcome.first_error {
             Some(error) => Err(Failure::new(format!("{}: the keys cannot be written: {error}", contender.label))),
             None => Ok(()),
@@ -111,33 +149,37 @@ impl Client {
         moment: &str,
     ) -> Result<Check, Failure> {
         let values = self.check_values.min(group.keys);
-        let mut plan = Plan {
-            protocol: contender.protocol,
-            operation: load::Operation::Get,
-            pipeline: 16,
-            length: Length::Requests(values),
-            verify: true,
-            ..plan(server.addresses(), contender, group)
-        };
+        let mut plan = check_plan(server.addresses(), contender, group, values);
         if values < group.keys {
             plan.keys.distribution = Distribution::Uniform;
         }
-        let outcome = run(&plan)?;
-        let first_missing = (outcome.misses > 0).then(|| "a key is missing".to_owned());
-        Ok(Check {
-            moment: moment.to_owned(),
-            values,
-            wrong: outcome.mismatches,
-            missing: outcome.misses,
-            errors: outcome.errors,
-            first: outcome.first_error.or(outcome.first_mismatch).or(first_missing),
-        })
+        read_back(plan, moment, values)
+    }
+
+    /// Writes other values under some of the keys, or all where they are few, and compares what is read then: a write that
+    /// is acknowledged and not made would not show where all writes make the same values.
+    ///
+    /// # Errors
+    /// As [`Client::check`].
+    pub fn overwrite(&self, server: &Server, contender: &Contender, group: &ServerGroup) -> Result<Check, Failure> {
+        let values = self.check_values.min(group.keys);
+        let plan = Plan { seed: OTHER_SEED, ..check_plan(server.addresses(), contender, group, values) };
+        let written = run(&Plan { operation: load::Operation::Set, ..plan.clone() })?;
+        let mut check = read_back(plan, "overwritten", values)?;
+        check.errors += written.errors;
+        check.first = written.first_error.or(check.first);
+        Ok(check)
     }
 
     /// Whether there is something new to check after these loads: redis-benchmark writes values of its own.
     pub fn leaves_values(&self, loads: &[Load]) -> bool {
         let is_own = self.kind == Kind::RockpoolBench;
-        !loads.is_empty() && (is_own || loads.iter().all(|load| load.command == experiment::Command::Get))
+        !loads.is_empty() && (is_own || !loads.iter().any(Load::writes))
+    }
+
+    /// How long a measurement of that server lasts.
+    pub fn duration_for(&self, contender: &Contender) -> Duration {
+        self.duration.max(contender.background_interval * INTERVALS)
     }
 
     /// How long a measurement of this load is to be: redis-benchmark has to be told a number of requests, and finds it
@@ -153,52 +195,109 @@ impl Client {
         load: &Load,
     ) -> Result<Length, Failure> {
         if self.kind == Kind::RockpoolBench {
-            return Ok(Length::For(self.duration));
+            return Ok(Length::For(self.duration_for(contender)));
         }
         let requests = LEAST_REQUESTS.max(1_000 * load.pipeline as u64);
         let trial = redis_benchmark(self, server, contender, group, load, requests)?;
-        let wanted = (trial.requests_per_s * self.duration.as_secs_f64()) as u64;
+        let wanted = (trial.requests_per_s * self.duration_for(contender).as_secs_f64()) as u64;
         Ok(Length::Requests(wanted.max(LEAST_REQUESTS)))
     }
 
-    /// Makes the load once.
+    /// Makes the load once. `order_seed` decides the order of the keys.
     ///
     /// # Errors
     /// When the server or the client is lost; replies that are errors are counted.
     pub fn measure(
         &self,
-        server: &Server,
+        server: &mut Server,
         contender: &Contender,
         group: &ServerGroup,
         load: &Load,
         length: Length,
+        order_seed: u64,
     ) -> Result<Measured, Failure> {
         if let (Kind::RedisBenchmark, Length::Requests(requests)) = (self.kind, length) {
-            return redis_benchmark(self, server, contender, group, load, requests);
+            let before = server.processor_time()?;
+            let measured = redis_benchmark(self, server, contender, group, load, requests)?;
+            return Ok(Measured { server_time: before.zip(server.processor_time()?), ..measured });
         }
-        let keys = Keys { distribution: load.distribution.clone(), ..keys(group) };
-        let plan = Plan {
-            protocol: contender.protocol,
-            clients: load.clients,
-            threads: self.threads.min(load.clients),
-            pipeline: load.pipeline,
-            operation: load.operation(),
-            keys,
-            ttl_ms: load.ttl_ms,
-            length,
-            ..plan(server.addresses(), contender, group)
-        };
-        let outcome = run(&plan)?;
+        let plan = Plan { order_seed, ..self.load_plan(server.addresses(), contender, group, load, length) };
+        let meter = Meter { readings: Mutex::new(Readings { server, times: Vec::new() }) };
+        let outcome = load::run(&plan, &meter).map_err(|error| Failure::new(error.to_string()))?;
+        let mut times = meter.readings.into_inner().times.into_iter();
+        let mut next = || times.next().transpose().map(Option::flatten);
+        let (before, after) = (next()?, next()?);
         Ok(Measured {
+            server_time: before.zip(after),
             requests: outcome.requests(),
             requests_per_s: outcome.requests_per_s(),
             client_cpu_us: Some(outcome.client_cpu_us_per_request()),
             latency_ms: latency(&outcome),
             misses: outcome.misses,
             errors: outcome.errors,
-            mismatches: outcome.mismatches,
         })
     }
+
+    fn load_plan(
+        &self,
+        addresses: &[SocketAddr],
+        contender: &Contender,
+        group: &ServerGroup,
+        load: &Load,
+        length: Length,
+    ) -> Plan {
+        Plan {
+            protocol: contender.protocol,
+            clients: load.clients,
+            threads: self.threads.min(load.clients),
+            pipeline: load.pipeline,
+            operation: load.operation(),
+            keys: Keys { distribution: load.distribution.clone(), ..keys(group) },
+            ttl_ms: load.ttl_ms,
+            length,
+            ..plan(addresses, contender, group)
+        }
+    }
+}
+
+/// In place of the address of a server that is not started yet.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Every key once.
+fn fill_plan(addresses: &[SocketAddr], contender: &Contender, group: &ServerGroup) -> Plan {
+    Plan {
+        clients: FILL_CLIENTS,
+        pipeline: FILL_PIPELINE,
+        ttl_ms: group.fill_ttl_ms,
+        length: Length::Requests(group.keys),
+        ..plan(addresses, contender, group)
+    }
+}
+
+/// GETs of the first `values` keys.
+fn check_plan(addresses: &[SocketAddr], contender: &Contender, group: &ServerGroup, values: u64) -> Plan {
+    Plan {
+        protocol: contender.protocol,
+        operation: load::Operation::Get,
+        pipeline: CHECK_PIPELINE,
+        length: Length::Requests(values),
+        order_seed: CHECK_ORDER,
+        ..plan(addresses, contender, group)
+    }
+}
+
+/// Reads as the plan says, and compares.
+fn read_back(plan: Plan, moment: &str, values: u64) -> Result<Check, Failure> {
+    let outcome = run(&Plan { verify: true, ..plan })?;
+    let first_missing = (outcome.misses > 0).then(|| "a key is missing".to_owned());
+    Ok(Check {
+        moment: moment.to_owned(),
+        values,
+        wrong: outcome.mismatches,
+        missing: outcome.misses,
+        errors: outcome.errors,
+        first: outcome.first_error.or(outcome.first_mismatch).or(first_missing),
+    })
 }
 
 fn run(plan: &Plan) -> Result<Outcome, Failure> {
@@ -269,6 +368,7 @@ fn redis_benchmark(
     let figure = |name: &str| figures.get(name).copied();
     Ok(Measured {
         requests,
+        server_time: None,
         requests_per_s: figure("rps").ok_or_else(|| fail("tells no throughput".to_owned()))?,
         client_cpu_us: Some(cpu_s * 1e6 / requests as f64),
         latency_ms: Latency {
@@ -280,7 +380,6 @@ fn redis_benchmark(
         },
         misses: 0,
         errors: 0,
-        mismatches: 0,
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a comparison consists of: who takes part, and which loads they are put to.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct Contender {
     pub label: String,
     pub origin: Origin,
     pub protocol: Protocol,
+    /// How long its background work may wait until it begins anew; zero where that is not known to matter. It is at
+    /// rest when it is quiet for longer, and a measurement spans several of them.
+    pub background_interval: Duration,
 }
 
 /// Where a server comes from.
@@ -70,7 +74,7 @@ impl Contender {
             None => recipe.name.clone(),
         };
         let origin = Origin::Started { recipe: recipe.clone(), engine, nodes: 1, cluster: false };
-        Self { label, origin, protocol: Protocol::Resp }
+        Self { label, origin, protocol: Protocol::Resp, background_interval: Duration::ZERO }
     }
 
     /// The same with one more argument for its command.
@@ -81,6 +85,13 @@ impl Contender {
                 recipe.push(argument);
             }
         }
+        self
+    }
+
+    /// The same, known to work in the background every `interval`.
+    #[must_use]
+    pub fn working_every(mut self, interval: Duration) -> Self {
+        self.background_interval = interval;
         self
     }
 
@@ -163,6 +174,11 @@ impl Load {
             Command::Get => Operation::Get,
             Command::Mixed => Operation::Mixed { reads: self.reads },
         }
+    }
+
+    /// Whether it may change values.
+    pub fn writes(&self) -> bool {
+        self.command != Command::Get
     }
 
     /// The command with the remark, as in the report.

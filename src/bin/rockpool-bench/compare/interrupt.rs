@@ -96,6 +96,12 @@ impl Group {
         Ok(self.ended)
     }
 
+    /// Its standard input and output, where they are pipes and nobody has taken them.
+    #[cfg(test)]
+    pub fn pipes(&mut self) -> (Option<std::process::ChildStdin>, Option<std::process::ChildStdout>) {
+        (self.child.stdin.take(), self.child.stdout.take())
+    }
+
     /// What it writes to its standard output, if that is a pipe, until it ends; an error when it ends with one.
     ///
     /// # Errors

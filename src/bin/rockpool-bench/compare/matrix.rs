@@ -30,8 +30,15 @@ pub struct Sweep {
     pub quick: bool,
 }
 
-fn or<T: Clone>(given: Option<&Vec<T>>, default: &[T]) -> Vec<T> {
-    given.cloned().unwrap_or_else(|| default.to_vec())
+/// What is given, each value once, or else `default`.
+fn or<T: Clone + PartialEq>(given: Option<&Vec<T>>, default: &[T]) -> Vec<T> {
+    let mut values: Vec<T> = Vec::new();
+    for value in given.map_or(default, Vec::as_slice) {
+        if !values.contains(value) {
+            values.push(value.clone());
+        }
+    }
+    values
 }
 
 impl Sweep {

@@ -74,19 +74,31 @@ fn compare(arguments: &Arguments, words: &[OsString]) -> Result<ExitCode, Failur
         Some(preset) => preset.experiment(&sweep)?,
         None => matrix::experiment(&sweep)?,
     };
-    interrupt::watch()?;
-    let results = run::run(&experiment, &arguments.settings(words.iter().cloned()))?;
-    let report = Report::new(&results)?;
+    let settings = arguments.settings(words.iter().cloned());
+    run::check(&experiment, &settings)?;
     if let Some(out) = arguments.out() {
-        // First what cannot be had again.
-        report::write_results(&results, out)?;
-        report.write(out)?;
+        report::prepare(out)?;
     }
-    std::io::stdout().lock().write_all(report.markdown.as_bytes())?;
-    let complaints = results.complaints();
-    for complaint in &complaints {
-        eprintln!("rockpool-bench: {complaint}");
+    interrupt::watch()?;
+    let mut measured = None;
+    let done = run::run(&experiment, &settings, &mut |results| {
+        measured = Some(results.clone());
+        // Each time, since it cannot be had again.
+        arguments.out().map_or(Ok(()), |out| report::write_results(results, out))
+    });
+    let mut complaints = Vec::new();
+    if let Some(results) = measured {
+        let report = Report::new(&results)?;
+        if let Some(out) = arguments.out() {
+            report.write(out)?;
+        }
+        std::io::stdout().lock().write_all(report.markdown.as_bytes())?;
+        complaints = results.complaints();
+        for complaint in &complaints {
+            eprintln!("rockpool-bench: {complaint}");
+        }
     }
+    done?;
     Ok(if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -1,5 +1,7 @@
 //! The experiments of the book's chapters, on this server.
 
+use std::time::Duration;
+
 use clap::ValueEnum;
 
 use super::Failure;
@@ -138,7 +140,7 @@ fn chapter2(sweep: &Sweep) -> Result<Experiment, Failure> {
     ];
     contenders.extend(references(&others, Durability::None));
     let loads = sweep.loads(&[Command::Set, Command::Get], &[1, 16], &[50]);
-    let groups = groups(sweep, (&[100_000], &[64, 1_000]), Durability::None, &contenders, &loads);
+    let groups = groups(sweep, (&[100_000], &[1_000]), Durability::None, &contenders, &loads);
     let about = [
         "The same memory engine behind three protocols: REST, the book's length-prefixed TCP protocol, and RESP; P 16 is \
          pipelining, which HTTP/1.1 has, too. Each protocol has a server process of its own.",
@@ -155,7 +157,7 @@ fn chapter3(sweep: &Sweep) -> Result<Experiment, Failure> {
         let mut contenders: Vec<Contender> = keeping.map(|engine| Contender::single(subject, Some(engine))).collect();
         contenders.extend(references(&others, durability));
         let loads = sweep.loads(&[Command::Set, Command::Get], &[1, 16], &[50]);
-        all.extend(groups(sweep, (&[100_000], &[64, 1_000]), durability, &contenders, &loads));
+        all.extend(groups(sweep, (&[100_000], &[1_000]), durability, &contenders, &loads));
     }
     let about = [
         "The book asks whether a cache on RocksDB can be as fast as one in memory. Both engines, without a journal (none) and, \
@@ -185,9 +187,10 @@ fn chapter5(sweep: &Sweep) -> Result<Experiment, Failure> {
     let mut all = Vec::new();
     for durability in sweep.durability(&[Durability::None, Durability::Everysec, Durability::Always]) {
         let mut contenders = Vec::new();
-        for interval_ms in ["1", "10", "100", "500", "2000"] {
+        for interval_ms in [1, 10, 100, 500, 2_000] {
             let label = format!("rockpool, merge {interval_ms} ms");
-            contenders.push(rocksdb().with(&["--merge-interval", interval_ms]).labelled(label));
+            let contender = rocksdb().with(&["--merge-interval", &interval_ms.to_string()]).labelled(label);
+            contenders.push(contender.working_every(Duration::from_millis(interval_ms)));
         }
         contenders.extend(references(&others, durability));
         let loads = sweep.loads(&[Command::Set], &[1, 16], &[50]);
@@ -197,7 +200,7 @@ fn chapter5(sweep: &Sweep) -> Result<Experiment, Failure> {
         "The book gathers writes until there are a hundred, or a second has passed, and gives them to RocksDB as one batch. \
          Here what has changed is merged into RocksDB every merge-interval, a key that changed many times once; the journal \
          acknowledges meanwhile, as appendfsync says. The longer the interval, the more overwriting of the same keys is \
-         spared: see the CPU time until at rest.",
+         spared: see the CPU time until at rest. A measurement lasts three intervals at least.",
     ];
     experiment(sweep, (5, "batched writes"), &about, "redis", all)
 }
@@ -212,7 +215,7 @@ fn chapter6(sweep: &Sweep) -> Result<Experiment, Failure> {
         contenders.push(Contender::single(subject, Some(Engine::Rocksdb)).with(&flags).labelled(label));
     }
     contenders.extend(references(&others, Durability::None));
-    let loads = sweep.loads(&[Command::Get, Command::Mixed], &[1, 16, 64], &[1, 50]);
+    let loads = sweep.loads(&[Command::Get, Command::Mixed], &[1, 16], &[1, 50]);
     let mut groups = groups(sweep, (&[300_000], &[1_000]), Durability::None, &contenders, &loads);
     for group in &mut groups {
         group.title = format!("{} and maxmemory {limit}", group.title);
@@ -236,7 +239,7 @@ fn cluster_of(recipe: &Recipe, nodes: usize) -> Contender {
     }
     let label = format!("{}, {nodes} {}", recipe.name, if nodes == 1 { "node" } else { "nodes" });
     let origin = Origin::Started { recipe, engine: None, nodes, cluster: true };
-    Contender { label, origin, protocol: Protocol::Resp }
+    Contender { label, origin, protocol: Protocol::Resp, background_interval: Duration::ZERO }
 }
 
 /// What there is to form a cluster of.
@@ -261,6 +264,7 @@ fn running(sweep: &Sweep) -> Option<Contender> {
         label,
         origin: Origin::Running { addresses },
         protocol: Protocol::Resp,
+        background_interval: Duration::ZERO,
     })
 }
 

@@ -1,4 +1,4 @@
-//! What a process has cost so far, as Linux tells in `/proc`.
+//! What processes have cost so far, as Linux tells in `/proc`.
 
 use std::io;
 use std::ops::{Add, Sub};
@@ -19,19 +19,28 @@ impl ProcessorTime {
     }
 }
 
-impl Add for ProcessorTime {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self { own_s: self.own_s + other.own_s, children_s: self.children_s + other.children_s }
-    }
-}
-
 impl Sub for ProcessorTime {
     type Output = Self;
 
     fn sub(self, earlier: Self) -> Self {
         Self { own_s: self.own_s - earlier.own_s, children_s: self.children_s - earlier.children_s }
+    }
+}
+
+/// Processor time of all processes of a process group: a server, and what it forked to rewrite its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GroupTime {
+    /// User and system time of all of them, and of their children that have ended, in seconds.
+    pub seconds: f64,
+    /// How many of them have not ended.
+    pub processes: usize,
+}
+
+impl Add for GroupTime {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { seconds: self.seconds + other.seconds, processes: self.processes + other.processes }
     }
 }
 
@@ -59,15 +68,55 @@ impl Add for Resident {
 pub fn processor_time(pid: u32) -> io::Result<ProcessorTime> {
     let path = format!("/proc/{pid}/stat");
     let text = std::fs::read_to_string(&path)?;
+    let stat = Stat::parse(&text, rustix::param::clock_ticks_per_second());
+    stat.map(|stat| stat.time).ok_or_else(|| unreadable(&path))
+}
+
+/// Processor time so far of the processes of a group.
+///
+/// # Errors
+/// When there is no process of that group.
+pub fn group_time(group: u32) -> io::Result<GroupTime> {
+    let mut sum = GroupTime::default();
+    for (_, stat) in members(group)? {
+        let processes = usize::from(!stat.has_ended);
+        sum = sum + GroupTime { seconds: stat.time.all_s(), processes };
+    }
+    Ok(sum)
+}
+
+/// Resident memory of the processes of a group; pages that a process shares with the one that forked it count twice.
+///
+/// # Errors
+/// When there is no process of that group that has memory.
+pub fn group_resident(group: u32) -> io::Result<Resident> {
+    // One that has ended meanwhile has no memory any more.
+    let known = members(group)?.into_iter().filter_map(|(pid, _)| resident(pid).ok());
+    known.reduce(Add::add).ok_or_else(|| gone(group))
+}
+
+/// The processes of a group.
+fn members(group: u32) -> io::Result<Vec<(u32, Stat)>> {
     let ticks_per_second = rustix::param::clock_ticks_per_second();
-    stat(&text, ticks_per_second).ok_or_else(|| unreadable(&path))
+    let mut members = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // Processes end while they are looked through.
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        members.extend(Stat::parse(&text, ticks_per_second).filter(|stat| stat.group == group).map(|stat| (pid, stat)));
+    }
+    if members.is_empty() { Err(gone(group)) } else { Ok(members) }
+}
+
+fn gone(group: u32) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("the process group {group} is gone"))
 }
 
 /// Resident memory of a process.
 ///
 /// # Errors
 /// As [`processor_time`]; also when the process has ended and waits for its parent: then it has no memory.
-pub fn resident(pid: u32) -> io::Result<Resident> {
+fn resident(pid: u32) -> io::Result<Resident> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path)?;
     status(&text).ok_or_else(|| unreadable(&path))
@@ -77,14 +126,31 @@ fn unreadable(path: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{path} is not as expected"))
 }
 
-/// The name of the program stands in brackets and may itself hold brackets and spaces: what counts begins after the
-/// last bracket, with field 3.
-fn stat(text: &str, ticks_per_second: u64) -> Option<ProcessorTime> {
-    let (_, after_name) = text.rsplit_once(')')?;
-    let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
-    let ticks = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
-    let seconds = |user: u64, system: u64| (user + system) as f64 / ticks_per_second as f64;
-    Some(ProcessorTime { own_s: seconds(ticks(14)?, ticks(15)?), children_s: seconds(ticks(16)?, ticks(17)?) })
+/// What is of interest in `/proc/PID/stat`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Stat {
+    /// It waits for its parent to ask how it ended.
+    has_ended: bool,
+    /// The number of its process group.
+    group: u32,
+    time: ProcessorTime,
+}
+
+impl Stat {
+    /// The name of the program stands in brackets and may itself hold brackets and spaces: what counts begins after the
+    /// last bracket, with field 3.
+    fn parse(text: &str, ticks_per_second: u64) -> Option<Self> {
+        let (_, after_name) = text.rsplit_once(')')?;
+        let fields: Vec<&str> = after_name.split_ascii_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).copied();
+        let ticks = |number: usize| field(number)?.parse::<u64>().ok();
+        let seconds = |user: u64, system: u64| (user + system) as f64 / ticks_per_second as f64;
+        Some(Self {
+            has_ended: matches!(field(3)?, "Z" | "X"),
+            group: field(5)?.parse().ok()?,
+            time: ProcessorTime { own_s: seconds(ticks(14)?, ticks(15)?), children_s: seconds(ticks(16)?, ticks(17)?) },
+        })
+    }
 }
 
 fn status(text: &str) -> Option<Resident> {
@@ -102,10 +168,12 @@ mod tests {
 
     #[test]
     fn the_times_are_found_behind_a_name_with_brackets() {
-        let text = "4711 (odd) name) S 1 4711 4711 0 -1 4194560 5000 7 0 0 250 150 30 20 20 0 5 0 100 1000 200 18446744073709551615\n";
-        assert_eq!(stat(text, 100), Some(ProcessorTime { own_s: 4.0, children_s: 0.5 }));
-        assert_eq!(stat("4711 (cut) S 1 4711", 100), None);
-        assert_eq!(stat("", 100), None);
+        let text = "4711 (odd) name) S 1 4700 4711 0 -1 4194560 5000 7 0 0 250 150 30 20 20 0 5 0 100 1000 200 18446744073709551615\n";
+        let time = ProcessorTime { own_s: 4.0, children_s: 0.5 };
+        assert_eq!(Stat::parse(text, 100), Some(Stat { has_ended: false, group: 4700, time }));
+        assert!(Stat::parse(&text.replace(" S ", " Z "), 100).is_some_and(|stat| stat.has_ended));
+        assert_eq!(Stat::parse("4711 (cut) S 1 4711", 100), None);
+        assert_eq!(Stat::parse("", 100), None);
     }
 
     #[test]
@@ -120,14 +188,38 @@ mod tests {
     fn this_process_has_figures_of_its_own() {
         let before = processor_time(std::process::id()).expect("its own figures");
         let start = std::time::Instant::now();
-        let mut sum = 0u64;
-        while start.elapsed() < std::time::Duration::from_millis(60) {
-            sum = std::hint::black_box(sum.wrapping_mul(31).wrapping_add(1));
+        let mut after = before;
+        while (after - before).own_s < 0.02 && start.elapsed() < std::time::Duration::from_secs(10) {
+            after = processor_time(std::process::id()).expect("its own figures");
         }
-        let after = processor_time(std::process::id()).expect("its own figures");
         assert!((after - before).own_s >= 0.02, "{before:?} {after:?}");
         let resident = resident(std::process::id()).expect("its own figures");
         assert!(resident.now_bytes > 100_000 && resident.peak_bytes >= resident.now_bytes, "{resident:?}");
+    }
+
+    #[test]
+    fn a_group_is_its_leader_and_what_that_starts() {
+        use std::io::{BufRead, BufReader, Read};
+        use std::process::{Command, Stdio};
+        // One child that has ended after it has worked, and one that goes on until its standard input ends.
+        let script = "i=0; (while [ $i -lt 200000 ]; do i=$((i+1)); done); cat <&3 & echo ready; wait";
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec 3<&0; {script}")]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut group = crate::compare::interrupt::Group::spawn(&mut command).expect("a shell");
+        let number = group.pid();
+        let (stdin, stdout) = group.pipes();
+        let (stdin, mut stdout) = (stdin.expect("a pipe"), BufReader::new(stdout.expect("a pipe")));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("it says that it is ready");
+        let time = group_time(number).expect("it runs");
+        assert_eq!(time.processes, 2, "{time:?}");
+        assert!(time.seconds >= 0.02, "what its child did counts: {time:?}");
+        let alone = resident(number).expect("it runs");
+        assert!(group_resident(number).expect("it runs").now_bytes > alone.now_bytes);
+        drop(stdin);
+        stdout.read_to_string(&mut line).expect("it ends");
+        drop(group);
+        assert!(group_time(number).is_err() && group_resident(number).is_err());
     }
 
     #[test]

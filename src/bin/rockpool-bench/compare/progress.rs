@@ -4,13 +4,13 @@ use std::io::{IsTerminal, Write, stderr};
 use std::time::{Duration, Instant};
 
 use super::client::{self, Client};
-use super::experiment::{Experiment, Group};
+use super::experiment::{Contender, Experiment, Group};
 use super::results::Run;
 use super::run::Settings;
 
-/// Estimates: what it takes to start a server and bring it to rest, twice; to write a key; and to bring a server to
+/// Estimates: what it takes to start a server, bring it to rest, twice, and compare its values; to write a key; and to bring a server to
 /// rest after a measurement.
-const START_S: f64 = 1.6;
+const START_S: f64 = 1.9;
 const FILL_S: f64 = 3e-6;
 const REST_S: f64 = 0.9;
 /// The part of a measurement that a trial takes.
@@ -23,7 +23,9 @@ pub struct Progress {
     is_terminal: bool,
     measured: usize,
     measurements: usize,
-    measurement_s: f64,
+    rounds: usize,
+    client: Client,
+    give_back_s: f64,
     done_s: f64,
     total_s: f64,
     line: String,
@@ -32,13 +34,10 @@ pub struct Progress {
 impl Progress {
     /// Says how long it is going to take.
     pub fn new(experiment: &Experiment, settings: &Settings) -> Self {
-        let measurement_s = measurement_s(&settings.client, settings.rounds);
         let measurements: usize =
             experiment.groups.iter().map(|group| group.contenders.len() * group.loads.len() * settings.rounds).sum();
         let servers: usize = experiment.groups.iter().map(|group| group.contenders.len()).sum();
-        let preparing_s: f64 =
-            experiment.groups.iter().map(|group| fill_s(group) * group.contenders.len() as f64).sum();
-        let total_s = preparing_s + measurements as f64 * measurement_s;
+        let total_s = estimate_s(experiment, settings);
         let plural = if servers == 1 { "" } else { "s" };
         let time = minutes(total_s);
         eprintln!("{}: {measurements} measurements of {servers} server{plural}, about {time}", experiment.name);
@@ -47,7 +46,9 @@ impl Progress {
             is_terminal: stderr().is_terminal(),
             measured: 0,
             measurements,
-            measurement_s,
+            rounds: settings.rounds,
+            client: settings.client.clone(),
+            give_back_s: settings.give_back.as_secs_f64(),
             done_s: 0.0,
             total_s,
             line: String::new(),
@@ -71,15 +72,15 @@ impl Progress {
 
     /// One server more is started and filled.
     pub fn filled(&mut self, group: &Group) {
-        self.done_s += fill_s(group);
+        self.done_s += fill_s(group, self.give_back_s);
         if !self.is_terminal {
             eprintln!("{}", self.line);
         }
     }
 
     /// One measurement more is there.
-    pub fn measured(&mut self, run: &Run) {
-        self.done_s += self.measurement_s;
+    pub fn measured(&mut self, run: &Run, contender: &Contender) {
+        self.done_s += measurement_s(&self.client, self.rounds, contender);
         self.measured += 1;
         let cpu = run.cpu_us.map_or_else(String::new, |cpu_us| format!(", {cpu_us:.2} µs CPU"));
         let line = format!("{}: {:.0} requests/s{cpu}", self.line, run.requests_per_s);
@@ -101,14 +102,26 @@ impl Progress {
     }
 }
 
-fn measurement_s(client: &Client, rounds: usize) -> f64 {
-    let trial = if client.kind == client::Kind::RedisBenchmark { TRIAL_SHARE / rounds as f64 } else { 0.0 };
-    client.duration.as_secs_f64() * (1.0 + trial) + REST_S
+fn estimate_s(experiment: &Experiment, settings: &Settings) -> f64 {
+    let of_group = |group: &Group| -> f64 {
+        let loads = (group.loads.len() * settings.rounds) as f64;
+        let measured = group.contenders.iter().map(|one| measurement_s(&settings.client, settings.rounds, one) * loads);
+        measured.sum::<f64>() + fill_s(group, settings.give_back.as_secs_f64()) * group.contenders.len() as f64
+    };
+    experiment.groups.iter().map(of_group).sum()
 }
 
-fn fill_s(group: &Group) -> f64 {
-    let waiting_s = group.fill_ttl_ms.map_or(0.0, |ttl_ms| Duration::from_millis(ttl_ms.max).as_secs_f64());
-    START_S + group.keys as f64 * FILL_S + waiting_s
+fn measurement_s(client: &Client, rounds: usize, contender: &Contender) -> f64 {
+    let trial = if client.kind == client::Kind::RedisBenchmark { TRIAL_SHARE / rounds as f64 } else { 0.0 };
+    client.duration_for(contender).as_secs_f64() * (1.0 + trial) + REST_S + contender.background_interval.as_secs_f64()
+}
+
+fn fill_s(group: &Group, give_back_s: f64) -> f64 {
+    let waiting_s =
+        group.fill_ttl_ms.map_or(0.0, |ttl_ms| Duration::from_millis(ttl_ms.max).as_secs_f64() + give_back_s);
+    let slowest = group.contenders.iter().map(|one| one.background_interval.as_secs_f64()).fold(0.0, f64::max);
+    // Servers are brought to rest twice.
+    START_S + 2.0 * slowest / group.contenders.len().max(1) as f64 + group.keys as f64 * FILL_S + waiting_s
 }
 
 fn minutes(seconds: f64) -> String {
@@ -119,6 +132,22 @@ fn minutes(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_chapters_together_take_less_than_ten_minutes() {
+        use crate::compare::arguments::Arguments;
+        use crate::compare::presets::Preset;
+        use clap::{Parser, ValueEnum};
+        let chapter_s = |preset: &Preset| {
+            let name = preset.to_possible_value().expect("a name");
+            let arguments = Arguments::parse_from(["compare", "--preset", name.get_name()]);
+            let experiment = preset.experiment(&arguments.sweep().expect("servers")).expect("an experiment");
+            estimate_s(&experiment, &arguments.settings(std::iter::empty()))
+        };
+        let chapters_s: Vec<f64> = Preset::value_variants().iter().map(chapter_s).collect();
+        // The estimate may err.
+        assert!(chapters_s.iter().sum::<f64>() < 500.0, "{chapters_s:?}");
+    }
 
     #[test]
     fn times_are_minutes_and_seconds() {

@@ -24,6 +24,9 @@ pub struct Results {
     /// What made the load, and how: names and values, in order.
     pub client: Vec<(String, String)>,
     pub rounds: usize,
+    /// Whether groups are missing, since the comparison is not over or has failed.
+    #[serde(default)]
+    pub is_partial: bool,
     pub groups: Vec<GroupResults>,
 }
 
@@ -49,10 +52,13 @@ pub struct ContenderResults {
     pub version: String,
     /// Resident memory before the first key, with all keys, and the most of all; none of servers that ran already.
     pub memory: Option<Memory>,
-    /// Values read and compared after the keys were written, and after the last load.
+    /// Values read and compared after the keys were written, after the last load, and after some were overwritten.
     pub checks: Vec<Check>,
     /// Where the keys had a time to live.
     pub expiry: Option<Expiry>,
+    /// What was not as it is meant to be while it was prepared.
+    #[serde(default)]
+    pub remarks: Vec<String>,
 }
 
 /// Resident memory, in bytes.
@@ -73,7 +79,7 @@ impl Memory {
 /// Values that were read to compare them.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Check {
-    /// Of the moment: `filled`, or `end`.
+    /// Of the moment: `filled`, `end`, or `overwritten`.
     pub moment: String,
     pub values: u64,
     pub wrong: u64,
@@ -95,7 +101,7 @@ impl Check {
 pub struct Expiry {
     /// From the moment when the last key was due until the server had none; below 0 where it was quicker than thought.
     pub lag_s: f64,
-    /// How long allocators had to give memory back, at least.
+    /// How long allocators had to give memory back.
     pub waited_s: f64,
     /// Resident memory then.
     pub resident_bytes: Option<u64>,
@@ -121,9 +127,10 @@ pub struct Run {
     pub round: usize,
     pub requests: u64,
     pub requests_per_s: f64,
-    /// The server's processor time for one request, while it was under load.
+    /// Processor time of the server and its children for one request, from when all connections were open until the last
+    /// reply.
     pub cpu_us: Option<f64>,
-    /// With what it and its children did afterwards, until it was at rest.
+    /// With what they did afterwards, until it was at rest.
     pub settled_cpu_us: Option<f64>,
     /// Whether it came to rest in the time that it was given.
     pub rested: bool,
@@ -134,8 +141,6 @@ pub struct Run {
     pub misses: u64,
     /// Replies that were errors.
     pub errors: u64,
-    /// Values that were wrong.
-    pub mismatches: u64,
     /// Slots that went from one node to another meanwhile, where they were made to.
     pub moved_slots: Option<u64>,
 }
@@ -239,6 +244,35 @@ impl Results {
         }
     }
 
+    /// What makes figures less comparable than they are meant to be, one line each.
+    pub fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.is_partial {
+            remarks.push("The comparison ended before all of its groups were measured.".to_owned());
+        }
+        for group in &self.groups {
+            for contender in &group.contenders {
+                let own = contender.remarks.iter();
+                remarks.extend(own.map(|remark| format!("{}, {}: {remark}", contender.label, group.title)));
+            }
+            for cell in &group.cells {
+                for run in cell.runs.iter().filter(|run| !run.rested) {
+                    remarks.push(format!(
+                        "{}, {}, {} c {} P {}, round {}: it did not come to rest afterwards, so that its CPU time until then \
+                         is not all of it, and the next one was measured beside it",
+                        run.label,
+                        group.title,
+                        cell.title,
+                        cell.clients,
+                        cell.pipeline,
+                        run.round + 1
+                    ));
+                }
+            }
+        }
+        remarks
+    }
+
     /// What was wrong with replies, one line each; empty when all were right.
     pub fn complaints(&self) -> Vec<String> {
         let mut complaints = Vec::new();
@@ -259,16 +293,15 @@ impl Results {
                 }
             }
             for cell in &group.cells {
-                for run in cell.runs.iter().filter(|run| run.errors > 0 || run.mismatches > 0) {
+                for run in cell.runs.iter().filter(|run| run.errors > 0) {
                     complaints.push(format!(
-                        "{}, {}, {} P {}, round {}: {} errors and {} wrong values in {} requests",
+                        "{}, {}, {} P {}, round {}: {} errors, {} requests that were none",
                         run.label,
                         group.title,
                         cell.title,
                         cell.pipeline,
                         run.round + 1,
                         run.errors,
-                        run.mismatches,
                         run.requests
                     ));
                 }
@@ -295,7 +328,6 @@ mod tests {
             latency_ms: Latency { p99: Some(requests_per_s / 10.0), ..Latency::default() },
             misses: 0,
             errors: 0,
-            mismatches: 0,
             moved_slots: None,
         }
     }
@@ -324,6 +356,38 @@ mod tests {
         let summaries = cell.summarize("ours");
         assert_eq!(summaries[0].cpu_us, None);
         assert_eq!(summaries[0].requests_per_s.median, 1.5);
+    }
+
+    #[test]
+    fn who_did_not_come_to_rest_is_remarked() {
+        let mut cell = cell(vec![run("ours", 1.0, None), run("theirs", 2.0, None)]);
+        cell.runs[1].rested = false;
+        let group = GroupResults {
+            title: "a group".to_owned(),
+            durability: Durability::None,
+            keys: 1,
+            value_bytes: (1, 1),
+            contenders: Vec::new(),
+            cells: vec![cell],
+        };
+        let results = Results {
+            format: FORMAT,
+            name: String::new(),
+            title: String::new(),
+            about: Vec::new(),
+            baseline: String::new(),
+            facts: Vec::new(),
+            command: String::new(),
+            client: Vec::new(),
+            rounds: 1,
+            is_partial: false,
+            groups: vec![group],
+        };
+        let remarks = results.remarks();
+        assert!(
+            matches!(&remarks[..], [one] if one.starts_with("theirs, a group, SET c 1 P 1, round 1")),
+            "{remarks:?}"
+        );
     }
 
     #[test]

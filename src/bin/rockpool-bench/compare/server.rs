@@ -13,7 +13,7 @@ use super::control::Control;
 use super::cpus::Cpus;
 use super::experiment::{Contender, Origin};
 use super::interrupt::Group;
-use super::proc::{self, ProcessorTime, Resident};
+use super::proc::{self, GroupTime, Resident};
 use super::recipe::{Durability, Places, Recipe};
 use crate::load::Protocol;
 
@@ -44,6 +44,8 @@ struct Node {
     book: SocketAddr,
     cluster_port: u16,
     log: PathBuf,
+    /// How many processes it consisted of when it answered first.
+    processes: usize,
 }
 
 impl Server {
@@ -113,20 +115,25 @@ impl Server {
         &self.control
     }
 
-    /// Processor time so far, of all nodes; none where they run already.
+    /// Processor time so far, of all nodes with what they have started; none where they run already.
     ///
     /// # Errors
     /// When a node has ended.
-    pub fn processor_time(&mut self) -> Result<Option<ProcessorTime>, Failure> {
-        self.sum(proc::processor_time)
+    pub fn processor_time(&mut self) -> Result<Option<GroupTime>, Failure> {
+        self.sum(proc::group_time)
     }
 
-    /// Resident memory, of all nodes; none where they run already.
+    /// Whether one of the processes that `time` was of is there for a while only: to rewrite a log, to write a snapshot.
+    pub fn has_helpers(&self, time: GroupTime) -> bool {
+        time.processes > self.nodes.iter().map(|node| node.processes).sum()
+    }
+
+    /// Resident memory, of all nodes with what they have started; none where they run already.
     ///
     /// # Errors
     /// When a node has ended.
     pub fn resident(&mut self) -> Result<Option<Resident>, Failure> {
-        self.sum(proc::resident)
+        self.sum(proc::group_resident)
     }
 
     fn sum<T: std::ops::Add<Output = T>>(
@@ -198,8 +205,9 @@ impl Node {
         let group = cpus
             .spawn(&mut command)
             .map_err(|error| NodeFailure::Other(format!("{label}: {} cannot be started: {error}", recipe.program())))?;
-        let mut node = Self { group, resp, http, book, cluster_port: between_nodes.port(), log };
+        let mut node = Self { group, resp, http, book, cluster_port: between_nodes.port(), log, processes: 0 };
         node.wait_until_it_answers(label)?;
+        node.processes = proc::group_time(node.group.pid()).map_err(other)?.processes;
         Ok(node)
     }
 

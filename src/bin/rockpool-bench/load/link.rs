@@ -86,6 +86,12 @@ impl Link {
         self.in_flight.push_back(Flight { is_asking: true, ..flight });
     }
 
+    /// Lets everything that is under way count from `now`.
+    pub fn stamp(&mut self, now: u64) {
+        self.in_flight.iter_mut().for_each(|flight| flight.since = now);
+        self.waiting_since = now;
+    }
+
     /// Sends what the socket takes.
     pub fn flush(&mut self) -> io::Result<()> {
         while self.sent < self.output.len() {
@@ -103,10 +109,11 @@ impl Link {
     }
 
     /// Reads all that there is, and gives each reply to `settle`, with its request and the time it was read at.
-    /// `piece` is where bytes are read to.
+    /// `piece` is where bytes are read to; `is_closed` tells that the server sends no more, of which there is no further event.
     pub fn receive(
         &mut self,
         piece: &mut [u8],
+        is_closed: bool,
         codec: &Codec,
         clock: Clock,
         mut settle: impl FnMut(Flight, Reply, u64),
@@ -131,7 +138,7 @@ impl Link {
                 self.partial.drain(..used);
             }
             // A short read has emptied the socket: what comes later is an event of its own.
-            if count < piece.len() {
+            if count < piece.len() && !is_closed {
                 return Ok(());
             }
         }

@@ -13,7 +13,7 @@ mod worker;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Barrier, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,10 @@ pub enum LoadError {
 
 /// Who wants to hear how a run goes on.
 pub trait Progress: Sync {
+    /// Called when every connection is open, and before the first request.
+    fn opened(&self) {}
+    /// Called after the last reply, and before the first connection is closed.
+    fn closing(&self) {}
     /// Called every half second by the thread that called [`run`].
     fn report(&self, snapshot: &Snapshot);
 }
@@ -113,28 +117,40 @@ pub fn run(plan: &Plan, progress: &dyn Progress) -> Result<Outcome, LoadError> {
             stop: stop.clone(),
         })?);
     }
-    let clock = Clock { start: Instant::now() };
+    progress.opened();
+    // The first thread that runs while all are there begins: on a busy machine it may be long until a new one runs.
+    let (all_are_there, begun) = (Barrier::new(threads), OnceLock::new());
     thread::scope(|scope| {
         let (ended, ends) = mpsc::channel::<()>();
         let running: Vec<_> = workers
             .into_iter()
-            .map(|worker| {
-                let (ended, stop) = (ended.clone(), &stop);
+            .map(|mut worker| {
+                let (ended, stop, all_are_there, begun) = (ended.clone(), &stop, &all_are_there, &begun);
                 scope.spawn(move || {
                     // Dropped with the thread, however that ends.
                     let _ended = ended;
-                    worker.run(clock).inspect_err(|_| stop.store(true, Relaxed))
+                    all_are_there.wait();
+                    let clock = *begun.get_or_init(|| Clock { start: Instant::now() });
+                    let outcome = worker.run(clock).inspect_err(|_| stop.store(true, Relaxed));
+                    // Its connections are closed by whoever waits for all of the threads.
+                    outcome.map(|outcome| (outcome, worker))
                 })
             })
             .collect();
         drop(ended);
         while let Err(mpsc::RecvTimeoutError::Timeout) = ends.recv_timeout(REPORT) {
-            progress.report(&snapshot(&gauges, clock));
+            if let Some(clock) = begun.get() {
+                progress.report(&snapshot(&gauges, *clock));
+            }
         }
         let mut total = Outcome::empty();
+        let mut idle = Vec::new();
         for thread in running {
-            total.merge(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            let (outcome, worker) = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            total.merge(outcome);
+            idle.push(worker);
         }
+        progress.closing();
         Ok(total)
     })
 }

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 /// What came of a load.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// From the first request until the last reply.
+    /// From the first request until the last reply, or until the end of the time that requests were sent for, if that is later.
     pub elapsed: Duration,
     /// GET.
     pub reads: Side,

@@ -9,6 +9,13 @@ use super::LoadError;
 
 /// Redis's `proto-max-bulk-len` by default.
 const VALUE_MAX_BYTES: usize = 512 * 1024 * 1024;
+const KEY_MAX_BYTES: usize = 1024 * 1024;
+/// Requests under way on all connections, each of which is remembered.
+const OUTSTANDING_MAX: usize = 1 << 24;
+/// Values that one connection sends at once are in memory together.
+const BATCH_MAX_BYTES: usize = 1 << 30;
+/// One each nanosecond, the unit of the schedule.
+const RATE_MAX_PER_S: f64 = 1e9;
 
 /// Everything about one load.
 #[derive(Clone, Debug, Serialize)]
@@ -38,8 +45,10 @@ pub struct Plan {
     pub rate_per_s: Option<f64>,
     /// Whether each value that is read is compared with what a run with the same `seed` writes there.
     pub verify: bool,
-    /// Decides the values, and the order of random keys.
+    /// Decides the values.
     pub seed: u64,
+    /// Decides what is drawn for each request: random keys, which of a mixed load read, sizes and lifetimes.
+    pub order_seed: u64,
     /// How long a reply may take before its connection counts as broken.
     #[serde(serialize_with = "seconds", rename = "timeout_s")]
     pub timeout: Duration,
@@ -64,6 +73,7 @@ impl Default for Plan {
             rate_per_s: None,
             verify: false,
             seed: 1,
+            order_seed: 1,
             timeout: Duration::from_secs(30),
         }
     }
@@ -80,6 +90,16 @@ impl Plan {
             Operation::Get | Operation::Set => true,
         };
         let has_trace = matches!(self.keys.distribution, Distribution::Trace { .. });
+        let is_drawn = matches!(self.keys.distribution, Distribution::Uniform | Distribution::Zipf { .. });
+        let exponent_is_possible = match self.keys.distribution {
+            Distribution::Zipf { exponent } => exponent.is_finite() && exponent >= 0.0,
+            Distribution::Uniform | Distribution::Sequential | Distribution::Trace { .. } => true,
+        };
+        let is_at_most = |product: Option<usize>, limit: usize| product.is_some_and(|product| product <= limit);
+        let outstanding = self.clients.checked_mul(self.pipeline);
+        let batch_bytes = self.pipeline.checked_mul(self.value_bytes.max);
+        let key_bytes = self.keys.key_bytes.max(self.keys.prefix.len());
+        let rate_is_possible = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= RATE_MAX_PER_S;
         let rules = [
             (self.clients > 0, "there must be a client"),
             (self.threads > 0, "there must be a thread"),
@@ -93,7 +113,15 @@ impl Plan {
             (self.ttl_ms.is_none_or(|ttl| 0 < ttl.min && ttl.min <= ttl.max), "a lifetime is at least 1 ms"),
             (self.value_bytes.min <= self.value_bytes.max, "the smallest value is larger than the largest"),
             (self.value_bytes.max <= VALUE_MAX_BYTES, "a value has at most 512 MiB"),
-            (self.rate_per_s.is_none_or(|rate| rate.is_finite() && rate > 0.0), "the rate must be above 0"),
+            (key_bytes <= KEY_MAX_BYTES, "a key has at most 1 MiB"),
+            (is_at_most(outstanding, OUTSTANDING_MAX), "clients times pipeline is at most 16,777,216"),
+            (
+                self.operation == Operation::Get || is_at_most(batch_bytes, BATCH_MAX_BYTES),
+                "the pipeline times the largest value is at most 1 GiB",
+            ),
+            (self.rate_per_s.is_none_or(rate_is_possible), "the rate is above 0, and at most 1,000,000,000"),
+            (!is_drawn || self.keys.count > 0, "random keys need their number (-r)"),
+            (exponent_is_possible, "the exponent is a finite number and not below 0"),
             (has_trace || !matches!(self.length, Length::Trace), "there is no trace to take the length from"),
             (reads_is_share, "the share of reads is from 0 to 1"),
         ];

@@ -130,7 +130,7 @@ impl Requests {
             value_bytes: plan.value_bytes,
             ttl_ms: plan.ttl_ms,
             order: order_of(thread),
-            random: SmallRng::seed_from_u64(plan.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(thread)),
+            random: SmallRng::seed_from_u64(plan.order_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(thread)),
         };
         Ok(((0..step).map(of_thread).collect(), names))
     }
@@ -287,6 +287,19 @@ mod tests {
         }
         assert!(sizes[10..].iter().all(|count| (850..1150).contains(count)), "{sizes:?}");
         assert!(ttls[1..].iter().all(|count| (1800..2200).contains(count)), "{ttls:?}");
+    }
+
+    #[test]
+    fn the_order_has_a_seed_of_its_own() {
+        let keys_of = |seed: u64, order_seed: u64| -> Vec<u64> {
+            let keys = Keys { distribution: Distribution::Uniform, count: 1_000_000, ..Keys::default() };
+            let plan = Plan { keys, seed, order_seed, ..Plan::default() };
+            let requests = &mut Requests::deal(&plan, 1).expect("a plan that can be").0[0];
+            (0..100).map(|_| requests.next().key).collect()
+        };
+        assert_eq!(keys_of(1, 7), keys_of(2, 7));
+        let (one, other) = (keys_of(1, 7), keys_of(1, 8));
+        assert!(one.iter().filter(|key| other.contains(key)).count() < 5, "{one:?} {other:?}");
     }
 
     #[test]

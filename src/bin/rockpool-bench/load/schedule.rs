@@ -57,6 +57,11 @@ impl Schedule {
         self.remaining == 0 || now >= self.end || (self.is_open() && self.next_due().is_none())
     }
 
+    /// When no request is sent any more, where that is known beforehand.
+    pub fn end(&self) -> Option<u64> {
+        (self.end < u64::MAX).then_some(self.end)
+    }
+
     /// Closed loop: how many of `wanted` requests may be sent now; they count as sent.
     pub fn take(&mut self, wanted: usize, now: u64) -> usize {
         let taken = if now < self.end { self.remaining.min(wanted as u64) } else { 0 };

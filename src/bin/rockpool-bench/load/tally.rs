@@ -125,9 +125,10 @@ impl Tally {
         gauge.behind_ns.store(behind, Relaxed);
     }
 
-    pub fn finish(mut self, elapsed: Duration, unsent: u64, client_cpu: Duration) -> Outcome {
+    /// What was counted; it begins anew.
+    pub fn finish(&mut self, elapsed: Duration, unsent: u64, client_cpu: Duration) -> Outcome {
         self.record_run();
-        Outcome { elapsed, unsent, client_cpu, ..self.outcome }
+        Outcome { elapsed, unsent, client_cpu, ..std::mem::replace(&mut self.outcome, Outcome::empty()) }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -67,6 +67,8 @@ pub struct Worker {
     resting: Vec<Rest>,
     redirected: Vec<(Flight, Redirection)>,
     refreshed: u64,
+    /// When a node could not be reached last, and why, by its number.
+    unreachable: Vec<Option<(Instant, String)>>,
     /// Since when nothing but failures happened, and the last of them.
     failing: Option<(u64, String)>,
     piece: Box<[u8]>,
@@ -110,6 +112,7 @@ impl Worker {
             resting: Vec::new(),
             redirected: Vec::new(),
             refreshed: 0,
+            unreachable: Vec::new(),
             failing: None,
             piece: vec![0; READ_BYTES].into_boxed_slice(),
             key: Vec::new(),
@@ -130,7 +133,7 @@ impl Worker {
     ///
     /// # Errors
     /// [`LoadError::Lost`] when for the plan's `timeout` nothing but failures happened; [`LoadError::Local`].
-    pub fn run(mut self, clock: Clock) -> Result<Outcome, LoadError> {
+    pub fn run(&mut self, clock: Clock) -> Result<Outcome, LoadError> {
         let cpu_start = thread_cpu();
         if self.parts.schedule.is_open() {
             let clients = 0..self.clients.len();
@@ -163,7 +166,7 @@ impl Worker {
                     self.flush(client, node, clock);
                 }
                 if event.is_readable() || event.is_error() {
-                    self.receive(client, node, clock);
+                    self.receive(client, node, event.is_read_closed(), clock);
                 }
                 self.rest_if_failed(client, clock);
             }
@@ -174,7 +177,9 @@ impl Worker {
                 self.give_up_when_lost(now)?;
             }
         }
-        let elapsed = Duration::from_nanos(self.tally.last_reply().unwrap_or_else(|| clock.now()));
+        let last_reply = self.tally.last_reply().unwrap_or_else(|| clock.now());
+        // A server that has not answered towards the end was asked for the whole time nevertheless.
+        let elapsed = Duration::from_nanos(last_reply.max(self.parts.schedule.end().unwrap_or(0)));
         let unsent = self.parts.schedule.unsent();
         Ok(self.tally.finish(elapsed, unsent, thread_cpu().saturating_sub(cpu_start)))
     }
@@ -186,6 +191,9 @@ impl Worker {
             let request = self.parts.requests.next();
             self.send(client, Flight { request, since: now, hops: 0, is_asking: false }, now);
         }
+        // To make the requests is no part of their latency.
+        let now = clock.now();
+        self.clients[client].links.iter_mut().flatten().for_each(|link| link.stamp(now));
         self.flush_all(client, clock);
         self.rest_if_failed(client, clock);
     }
@@ -250,10 +258,16 @@ impl Worker {
         true
     }
 
-    /// Opens a client's connection to a node, and blocks meanwhile.
+    /// Opens a client's connection to a node, and blocks meanwhile; fails at once while the node rests after it could
+    /// not be reached, so that it does not hold up the other nodes' requests.
     #[cold]
     fn open(&mut self, client: usize, node: u16) -> Result<(), String> {
         let index = usize::from(node);
+        if let Some(Some((failed, reason))) = self.unreachable.get(index)
+            && failed.elapsed() < REST
+        {
+            return Err(reason.clone());
+        }
         let open = || -> io::Result<Link> {
             let stream = self.parts.dialer.dial(&self.parts.nodes.get(node).addresses)?;
             stream.set_nonblocking(true)?;
@@ -262,7 +276,12 @@ impl Worker {
             self.poll.registry().register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
             Ok(Link::new(stream))
         };
-        let link = open().map_err(|error| error.to_string())?;
+        let opened = open().map_err(|error| error.to_string());
+        if self.unreachable.len() <= index {
+            self.unreachable.resize_with(index + 1, || None);
+        }
+        self.unreachable[index] = opened.as_ref().err().map(|reason| (Instant::now(), reason.clone()));
+        let link = opened?;
         let links = &mut self.clients[client].links;
         if links.len() <= index {
             links.resize_with(index + 1, || None);
@@ -287,11 +306,11 @@ impl Worker {
     }
 
     /// Reads the replies of a connection, and lets its client go on.
-    fn receive(&mut self, client: usize, node: usize, clock: Clock) {
+    fn receive(&mut self, client: usize, node: usize, is_closed: bool, clock: Clock) {
         let Some(Some(link)) = self.clients[client].links.get_mut(node) else { return };
         let mut settled = 0;
         let parts = &mut self.parts;
-        let received = link.receive(&mut self.piece, &parts.codec, clock, |flight, reply, now| {
+        let received = link.receive(&mut self.piece, is_closed, &parts.codec, clock, |flight, reply, now| {
             if flight.is_asking {
                 return;
             }

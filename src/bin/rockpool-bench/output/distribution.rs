@@ -25,10 +25,12 @@ pub fn write_distribution(outcome: &Outcome, path: &Path) -> io::Result<()> {
 
 fn write(latency: &Histogram<u64>, output: &mut impl Write) -> io::Result<()> {
     writeln!(output, "{:>12} {:>14} {:>10} {:>14}\n", "Value", "Percentile", "TotalCount", "1/(1-Percentile)")?;
+    let mut total_count = 0;
     for step in latency.iter_quantiles(TICKS_PER_HALF) {
         let value_us = step.value_iterated_to() as f64 / 1e3;
-        let (quantile, count) = (step.quantile_iterated_to(), step.count_since_last_iteration());
-        write!(output, "{value_us:>12.3} {quantile:>14.12} {count:>10}")?;
+        let quantile = step.quantile_iterated_to();
+        total_count += step.count_since_last_iteration();
+        write!(output, "{value_us:>12.3} {quantile:>14.12} {total_count:>10}")?;
         if quantile < 1.0 { writeln!(output, " {:>14.2}", 1.0 / (1.0 - quantile))? } else { writeln!(output)? }
     }
     let us = |ns: f64| ns / 1e3;

@@ -54,6 +54,19 @@ impl Report {
     }
 }
 
+/// Makes the directory that OUT is to lie in, so that it does not fail when there is something to be written.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn prepare(out: &Path) -> Result<(), Failure> {
+    match out.parent() {
+        Some(parent) => {
+            std::fs::create_dir_all(parent).map_err(|error| Failure::new(format!("{}: {error}", parent.display())))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Writes OUT.json.
 ///
 /// # Errors
@@ -86,8 +99,6 @@ fn with_ending(out: &Path, ending: &str) -> PathBuf {
 }
 
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).map_err(|error| Failure::new(format!("{}: {error}", parent.display())))?;
-    }
+    prepare(path)?;
     std::fs::write(path, text).map_err(|error| Failure::new(format!("{}: {error}", path.display())))
 }

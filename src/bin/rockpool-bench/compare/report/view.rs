@@ -23,6 +23,7 @@ pub struct Page {
     facts: Vec<(String, String)>,
     command: String,
     complaints: Vec<String>,
+    remarks: Vec<String>,
     /// How many values were compared in checks.
     checked: String,
     servers: Vec<ServerLine>,
@@ -117,6 +118,7 @@ impl Page {
             facts,
             command: results.command.clone(),
             complaints: results.complaints(),
+            remarks: results.remarks(),
             checked: with_commas(checks.map(|check| check.values).sum()),
             servers,
             sections: results.groups.iter().enumerate().map(section).collect(),
@@ -155,6 +157,10 @@ fn median(value: Option<Spread>) -> String {
     text(value.map(|value| value.median))
 }
 
+fn range(value: Option<Spread>) -> String {
+    value.map_or_else(|| "–".to_owned(), |Spread { least, most, .. }| format!("{} – {}", number(least), number(most)))
+}
+
 fn ratio(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), |ratio| format!("{ratio:.2}"))
 }
@@ -170,14 +176,16 @@ fn all_figures(cells: &[Summarized]) -> Table {
         "least – most",
         "ratio",
         "CPU µs",
+        "least – most",
         "ratio",
         "CPU µs until at rest",
         "ratio",
         "p50 ms",
         "p90 ms",
         "p99 ms",
-        "p99.9 ms",
+        "p99 least – most",
         "p99 ratio",
+        "p99.9 ms",
         "client CPU µs",
     ]
     .map(str::to_owned)
@@ -190,22 +198,22 @@ fn all_figures(cells: &[Summarized]) -> Table {
     for Summarized { cell, summaries } in cells {
         for summary in summaries {
             let ratios = summary.ratio.unwrap_or_default();
-            let Spread { median: throughput, least, most } = summary.requests_per_s;
             let mut row = vec![
                 cell.title.clone(),
                 cell.clients.to_string(),
                 cell.pipeline.to_string(),
                 summary.label.clone(),
-                number(throughput),
-                format!("{} – {}", number(least), number(most)),
+                number(summary.requests_per_s.median),
+                range(Some(summary.requests_per_s)),
                 ratio(ratios.requests_per_s),
                 median(summary.cpu_us),
+                range(summary.cpu_us),
                 ratio(ratios.cpu_us),
                 median(summary.settled_cpu_us),
                 ratio(ratios.settled_cpu_us),
             ];
-            row.extend(summary.latency_ms[..4].iter().map(|latency| median(*latency)));
-            row.push(ratio(ratios.p99));
+            let [p50, p90, p99, p99_9, _] = summary.latency_ms;
+            row.extend([median(p50), median(p90), median(p99), range(p99), ratio(ratios.p99), median(p99_9)]);
             row.push(median(summary.client_cpu_us));
             let own = || cell.runs.iter().filter(|run| run.label == summary.label);
             if has_misses {
