@@ -323,3 +323,59 @@ impl Keyspace {
         (2 * (IDLE_SEGMENTS * segment_bytes + 2 * tier.store.log_max_bytes())).max(DISK_MIN_BYTES)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT_BYTES: u64 = 64 << 20;
+    const MIB: u64 = 1 << 20;
+
+    fn passed() -> Space {
+        let space = Space::default();
+        space.has_passed.store(true, Ordering::Release);
+        space
+    }
+
+    #[test]
+    fn next_to_nothing_tells_nothing() {
+        let space = passed();
+        space.set_ratio(0.5);
+        for content_bytes in [0, 100, LIMIT_BYTES / TELLING_SHARE] {
+            assert_eq!(space.learn(LIMIT_BYTES, content_bytes, 40 * MIB, 0), None);
+            assert_eq!(space.ratio(), 0.5, "{content_bytes}");
+            assert!(!space.is_compacting());
+        }
+        let space = Space::default();
+        space.learn(LIMIT_BYTES, 5 * MIB, 40 * MIB, 0);
+        assert_eq!(space.ratio(), RATIO_MAX, "that is garbage");
+        space.restore_ratio(1e4);
+        assert_eq!(space.ratio(), RATIO_MAX);
+    }
+
+    #[test]
+    fn a_pass_tells_exactly_and_files_tell_a_bound() {
+        let space = passed();
+        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 5 * MIB), Some(0.5));
+        assert_eq!(space.ratio(), 0.5);
+        // More files may be garbage; fewer cannot be.
+        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 40 * MIB, 0), None);
+        assert_eq!(space.ratio(), 0.5);
+        space.learn(LIMIT_BYTES, 40 * MIB, 9 * MIB, MIB);
+        assert_eq!(space.ratio(), 0.25);
+        space.forget();
+        space.learn(LIMIT_BYTES, 20 * MIB, 30 * MIB, 0);
+        assert_eq!(space.ratio(), 0.0, "less than half of the limit");
+    }
+
+    #[test]
+    fn after_the_end_no_pass_is_wanted() {
+        let space = Space::default();
+        space.want_pass();
+        assert!(space.is_compacting());
+        space.end();
+        space.want_pass();
+        assert!(!space.is_compacting());
+        assert!(!space.wait_for_pass());
+    }
+}
