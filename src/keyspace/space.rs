@@ -33,7 +33,7 @@ const STALL_PERCENT: u64 = 80;
 const EVICTED_PERCENT: u64 = 2;
 /// A pass has to be worth so much.
 const GARBAGE_PERCENT: u64 = 5;
-/// Before there was a pass, the files tell what a byte takes once they take so much.
+/// Before there was a pass, the tables tell what a byte takes once they take so much.
 const KNOWN_PERCENT: u64 = 50;
 /// Less than one part in so many of the limit tells nothing of what a byte takes: next to what slots take it is lost.
 const TELLING_SHARE: u64 = 16;
@@ -144,9 +144,12 @@ impl Space {
             return None;
         }
         let ratio = |bytes: u64| (bytes as f64 / content_bytes as f64).min(RATIO_MAX);
-        let (found, most) = (ratio(table_bytes), ratio(table_bytes + unwritten_bytes));
+        let found = ratio(table_bytes);
         let is_known = self.ratio() > 0.0;
-        if has_passed || !is_known && table_bytes > limit_bytes / 100 * KNOWN_PERCENT {
+        // Next to full tables, what is in none yet is little, and taken for garbage.
+        let are_full = table_bytes > limit_bytes / 100 * KNOWN_PERCENT;
+        let most = if are_full { found } else { ratio(table_bytes + unwritten_bytes) };
+        if has_passed || !is_known && are_full {
             self.set_ratio(found);
         } else if is_known && self.ratio() > most {
             self.set_ratio(most);
