@@ -5,6 +5,7 @@ mod support;
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use support::{Client, Engine, PATIENCE, Server, ServerOptions, Value, eventually};
 
@@ -60,6 +61,17 @@ fn value(number: usize, length: usize) -> Vec<u8> {
 
 /// SETs keys, and returns the most that the directory took meanwhile.
 fn fill(client: &mut Client, directory: &Path, numbers: std::ops::Range<usize>, length: usize, ttl: bool) -> u64 {
+    fill_with(client, directory, numbers, length, ttl, value)
+}
+
+fn fill_with(
+    client: &mut Client,
+    directory: &Path,
+    numbers: std::ops::Range<usize>,
+    length: usize,
+    ttl: bool,
+    value: fn(usize, usize) -> Vec<u8>,
+) -> u64 {
     let mut most_bytes = 0;
     let step = (256 * 1024 / length).max(1);
     for first in numbers.clone().step_by(step) {
@@ -185,6 +197,55 @@ fn small_values_stay_within_the_limit() {
 #[test]
 fn large_values_stay_within_the_limit() {
     keeps_the_limit(16_000, 10_000);
+}
+
+/// What a byte takes on disk must not be learned from a keyspace that is next to empty.
+#[test]
+fn an_emptied_server_takes_as_many_keys_as_a_new_one() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = limited(place.path());
+    let client = &mut server.client();
+    let (length, count) = (1000, 80_000);
+    fill(client, place.path(), 0..count, length, false);
+    let before = settled(client).numbers.len();
+    // Until a compaction meets an empty keyspace.
+    let passed = |client: &mut Client| figure(client, "tiering", "disk_compaction_passes");
+    let (start, mut round) = (passed(client), 0);
+    while passed(client) == start && round < 20 {
+        round += 1;
+        fill(client, place.path(), 0..30_000, length, false);
+        client.command(&["FLUSHALL"]);
+        client.command(&["SET", &key(0), "v"]);
+        // It begins with the next measure, or is not needed.
+        let _began = eventually(Duration::from_millis(400), || figure(client, "tiering", "disk_is_compacting") == 1);
+        assert!(eventually(PATIENCE, || figure(client, "tiering", "disk_is_compacting") == 0));
+    }
+    eprintln!("{} passes in {round} rounds", passed(client) - start);
+    client.command(&["SET", &key(0), "w"]);
+    assert!(server.terminate().success());
+    let server = limited(place.path());
+    let client = &mut server.client();
+    fill(client, place.path(), 0..count, length, false);
+    let kept = settled(client).numbers;
+    eprintln!("{before} keys kept before, {} afterwards", kept.len());
+    assert!(kept.len() * 10 > before * 8, "{} of {before}", kept.len());
+    check_order(&kept, 0..count);
+}
+
+#[test]
+fn more_keys_are_kept_once_they_compress() {
+    let place = tempfile::tempdir().expect("a directory");
+    let server = limited(place.path());
+    let client = &mut server.client();
+    let (length, count) = (1000, 80_000);
+    fill(client, place.path(), 0..count, length, false);
+    let noise = settled(client).numbers.len();
+    let most_bytes = fill_with(client, place.path(), 0..4 * count, length, false, |_, length| vec![b'a'; length]);
+    let kept = settled(client).numbers;
+    eprintln!("{noise} keys of noise, {} that compress", kept.len());
+    assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
+    assert!(kept.len() > 3 * noise, "{} and {noise}", kept.len());
+    check_order(&kept, 0..4 * count);
 }
 
 #[test]

@@ -56,23 +56,26 @@ impl Settings {
     /// Sets all of `pairs`, or none if one is refused, for a caller from another machine. Returns the parameters
     /// whose values are others now; the error is Redis's, without its "ERR ".
     pub fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<Vec<&'static str>, String> {
-        self.set_with(pairs, Caller::Remote, |_| Ok(()))
+        self.set_with(pairs, Caller::Remote, |_, _| Ok(()), |_| Ok(()))
     }
 
-    /// [`Settings::set`] for any caller, with a step that puts the new values to use (opens a port, resizes a
-    /// table). `apply` is given the parameters that changed; if it fails, all of them get their old values back, and
+    /// [`Settings::set`] for any caller, with two more steps. `check` is given each parameter and the text of its value, which
+    /// it can read, and refuses those that would do harm if they were in force for a moment. `apply` puts the new values to use (opens a port, resizes a
+    /// table). It is given the parameters that changed; if it fails, all of them get their old values back, and
     /// undoing what it did is up to it. No other thread sets values meanwhile, but others read the new ones;
     /// `apply` itself must neither set nor rewrite, or it waits for itself.
     pub fn set_with(
         &self,
         pairs: &[(&[u8], &[u8])],
         caller: Caller,
+        check: impl Fn(&'static str, &str) -> Result<(), NotApplied>,
         apply: impl FnOnce(&[&'static str]) -> Result<(), NotApplied>,
     ) -> Result<Vec<&'static str>, String> {
         let _writing = self.writing.lock();
         let assignments = self.assignments(pairs, caller)?;
         for Assignment { parameter, name, text } in &assignments {
             parameter.value(self).check(text).map_err(|reason| failure(name, &reason))?;
+            check(parameter.name, text).map_err(|NotApplied { name, reason }| failure(name, &reason))?;
         }
         let mut changed: Vec<(&Parameter, String)> = Vec::new();
         for Assignment { parameter, name, text } in &assignments {

@@ -39,7 +39,8 @@ pub enum Ages {
     Incomplete {
         before_ms: u64,
         from: Vec<u8>,
-        began: Instant,
+        /// Since when writes wait for it, as far as they do.
+        full_since: Option<Instant>,
     },
     Complete,
 }
@@ -70,7 +71,7 @@ impl Keyspace {
                 let found = retry(tier, gives_up, || tier.store.age_index())?;
                 state.ages = match found {
                     Some(index) if index.is_complete && is_wanted => {
-                        tier.space.set_ratio(index.disk_bytes_a_byte);
+                        tier.space.restore_ratio(index.disk_bytes_a_byte);
                         Ages::Complete
                     }
                     Some(_) if !is_wanted => Ages::Complete,
@@ -85,7 +86,7 @@ impl Keyspace {
             (false, Ages::None) | (true, Ages::Complete) => return Ok(false),
             (true, Ages::None) => {
                 self.begin_ages(tier, Some(AgeIndex { is_complete: false, disk_bytes_a_byte: 0.0 }), gives_up)?;
-                state.ages = Ages::Incomplete { before_ms: now_ms, from: Vec::new(), began: Instant::now() };
+                state.ages = Ages::Incomplete { before_ms: now_ms, from: Vec::new(), full_since: None };
             }
             (false, _) => {
                 self.begin_ages(tier, None, gives_up)?;
@@ -118,21 +119,28 @@ impl Keyspace {
         round: &mut Round,
         gives_up: &impl Fn() -> bool,
     ) -> Result<bool, RocksError> {
+        if round.written_ms < state.evicted_up_to_ms {
+            // The clock was set back: there will be entries before the places that were reached.
+            (state.evicted_to, state.evicted_up_to_ms) = Default::default();
+        }
         // What was written since the index was begun is younger than what is missing.
-        let up_to_ms = match state.ages {
+        let up_to_ms = match &mut state.ages {
             Ages::Complete => u64::MAX,
-            Ages::Incomplete { before_ms, began, .. } if self.is_disk_full(tier) && began.elapsed() >= PATIENCE => {
+            Ages::Incomplete { full_since, .. } if !self.is_disk_full(tier) => {
+                *full_since = None;
+                return Ok(false);
+            }
+            Ages::Incomplete { before_ms, full_since, .. } => {
+                if full_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+                    return Ok(false);
+                }
                 before_ms.saturating_sub(1)
             }
-            Ages::Unknown | Ages::None | Ages::Incomplete { .. } => return Ok(false),
+            Ages::Unknown | Ages::None => return Ok(false),
         };
         let mut excess_bytes = self.excess_bytes(tier);
         if excess_bytes == 0 || tier.has_failed() {
             return Ok(false);
-        }
-        if round.written_ms < state.evicted_up_to_ms {
-            // The clock was set back: there may be entries before the places that were reached.
-            state.evicted_to = Default::default();
         }
         let caller = Caller { now_ms: round.written_ms, touches: false };
         let mut evicted = 0;

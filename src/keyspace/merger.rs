@@ -24,8 +24,11 @@ use crate::store::rocks::{Batch, IndexEntry, RocksError};
 
 /// Expired cold keys that one round sweeps away at most.
 const SWEEP_KEYS: usize = 20_000;
-/// Keys whose older records are looked for together; all of these are in memory at a time.
+/// Keys whose older records are looked for together, at first and at most. All of these are in memory at a time, so there
+/// are fewer of them where they are large.
+const KEYS_A_READ_FIRST: usize = 8;
 const KEYS_A_READ: usize = 256;
+const BYTES_A_READ: usize = 16 << 20;
 /// How soon a round is tried again that could not be written.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -174,7 +177,12 @@ impl Keyspace {
     ) -> Result<Merged, RocksError> {
         let began = Instant::now();
         let merged = Merged { entries: round.entries, has_more: round.has_more };
-        if !round.slots.is_empty() {
+        if round.slots.is_empty() {
+            // Nothing shows whether the disk takes writes again, and none come while it is said not to.
+            if tier.has_refused() && tier.store.try_recover().is_ok() {
+                tier.recovered();
+            }
+        } else {
             if let Err(error) = self.write_round(tier, &mut round, gives_up) {
                 state.unwritten = Some(round);
                 return Err(error);
@@ -182,6 +190,8 @@ impl Keyspace {
             tier.counters.rounds.add(1);
             tier.counters.merged_entries.add(round.entries);
             tier.counters.round_latencies.record(began.elapsed().as_nanos() as u64);
+            // Whoever gave up before has not seen that the disk is back.
+            tier.recovered();
         }
         self.end_round(tier, round);
         Ok(merged)
@@ -212,10 +222,26 @@ impl Keyspace {
             slots: Vec::new(),
             unsettled: Vec::new(),
         };
-        round.swept = self.sweep(tier, now_ms, state, &mut round, gives_up)?;
-        round.has_more |= round.swept.has_more;
-        round.has_more |= self.evict_oldest(tier, state, &mut round, gives_up)?;
+        if let Err(error) = self.delete_old(tier, state, &mut round, gives_up) {
+            // What has been deleted already is counted off: the round that says so must not be lost.
+            state.unwritten = Some(self.collect_all(tier, round));
+            return Err(error);
+        }
         Ok(round)
+    }
+
+    /// Deletes what has expired, and what has to make room.
+    fn delete_old(
+        &self,
+        tier: &Tier,
+        state: &mut MergerState,
+        round: &mut Round,
+        gives_up: &impl Fn() -> bool,
+    ) -> Result<(), RocksError> {
+        round.swept = self.sweep(tier, round.written_ms, state, round, gives_up)?;
+        round.has_more |= round.swept.has_more;
+        round.has_more |= self.evict_oldest(tier, state, round, gives_up)?;
+        Ok(())
     }
 
     /// Finishes the round's batch and brings it to disk.
@@ -266,8 +292,6 @@ impl Keyspace {
     /// The round is on disk.
     pub(super) fn end_round(&self, tier: &Tier, round: Round) {
         tier.commit(round.number);
-        // Whoever gave up before has not seen that the disk is back.
-        tier.recovered();
         let caller = Caller { now_ms: round.written_ms, touches: false };
         for slot in round.slots.iter().filter(|slot| slot.deletes) {
             self.lock_slot(caller, slot.position.0, slot.position.1).commit_deleted();
@@ -336,13 +360,12 @@ impl Keyspace {
         for due in &due {
             let Some(record_key) = RecordKey::decode(&due.record_key) else { continue };
             let key = self.key(record_key.key);
+            // Before it is counted off: after that, nothing may fail.
+            let written_ms = if round.keeps_age { retry(tier, gives_up, || written_ms(tier, due))? } else { None };
             if self.lock_slot(caller, physical, record_key.slot).sweep(&key, due.value_bytes) {
                 round.batch.delete_record(&due.record_key);
                 round.batch.delete_expiry(due.time_ms, &due.record_key);
-                if round.keeps_age {
-                    let written_ms = retry(tier, gives_up, || written_ms(tier, due))?;
-                    written_ms.inspect(|written_ms| round.batch.delete_age(*written_ms, &due.record_key));
-                }
+                written_ms.inspect(|written_ms| round.batch.delete_age(*written_ms, &due.record_key));
                 round.removed.insert(due.record_key.clone());
             } else if first_left.is_none() {
                 // It is in memory: its own expiry, or its next record, takes it out of the index.
@@ -368,14 +391,20 @@ fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(usize, Old)>, RocksEr
     let mut order: Vec<usize> = (0..round.unsettled.len()).collect();
     order.sort_by(|one, other| round.unsettled[*one].record_key.cmp(&round.unsettled[*other].record_key));
     let mut settled = Vec::new();
-    for part in order.chunks(KEYS_A_READ) {
+    let (mut rest, mut keys) = (&order[..], KEYS_A_READ_FIRST);
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at(keys.min(rest.len()));
         let names: Vec<&[u8]> = part.iter().map(|index| &round.unsettled[*index].record_key[..]).collect();
-        for (index, found) in part.iter().zip(tier.store.get_many(&names)) {
-            let Some(record) = found? else { continue };
-            let old = Record::decode(&record).map_err(|error| RocksError::corruption(error.to_string()))?;
-            let value_bytes = old.payload.len();
-            settled.push((*index, Old { value_bytes, expiry_ms: old.expiry_ms, written_ms: old.written_ms }));
+        let mut read_bytes = 0;
+        for (index, found) in part.iter().zip(tier.store.look_at_many(&names, Old::of)) {
+            let Some(old) = found? else { continue };
+            read_bytes += old.value_bytes;
+            settled.push((*index, old));
         }
+        // How long they are is not known before: the next are taken to be like these.
+        let fitting = BYTES_A_READ * part.len() / read_bytes.max(1);
+        keys = fitting.clamp(1, KEYS_A_READ.min(2 * part.len()));
+        rest = after;
     }
     Ok(settled)
 }
@@ -385,10 +414,8 @@ fn written_ms(tier: &Tier, due: &IndexEntry) -> Result<Option<u64>, RocksError> 
     if due.other_ms.is_some() {
         return Ok(due.other_ms);
     }
-    let Some(record) = tier.store.get_many(&[&due.record_key]).swap_remove(0)? else { return Ok(None) };
-    Record::decode(&record)
-        .map(|record| Some(record.written_ms))
-        .map_err(|error| RocksError::corruption(error.to_string()))
+    let old = tier.store.look_at_many(&[&due.record_key], Old::of).swap_remove(0)?;
+    Ok(old.map(|old| old.written_ms))
 }
 
 /// How far the sweep of expired cold keys has come.
@@ -412,6 +439,13 @@ struct Old {
     value_bytes: usize,
     expiry_ms: Option<u64>,
     written_ms: u64,
+}
+
+impl Old {
+    fn of(record: &[u8]) -> Result<Old, RocksError> {
+        let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
+        Ok(Old { value_bytes: record.payload.len(), expiry_ms: record.expiry_ms, written_ms: record.written_ms })
+    }
 }
 
 /// Tries until it succeeds; meanwhile the tier refuses writes.

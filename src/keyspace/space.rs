@@ -6,8 +6,9 @@
 //! estimate at a share of the limit. Passes are made while the files hold much more than the estimate and the directory
 //! comes near its limit; where it comes too near, writes wait.
 //!
-//! An estimate that is too high (garbage was taken for keys) evicts early once, one too low lets the directory grow, which
-//! has a pass made, which corrects both.
+//! An estimate that is too low lets the directory grow, which has a pass made, which corrects it. One that is too high
+//! (garbage was taken for keys, or keys come that compress better) would keep the directory small, and no pass would come:
+//! but what tables, log and memory hold is always a bound from above, which comes down as keys are evicted and compacted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -32,8 +33,12 @@ const STALL_PERCENT: u64 = 80;
 const EVICTED_PERCENT: u64 = 2;
 /// A pass has to be worth so much.
 const GARBAGE_PERCENT: u64 = 5;
-/// Before there was a pass, the files tell what a byte takes once they take so much.
+/// Before there was a pass, the tables tell what a byte takes once they take so much.
 const KNOWN_PERCENT: u64 = 50;
+/// Less than one part in so many of the limit tells nothing of what a byte takes: next to what slots take it is lost.
+const TELLING_SHARE: u64 = 16;
+/// A byte of a key is in its record and in two indexes, so it never takes more, garbage apart.
+const RATIO_MAX: f64 = 4.0;
 /// Of a segment of the journal, a part of `maxdisk`: see [`segment_bytes`].
 const SEGMENT_SHARE: u64 = 64;
 const SEGMENT_MIN_BYTES: u64 = 1 << 20;
@@ -56,18 +61,21 @@ pub fn segment_bytes(maxdisk: u64, most: u64) -> u64 {
 }
 
 /// What the directory takes, and what is to be done about it.
-#[derive(Default)]
 pub struct Space {
     /// As it was measured last.
     journal_bytes: AtomicU64,
     log_bytes: AtomicU64,
     file_bytes: AtomicU64,
+    /// Of these, what are neither tables nor blob files.
+    other_file_bytes: AtomicU64,
     /// A float's bits: how many bytes of files a byte of keys and values takes. 0: not known.
     ratio: AtomicU64,
     /// A pass has ended, and nobody has drawn the conclusions.
     has_passed: AtomicBool,
-    /// How many rounds there had been when the last pass began: without another, a pass finds nothing to do.
+    /// How many rounds there had been when the last whole pass began; `u64::MAX`: there was none.
     passed_rounds: AtomicU64,
+    /// Held while figures are taken over, so that none comes back once they were forgotten.
+    taking_over: Mutex<()>,
     pass: Mutex<Pass>,
     changed: Condvar,
     /// Keys that were deleted for their age.
@@ -82,17 +90,38 @@ struct Pass {
     is_ended: bool,
 }
 
+impl Default for Space {
+    fn default() -> Space {
+        Space {
+            journal_bytes: AtomicU64::new(0),
+            log_bytes: AtomicU64::new(0),
+            file_bytes: AtomicU64::new(0),
+            other_file_bytes: AtomicU64::new(0),
+            ratio: AtomicU64::new(0),
+            has_passed: AtomicBool::new(false),
+            passed_rounds: AtomicU64::new(u64::MAX),
+            taking_over: Mutex::default(),
+            pass: Mutex::default(),
+            changed: Condvar::new(),
+            evicted: Counter::default(),
+            passes: Counter::default(),
+        }
+    }
+}
+
 impl Space {
     /// All that counts towards `maxdisk`, as it was measured last; 0: there is no limit.
     pub fn used_bytes(&self) -> u64 {
         [&self.journal_bytes, &self.log_bytes, &self.file_bytes].iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
-    /// There is no limit any more: nobody measures.
-    pub(super) fn forget_usage(&self) {
-        [&self.journal_bytes, &self.log_bytes, &self.file_bytes]
+    /// There is no limit any more: nobody measures, and what was learned is void by the time there is one again.
+    pub(super) fn forget(&self) {
+        let _taking_over = self.taking_over.lock();
+        [&self.journal_bytes, &self.log_bytes, &self.file_bytes, &self.other_file_bytes, &self.ratio]
             .iter()
-            .for_each(|bytes| bytes.store(0, Ordering::Relaxed));
+            .for_each(|figure| figure.store(0, Ordering::Relaxed));
+        self.has_passed.store(false, Ordering::Release);
     }
 
     fn ratio(&self) -> f64 {
@@ -103,9 +132,34 @@ impl Space {
         self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
     }
 
+    /// What an earlier run has learned.
+    pub(super) fn restore_ratio(&self, ratio: f64) {
+        self.set_ratio(ratio.clamp(0.0, RATIO_MAX));
+    }
+
+    /// Takes over what a byte takes, as far as it can be told. Returns it where it is exact: after a pass.
+    fn learn(&self, limit_bytes: u64, content_bytes: u64, table_bytes: u64, unwritten_bytes: u64) -> Option<f64> {
+        let has_passed = self.has_passed.swap(false, Ordering::AcqRel);
+        if content_bytes <= limit_bytes / TELLING_SHARE {
+            return None;
+        }
+        let ratio = |bytes: u64| (bytes as f64 / content_bytes as f64).min(RATIO_MAX);
+        let found = ratio(table_bytes);
+        let is_known = self.ratio() > 0.0;
+        // Next to full tables, what is in none yet is little, and taken for garbage.
+        let are_full = table_bytes > limit_bytes / 100 * KNOWN_PERCENT;
+        let most = if are_full { found } else { ratio(table_bytes + unwritten_bytes) };
+        if has_passed || !is_known && are_full {
+            self.set_ratio(found);
+        } else if is_known && self.ratio() > most {
+            self.set_ratio(most);
+        }
+        has_passed.then_some(found)
+    }
+
     fn want_pass(&self) {
         let mut pass = self.pass.lock();
-        if !pass.is_running && !pass.is_wanted {
+        if !pass.is_running && !pass.is_wanted && !pass.is_ended {
             pass.is_wanted = true;
             self.changed.notify_all();
         }
@@ -124,14 +178,15 @@ impl Space {
 
     /// No more passes; the one under way breaks off.
     pub fn end(&self) {
-        self.pass.lock().is_ended = true;
+        let mut pass = self.pass.lock();
+        (pass.is_wanted, pass.is_ended) = (false, true);
         self.changed.notify_all();
     }
 
     /// Whether a pass is under way, or has ended and was not made use of yet.
     pub fn is_compacting(&self) -> bool {
         let pass = self.pass.lock();
-        pass.is_wanted || pass.is_running || self.has_passed.load(Ordering::Acquire)
+        !pass.is_ended && (pass.is_wanted || pass.is_running || self.has_passed.load(Ordering::Acquire))
     }
 
     fn is_ended(&self) -> bool {
@@ -162,7 +217,8 @@ impl Keyspace {
             return 0;
         }
         let journals = space.journal_bytes.load(Ordering::Relaxed) + space.log_bytes.load(Ordering::Relaxed);
-        let room_bytes = limit_bytes.saturating_sub(journals);
+        let others = journals + space.other_file_bytes.load(Ordering::Relaxed);
+        let room_bytes = limit_bytes.saturating_sub(others);
         let live_bytes = self.live_disk_bytes();
         if live_bytes <= room_bytes / 100 * KEYS_PERCENT {
             return 0;
@@ -175,27 +231,30 @@ impl Keyspace {
     /// between its rounds.
     pub fn note_usage(&self, usage: Usage) {
         let Some(tier) = self.tier() else { return };
-        let (limit_bytes, space) = (self.settings.maxdisk.get(), &tier.space);
-        let table_bytes = tier.store.file_bytes();
+        let space = &tier.space;
+        let taking_over = space.taking_over.lock();
+        let limit_bytes = self.settings.maxdisk.get();
+        if limit_bytes == 0 {
+            return;
+        }
+        let (table_bytes, other_file_bytes) = (tier.store.file_bytes(), tier.store.other_file_bytes());
         space.journal_bytes.store(usage.journal_bytes, Ordering::Relaxed);
         space.log_bytes.store(usage.log_bytes, Ordering::Relaxed);
         space.file_bytes.store(usage.file_bytes, Ordering::Relaxed);
-        let content_bytes = self.content_bytes();
-        if content_bytes > 0 {
-            let ratio = table_bytes as f64 / content_bytes as f64;
-            let has_passed = space.has_passed.swap(false, Ordering::AcqRel);
-            let is_telling = table_bytes > limit_bytes / 100 * KNOWN_PERCENT;
-            if has_passed || is_telling && (space.ratio() == 0.0 || ratio < space.ratio()) {
-                space.set_ratio(ratio);
-            }
-            if has_passed {
-                self.note_ratio(tier, ratio);
-            }
+        space.other_file_bytes.store(other_file_bytes, Ordering::Relaxed);
+        let unwritten_bytes = usage.log_bytes + self.dirty_bytes();
+        let learned = space.learn(limit_bytes, self.content_bytes(), table_bytes, unwritten_bytes);
+        drop(taking_over);
+        if let Some(ratio) = learned {
+            self.note_ratio(tier, ratio);
         }
-        let garbage_bytes = usage.file_bytes.saturating_sub(self.live_disk_bytes());
+        let garbage_bytes = table_bytes.saturating_sub(self.live_disk_bytes());
         let is_near = space.used_bytes() > limit_bytes / 100 * PASS_PERCENT;
-        let is_new = tier.counters.rounds.get() != space.passed_rounds.load(Ordering::Relaxed);
-        if is_near && is_new && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
+        // Without another round there is nothing new to drop but what one pass leaves of blob files: it is worth a pass
+        // only while writes wait.
+        let is_worth_it =
+            tier.counters.rounds.get() != space.passed_rounds.load(Ordering::Relaxed) || self.is_disk_full(tier);
+        if is_near && is_worth_it && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
             space.want_pass();
         }
     }
@@ -215,20 +274,26 @@ impl Keyspace {
     /// Compacts everything, piece by piece, unless it is to end before.
     ///
     /// # Errors
-    /// When the store is not open.
+    /// When the store is not open, or a compaction has failed.
     pub fn compact_for_space(&self) -> Result<(), RocksError> {
         let Some(tier) = self.tier() else { return Ok(()) };
-        tier.space.passed_rounds.store(tier.counters.rounds.get(), Ordering::Relaxed);
-        let result = self.compact_all(tier);
-        if result.is_ok() {
+        let rounds = tier.counters.rounds.get();
+        let result = match self.compact_all(tier) {
+            // The store was closed under it.
+            Err(_) if tier.space.is_ended() => Ok(false),
+            result => result,
+        };
+        if let Ok(true) = result {
             tier.space.passes.add(1);
+            tier.space.passed_rounds.store(rounds, Ordering::Relaxed);
             tier.space.has_passed.store(true, Ordering::Release);
         }
         tier.space.pass.lock().is_running = false;
-        result
+        result.map(drop)
     }
 
-    fn compact_all(&self, tier: &Tier) -> Result<(), RocksError> {
+    /// False: it was broken off.
+    fn compact_all(&self, tier: &Tier) -> Result<bool, RocksError> {
         let (record_bytes, table_bytes) = tier.store.record_table_bytes();
         let pieces = (record_bytes / (table_bytes * PIECE_TABLES)).clamp(1, PIECES_MAX) as u32;
         for physical in (0..DATABASES).filter(|physical| self.databases[*physical].slots.get().is_some()) {
@@ -238,12 +303,13 @@ impl Keyspace {
             };
             for piece in 0..pieces {
                 if tier.space.is_ended() {
-                    return Ok(());
+                    return Ok(false);
                 }
                 tier.store.compact_records(&from(piece), &from(piece + 1))?;
             }
         }
-        tier.store.compact_indexes()
+        tier.store.compact_indexes()?;
+        Ok(!tier.space.is_ended())
     }
 
     /// Whether the directory is so near to `maxdisk` that writes have to wait.
@@ -258,5 +324,61 @@ impl Keyspace {
         let Some(tier) = self.tier() else { return 0 };
         let segment_bytes = tier.opened_journal().map_or(0, |journal| journal.segment_bytes());
         (2 * (IDLE_SEGMENTS * segment_bytes + 2 * tier.store.log_max_bytes())).max(DISK_MIN_BYTES)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT_BYTES: u64 = 64 << 20;
+    const MIB: u64 = 1 << 20;
+
+    fn passed() -> Space {
+        let space = Space::default();
+        space.has_passed.store(true, Ordering::Release);
+        space
+    }
+
+    #[test]
+    fn next_to_nothing_tells_nothing() {
+        let space = passed();
+        space.set_ratio(0.5);
+        for content_bytes in [0, 100, LIMIT_BYTES / TELLING_SHARE] {
+            assert_eq!(space.learn(LIMIT_BYTES, content_bytes, 40 * MIB, 0), None);
+            assert_eq!(space.ratio(), 0.5, "{content_bytes}");
+            assert!(!space.is_compacting());
+        }
+        let space = Space::default();
+        space.learn(LIMIT_BYTES, 5 * MIB, 40 * MIB, 0);
+        assert_eq!(space.ratio(), RATIO_MAX, "that is garbage");
+        space.restore_ratio(1e4);
+        assert_eq!(space.ratio(), RATIO_MAX);
+    }
+
+    #[test]
+    fn a_pass_tells_exactly_and_files_tell_a_bound() {
+        let space = passed();
+        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 5 * MIB), Some(0.5));
+        assert_eq!(space.ratio(), 0.5);
+        // More files may be garbage; fewer cannot be.
+        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 40 * MIB, 0), None);
+        assert_eq!(space.ratio(), 0.5);
+        space.learn(LIMIT_BYTES, 40 * MIB, 9 * MIB, MIB);
+        assert_eq!(space.ratio(), 0.25);
+        space.forget();
+        space.learn(LIMIT_BYTES, 20 * MIB, 30 * MIB, 0);
+        assert_eq!(space.ratio(), 0.0, "less than half of the limit");
+    }
+
+    #[test]
+    fn after_the_end_no_pass_is_wanted() {
+        let space = Space::default();
+        space.want_pass();
+        assert!(space.is_compacting());
+        space.end();
+        space.want_pass();
+        assert!(!space.is_compacting());
+        assert!(!space.wait_for_pass());
     }
 }

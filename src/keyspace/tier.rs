@@ -266,6 +266,11 @@ impl Tier {
         }
     }
 
+    /// Whether the store has refused something since it last took something.
+    pub(super) fn has_refused(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
     /// Why the disk does not take writes at present.
     pub fn failure(&self) -> Option<String> {
         if !self.has_failed() {
@@ -354,7 +359,7 @@ impl super::Keyspace {
             tracing::warn!(%error, "files keep the sizes that they had");
         }
         if self.settings.maxdisk.get() == 0 {
-            tier.space.forget_usage();
+            tier.space.forget();
         }
         if let Some(journal) = tier.journal.get() {
             journal.set_policy(sync_policy(&self.settings));

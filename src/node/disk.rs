@@ -21,6 +21,8 @@ use crate::store::rocks::{Rocks, RocksOptions};
 const STEP: Duration = Duration::from_millis(100);
 /// Measuring the data directory takes one part in so many of the time at most.
 const MEASURE_SHARE: u32 = 50;
+/// After a compaction for `maxdisk` that failed.
+const FAILED_PASS_PAUSE: Duration = Duration::from_secs(1);
 
 /// An open data directory, before its journal is replayed.
 pub struct Opened {
@@ -133,12 +135,20 @@ impl Disk {
         tier.loader.close();
         tier.space.end();
         tier.wish(|wishes| wishes.end = true);
-        let threads = [self.merger, self.compactor].into_iter().chain(self.loaders);
-        if threads.map(JoinHandle::join).filter(Result::is_err).count() > 0 {
+        let has_panicked = |thread: JoinHandle<()>| thread.join().is_err();
+        let mut panicked = false;
+        for thread in [self.merger].into_iter().chain(self.loaders) {
+            panicked |= has_panicked(thread);
+        }
+        let closed = tier.opened_journal().map_or(Ok(()), Journal::close);
+        let store_closed = tier.store.close().map_err(io::Error::other);
+        // A compaction under way ends with the store.
+        panicked |= has_panicked(self.compactor);
+        if panicked {
             return Err(io::Error::other("a thread of the disk panicked"));
         }
-        tier.opened_journal().map_or(Ok(()), Journal::close)?;
-        tier.store.close().map_err(io::Error::other)?;
+        closed?;
+        store_closed?;
         match tier.failure() {
             None => Ok(()),
             Some(failure) => Err(io::Error::other(format!("not everything could be merged: {failure}"))),
@@ -163,12 +173,10 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
         memory::measure_foreign();
-        if state.settings.maxdisk.get() > 0 && Instant::now() >= measured_next {
-            measured_next = measure(state, directory);
-        }
+        measure(state, directory, &mut measured_next);
         if wishes.round || wishes.save || wishes.end || last_round.elapsed() >= interval {
             last_round = Instant::now();
-            merge(state, directory, wishes.end);
+            merge(state, directory, wishes.end, &mut measured_next);
         }
         if wishes.save {
             save(state, directory);
@@ -180,7 +188,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
 }
 
 /// Rounds until nothing more is to be done at once.
-fn merge(state: &State, directory: &DataDirectory, is_last: bool) {
+fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next: &mut Instant) {
     loop {
         match state.keyspace.merge(clock::now_ms(), || state.is_shutting_down()) {
             Ok(merged) if merged.has_more && !is_last => {}
@@ -190,20 +198,21 @@ fn merge(state: &State, directory: &DataDirectory, is_last: bool) {
                 return;
             }
         }
-        if state.settings.maxdisk.get() > 0 {
-            measure(state, directory);
-        }
+        measure(state, directory, measured_next);
     }
 }
 
-/// Has the keyspace know what the data directory takes. When to do it again.
-fn measure(state: &State, directory: &DataDirectory) -> Instant {
+/// Has the keyspace know what the data directory takes, where there is a limit and it is time, `next`, to measure.
+fn measure(state: &State, directory: &DataDirectory, next: &mut Instant) {
+    if state.settings.maxdisk.get() == 0 || Instant::now() < *next {
+        return;
+    }
     let began = Instant::now();
     match directory.usage() {
         Ok(usage) => state.keyspace.note_usage(usage),
         Err(error) => tracing::warn!(%error, "the data directory cannot be measured"),
     }
-    Instant::now() + STEP.max(began.elapsed() * MEASURE_SHARE)
+    *next = Instant::now() + STEP.max(began.elapsed() * MEASURE_SHARE);
 }
 
 /// Compacts what `maxdisk` has it compact, until it is told to end.
@@ -212,6 +221,7 @@ fn run_compactor(state: &State) {
     while tier.space.wait_for_pass() {
         if let Err(error) = state.keyspace.compact_for_space() {
             tracing::error!(%error, "what is deleted still takes its place on disk");
+            std::thread::sleep(FAILED_PASS_PAUSE);
         }
     }
 }

@@ -4,7 +4,7 @@ use super::{ADMIN, CONSTANT, help_of, reply_lines};
 use crate::command::context::Context;
 use crate::command::spec::Spec;
 use crate::command::state::State;
-use crate::config::{Caller, NotApplied, find, is_sensitive};
+use crate::config::{Caller, NotApplied, Settings, find, is_sensitive};
 use crate::reply::Error;
 
 const HELP: &[&str] = &[
@@ -83,7 +83,7 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
     let changed = settings
-        .set_with(&pairs, caller, |changed| apply(context.state, changed))
+        .set_with(&pairs, caller, |name, value| check(context.state, name, value), apply)
         .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
     for name in
         changed.iter().copied().filter(|name| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect))
@@ -98,15 +98,27 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// A `maxdisk` that leaves no room would have keys deleted at once.
+fn check(state: &State, name: &'static str, value: &str) -> Result<(), NotApplied> {
+    if name != "maxdisk" {
+        return Ok(());
+    }
+    let (asked, least_bytes) = (Settings::default(), state.keyspace.disk_min_bytes());
+    let refusal = |reason| Err(NotApplied { name, reason });
+    if let Err(reason) = asked.set(&[(name.as_bytes(), value.as_bytes())]) {
+        return refusal(reason);
+    }
+    let is_new = asked.maxdisk.get() != state.settings.maxdisk.get();
+    if is_new && asked.maxdisk.get() > 0 && asked.maxdisk.get() < least_bytes {
+        return refusal(format!("journal and log leave no room for keys: the least is {least_bytes} bytes"));
+    }
+    Ok(())
+}
+
 /// Puts new values to use where nobody reads them anyway whenever they matter. `requirepass` and `maxclients`, like
 /// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once, at the
 /// start: other ones are refused in Redis's words for those that cannot be opened.
-fn apply(state: &State, changed: &[&'static str]) -> Result<(), NotApplied> {
-    let (disk_bytes, least_bytes) = (state.settings.maxdisk.get(), state.keyspace.disk_min_bytes());
-    if changed.contains(&"maxdisk") && disk_bytes > 0 && disk_bytes < least_bytes {
-        let reason = format!("journal and log leave no room for keys: the least is {least_bytes} bytes");
-        return Err(NotApplied { name: "maxdisk", reason });
-    }
+fn apply(changed: &[&'static str]) -> Result<(), NotApplied> {
     let refusals = [
         ("port", "Unable to listen on this port. Check server logs."),
         ("bind", "Failed to bind to specified addresses."),

@@ -176,11 +176,16 @@ fn what_cannot_be_applied_is_taken_back() {
     let input = [("maxmemory", "5"), ("port", "80"), ("client-output-buffer-limit", "normal 1 1 1")];
     let before = settings.matching(&[b"*"]);
     let error = settings
-        .set_with(&pairs(&input), Caller::Remote, |changed| {
-            assert_eq!(changed, ["maxmemory", "port", "client-output-buffer-limit"]);
-            assert_eq!(settings.port.get(), 80);
-            Err(NotApplied { name: "port", reason: "Unable to listen on this port. Check server logs.".to_owned() })
-        })
+        .set_with(
+            &pairs(&input),
+            Caller::Remote,
+            |_, _| Ok(()),
+            |changed| {
+                assert_eq!(changed, ["maxmemory", "port", "client-output-buffer-limit"]);
+                assert_eq!(settings.port.get(), 80);
+                Err(NotApplied { name: "port", reason: "Unable to listen on this port. Check server logs.".to_owned() })
+            },
+        )
         .unwrap_err();
     let expected =
         "CONFIG SET failed (possibly related to argument 'port') - Unable to listen on this port. Check server logs.";
@@ -195,7 +200,7 @@ fn protected_parameters_are_for_whom_the_settings_allow() {
     let input = [("dir", path.to_str().unwrap())];
     let allowed = |permission: &str, caller| {
         let settings = load("", &[], &["--enable-protected-configs", permission]).unwrap();
-        let result = settings.set_with(&pairs(&input), caller, |_| Ok(()));
+        let result = settings.set_with(&pairs(&input), caller, |_, _| Ok(()), |_| Ok(()));
         result.inspect(|_| assert_eq!(&*settings.dir.get(), input[0].1)).is_ok()
     };
     assert!(!allowed("no", Caller::Local) && !allowed("no", Caller::Remote));

@@ -264,37 +264,36 @@ impl Rocks {
     }
 
     /// Has all files rewritten, without what is deleted, and waits for it.
+    ///
+    /// # Errors
+    /// When the database is not open, or a compaction or flush has failed meanwhile.
     pub fn compact(&self) -> Result<(), RocksError> {
-        self.with(|database| {
-            let options = options::compaction();
-            for name in FAMILIES {
-                database.compact_range_cf_opt(family(database, name)?, None::<&[u8]>, None::<&[u8]>, &options);
-            }
-            Ok(())
-        })
+        FAMILIES.iter().try_for_each(|name| self.compact_range(name, None, None))
     }
 
     /// Has the records from the key `from` on and before `to` rewritten without what is deleted, and waits for it.
     ///
     /// # Errors
-    /// When the database is not open.
+    /// Like [`Rocks::compact`].
     pub fn compact_records(&self, from: &[u8], to: &[u8]) -> Result<(), RocksError> {
-        self.with(|database| {
-            let records = family(database, RECORDS)?;
-            database.compact_range_cf_opt(records, Some(from), Some(to), &options::compaction());
-            Ok(())
-        })
+        self.compact_range(RECORDS, Some(from), Some(to))
     }
 
     /// The same with the indexes, whole.
     ///
     /// # Errors
-    /// When the database is not open.
+    /// Like [`Rocks::compact`].
     pub fn compact_indexes(&self) -> Result<(), RocksError> {
+        [EXPIRY, AGE].iter().try_for_each(|name| self.compact_range(name, None, None))
+    }
+
+    /// The crate does not tell what became of it, but RocksDB counts what failed.
+    fn compact_range(&self, name: &str, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<(), RocksError> {
         self.with(|database| {
-            for name in [EXPIRY, AGE] {
-                let index = family(database, name)?;
-                database.compact_range_cf_opt(index, None::<&[u8]>, None::<&[u8]>, &options::compaction());
+            let errors = status::background_errors(database);
+            database.compact_range_cf_opt(family(database, name)?, from, to, &options::compaction());
+            if status::background_errors(database) > errors {
+                return Err(RocksError::new(RocksErrorKind::Other, format!("a compaction of {name} has failed")));
             }
             Ok(())
         })
@@ -309,6 +308,11 @@ impl Rocks {
     /// What the present tables and blob files take.
     pub fn file_bytes(&self) -> u64 {
         self.state().database().map_or(0, status::file_bytes)
+    }
+
+    /// What files take that are neither the log nor tables nor blob files: the manifest above all.
+    pub fn other_file_bytes(&self) -> u64 {
+        status::other_file_bytes(&self.directory)
     }
 
     /// Bounds what lies in files besides the records themselves (what waits to be compacted, the compaction under way) to
@@ -403,10 +407,10 @@ impl Rocks {
 
     /// Closes the database and opens it again. Readers wait meanwhile; if it can only be opened for reading, they go on.
     pub fn reopen(&self) -> Result<Recovery, RocksError> {
+        self.end_background_work();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Open(database) = &*state {
             self.written.fetch_max(database.latest_sequence_number(), Ordering::Relaxed);
-            database.cancel_all_background_work(true);
         }
         // The database is closed before the next is opened, or its own lock would be in the way.
         *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
@@ -440,12 +444,17 @@ impl Rocks {
         if let Err(error) = self.flush() {
             tracing::warn!(%error, "the next start replays RocksDB's log");
         }
+        self.end_background_work();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if let State::Open(database) = &*state {
-            database.cancel_all_background_work(true);
-        }
         *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is closed"));
         synced
+    }
+
+    /// Before the state is locked, which whoever waits for a compaction has as well: so that ends at once.
+    fn end_background_work(&self) {
+        if let State::Open(database) = &*self.state() {
+            database.cancel_all_background_work(true);
+        }
     }
 
     #[cfg(test)]

@@ -35,6 +35,14 @@ const LEVEL_SHARE: u64 = 16;
 const BLOB_FILE_SHARE: u64 = 64;
 const COMPACTION_SHARE: u64 = 8;
 const LOG_SHARE: u64 = 16;
+/// The manifest, before it is written anew, what is reserved of it ahead, and RocksDB's own messages, which have four files.
+const MANIFEST_SHARE: u64 = 64;
+const MANIFEST_AHEAD_SHARE: u64 = 512;
+const MESSAGES_SHARE: u64 = 512;
+const MANIFEST_BYTES_MAX: u64 = 16 << 20;
+const MANIFEST_AHEAD_BYTES_MAX: u64 = 4 << 20;
+const MESSAGES_BYTES_MAX: u64 = 4 << 20;
+const SMALL_BYTES_MIN: u64 = 64 << 10;
 /// A read may have to look into each of them.
 const LEVEL_0_FILES_MAX: i32 = 24;
 /// What waits to be compacted, at most: it takes disk space in the meantime.
@@ -177,10 +185,12 @@ pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<
     // Spread over the time of writing, so that no sync at the end has much left to do.
     database.set_bytes_per_sync(MIB as u64);
     database.set_wal_bytes_per_sync(MIB as u64);
-    database.set_max_manifest_file_size(16 * MIB);
+    let part = |parts: u64, most: u64| share(options.disk_bytes, parts, SMALL_BYTES_MIN, most) as usize;
+    database.set_max_manifest_file_size(part(MANIFEST_SHARE, MANIFEST_BYTES_MAX));
+    database.set_manifest_preallocation_size(part(MANIFEST_AHEAD_SHARE, MANIFEST_AHEAD_BYTES_MAX));
     database.set_log_level(LogLevel::Warn);
     database.set_keep_log_file_num(4);
-    database.set_max_log_file_size(4 * MIB);
+    database.set_max_log_file_size(part(MESSAGES_SHARE, MESSAGES_BYTES_MAX));
     database.set_stats_dump_period_sec(0);
     database.set_stats_persist_period_sec(0);
     Ok(database)

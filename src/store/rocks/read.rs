@@ -68,6 +68,15 @@ impl Rocks {
 
     /// Reads records, all together; each key's own result, in the order of `keys`. It is fastest for sorted keys.
     pub fn get_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Vec<u8>>, RocksError>> {
+        self.look_at_many(keys, |record| Ok(record.to_vec()))
+    }
+
+    /// The same for whoever wants something of each record, and not a copy: what `take` makes of it.
+    pub fn look_at_many<T>(
+        &self,
+        keys: &[&[u8]],
+        take: impl Fn(&[u8]) -> Result<T, RocksError>,
+    ) -> Vec<Result<Option<T>, RocksError>> {
         let all = |error: RocksError| keys.iter().map(|_| Err(error.clone())).collect();
         fail::fail_point!("rocks::get", |argument| all(RocksError::injected(argument)));
         let state = self.state();
@@ -78,7 +87,7 @@ impl Rocks {
         };
         let found =
             database.batched_multi_get_cf_opt(records, keys.iter().copied(), keys.is_sorted(), &self.ways.point);
-        found.into_iter().map(|found| Ok(found?.map(|record| record.to_vec()))).collect()
+        found.into_iter().map(|found| found?.map(|record| take(&record)).transpose()).collect()
     }
 
     /// Visits the records of a slot in the order of their hashes, from one on, until `visit` breaks off. The database

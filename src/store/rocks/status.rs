@@ -1,6 +1,8 @@
 //! What RocksDB says of itself.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
@@ -109,11 +111,23 @@ fn sum(database: &DB, name: &CStr) -> u64 {
 }
 
 fn log_bytes(directory: &Path) -> u64 {
+    bytes_of_files(directory, Metadata::len, |extension| extension == "log")
+}
+
+/// What files take on disk that are neither logs nor tables nor blob files.
+pub(super) fn other_file_bytes(directory: &Path) -> u64 {
+    let others = |extension: &OsStr| !["log", "sst", "blob"].iter().any(|known| extension == *known);
+    bytes_of_files(directory, |metadata| metadata.blocks() * 512, others)
+}
+
+/// The sum over the files whose extension (empty: none) is wanted.
+fn bytes_of_files(directory: &Path, bytes: fn(&Metadata) -> u64, is_wanted: impl Fn(&OsStr) -> bool) -> u64 {
     let Ok(entries) = std::fs::read_dir(directory) else { return 0 };
     entries
         .flatten()
-        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "log"))
+        .filter(|entry| is_wanted(entry.path().extension().unwrap_or_default()))
         .filter_map(|entry| entry.metadata().ok())
-        .map(|metadata| metadata.len())
+        .filter(Metadata::is_file)
+        .map(|metadata| bytes(&metadata))
         .sum()
 }
