@@ -252,7 +252,7 @@ def main():
                 shown = {name: figure for name, figure in runs[-1].items() if name != "resident"}
                 print(f"  {shown}", flush=True)
             server.terminate()
-    commands = " ".join(map(str, server.command))
+    commands = server.shown_command
 
     def three(figures):
         return " / ".join(f"{figure:.2f}" for figure in figures)

@@ -154,7 +154,7 @@ def main():
                             continue
                         cache = "cold" if is_cold else "warm"
                         measured.append({"server": server.name, "end": end_name, "page cache": cache, "seconds": times,
-                                         "command": " ".join(map(str, server.command))})
+                                         "command": server.shown_command})
                         print(f"  {end_name}, {cache} page cache: {', '.join(f'{seconds:.3f}' for seconds in times)} s",
                               flush=True)
                 server.terminate()

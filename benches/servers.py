@@ -39,6 +39,12 @@ class Server:
         command = ["redis-server", "--port", "{port}", "--bind", "127.0.0.1", "--dir", "{directory}", "--save", ""]
         return cls(name, [*command, *flags], directory)
 
+    @property
+    def shown_command(self):
+        """The command for a report, which has no place of this machine in it."""
+        program, *arguments = self.command
+        return " ".join([pathlib.Path(program).name, *arguments])
+
     def spawn(self):
         """Starts the process and does not wait for it; returns when that was."""
         self.directory.mkdir(parents=True, exist_ok=True)
