@@ -166,3 +166,14 @@ on_every_engine!(what_follows_reset_is_read_by_the_limits_of_a_stranger, ["--req
     assert_eq!(client.read_value().error_text(), "ERR Protocol error: unauthenticated multibulk length");
     assert!(client.at_end());
 });
+
+on_every_engine!(an_error_behind_commands_that_have_to_wait_is_answered_after_them, |server| {
+    let mut other = server.client();
+    assert_eq!(other.command(&["CLIENT", "PAUSE", "200", "ALL"]), Value::ok());
+    let mut client = server.client();
+    client.raw_write(b"SET a b\r\nGET a\r\nGET \\'a\r\nPING\r\n");
+    assert_eq!(client.read_value(), Value::ok());
+    assert_eq!(client.read_value(), Value::bulk("b"));
+    assert_eq!(client.read_value(), Value::error("ERR Protocol error: unbalanced quotes in request"));
+    assert!(client.at_end());
+});

@@ -80,13 +80,22 @@ pub struct RequestParser {
     bulk_bytes: Option<usize>,
     /// Bytes after `position` that hold no line end, so that they are not searched again.
     searched: usize,
+    /// What is wrong with the command behind the complete ones. Nothing is read after it.
+    error: Option<ProtocolError>,
 }
 
 impl RequestParser {
     /// Reads up to `max_commands` complete commands out of `buffer`; inline commands are unquoted in place.
-    /// Commands read before an error stay readable. One without arguments (an empty line, `*0`) is a command that does
-    /// nothing.
+    /// Commands read before an error stay readable, and the error is the same at every later call, whenever they are
+    /// executed. One without arguments (an empty line, `*0`) is a command that does nothing.
     pub fn advance(&mut self, buffer: &mut [u8], limits: &Limits, max_commands: usize) -> Result<(), ProtocolError> {
+        if self.error.is_none() {
+            self.error = self.read(buffer, limits, max_commands).err();
+        }
+        self.error.map_or(Ok(()), Err)
+    }
+
+    fn read(&mut self, buffer: &mut [u8], limits: &Limits, max_commands: usize) -> Result<(), ProtocolError> {
         while self.complete.len() < max_commands {
             if self.missing == 0 {
                 let Some(&first) = buffer.get(self.position) else { return Ok(()) };
@@ -332,6 +341,18 @@ mod tests {
         let strangers = Limits { authenticated: false, ..LIMITS };
         assert_eq!(parse_all(&[b"*11\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedCount));
         assert_eq!(parse_all(&[b"*1\r\n$16385\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedBulkLength));
+    }
+
+    #[test]
+    fn an_error_stays_the_same_until_the_commands_before_it_are_executed() {
+        let mut buffer = b"PING\r\nPING\r\nGET \\'a\r\nPING\r\n".to_vec();
+        let mut parser = RequestParser::default();
+        for left in [2, 1, 0] {
+            assert_eq!(parser.advance(&mut buffer, &LIMITS, 100), Err(ProtocolError::UnbalancedQuotes));
+            assert_eq!(parser.commands(), left);
+            let consumed = parser.consume(1);
+            buffer.drain(..consumed);
+        }
     }
 
     #[test]
