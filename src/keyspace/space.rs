@@ -19,6 +19,7 @@ use super::{DATABASES, Keyspace, Size};
 use crate::base::slot::SLOTS;
 use crate::stats::Counter;
 use crate::store::directory::Usage;
+use crate::store::disk_share;
 use crate::store::record::{AgeIndex, prefix};
 use crate::store::rocks::RocksError;
 
@@ -57,7 +58,7 @@ pub(super) fn content_bytes(keys: u64, key_bytes: usize, value_bytes: usize) -> 
 
 /// How large the journal's segments are to be on a disk with this limit, where `most` would be taken without.
 pub fn segment_bytes(maxdisk: u64, most: u64) -> u64 {
-    if maxdisk == 0 { most } else { (maxdisk / SEGMENT_SHARE).clamp(SEGMENT_MIN_BYTES, most) }
+    disk_share(maxdisk, SEGMENT_SHARE, SEGMENT_MIN_BYTES, most)
 }
 
 /// What the directory takes, and what is to be done about it.

@@ -42,6 +42,9 @@ const PATIENCE_TO_SHRINK: u32 = 4;
 const PATIENCE_MAX: u32 = 256;
 /// Of `/proc/stat`, on every machine that this runs on.
 const USER_TICKS_A_SECOND: f64 = 100.0;
+/// Of `/proc/stat`, what has the lines of a thousand processors; of `schedstat`, which is three numbers, all.
+const STATISTICS_BYTES: usize = 64 * 1024;
+const TIMES_BYTES: usize = 128;
 
 /// The worker that a connection belongs to; `ordinal` counts the accepted connections.
 pub fn home(ordinal: usize, active: usize) -> usize {
@@ -56,6 +59,9 @@ pub fn processor_time_file() -> io::Result<File> {
 /// Adjusts `state.active_workers` until the server stops. `workers` are the files of all of them; without them, or
 /// where the system does not tell what is idle, all workers serve.
 pub async fn run(state: Arc<State>, workers: Vec<File>, mut stopped: watch::Receiver<bool>) {
+    if workers.len() < 2 {
+        return;
+    }
     let mut balance = Balance { most: workers.len(), ..Balance::default() };
     let mut gauge = match Gauge::new(workers) {
         Ok(gauge) => gauge,
@@ -163,7 +169,7 @@ impl Gauge {
             self.idle = None;
             return Ok(Load { busy, idle: 0.0 });
         }
-        let idle_s = idle_s(&text(&self.system)?, &self.processors);
+        let idle_s = idle_s(&text(&self.system, STATISTICS_BYTES)?, &self.processors);
         let (rate, smoothed) = self.idle.get_or_insert_with(|| (Rate::new(idle_s), None));
         let latest = rate.next(idle_s);
         let idle = smoothed.map_or(latest, |smoothed| smoothed + IDLE_WEIGHT * (latest - smoothed));
@@ -190,9 +196,9 @@ impl Rate {
     }
 }
 
-/// From its beginning: files of `/proc` are made anew with each read at 0.
-fn text(file: &File) -> io::Result<String> {
-    let mut bytes = vec![0; 64 * 1024];
+/// Its first `most_bytes` at most: files of `/proc` are made anew with each read at 0.
+fn text(file: &File, most_bytes: usize) -> io::Result<String> {
+    let mut bytes = vec![0; most_bytes];
     let length = file.read_at(&mut bytes, 0)?;
     bytes.truncate(length);
     Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -202,7 +208,7 @@ fn text(file: &File) -> io::Result<String> {
 fn busy_s(workers: &[File]) -> io::Result<f64> {
     let mut sum_ns = 0.0;
     for worker in workers {
-        let first = text(worker)?.split(' ').next().and_then(|number| number.parse::<f64>().ok());
+        let first = text(worker, TIMES_BYTES)?.split(' ').next().and_then(|number| number.parse::<f64>().ok());
         sum_ns += first.ok_or_else(|| io::Error::other("no time in schedstat"))?;
     }
     Ok(sum_ns / 1e9)

@@ -96,7 +96,7 @@ pub enum Served<S> {
 
 pub struct Connection<S> {
     // The first field is dropped first.
-    _registration: Registration,
+    registration: Registration,
     stream: S,
     place: Place,
     state: Arc<State>,
@@ -121,7 +121,7 @@ impl<S: Stream> Connection<S> {
     /// The `ordinal`-th connection, to be served by worker number `worker`.
     pub fn new(stream: S, state: Arc<State>, client: Arc<Client>, kind: Kind, ordinal: usize, worker: usize) -> Self {
         Connection {
-            _registration: Registration { state: state.clone(), client: client.clone() },
+            registration: Registration { state: state.clone(), client: client.clone() },
             stream,
             place: Place { ordinal, worker, active_workers: 0 },
             state,
@@ -150,7 +150,7 @@ impl<S: Stream> Connection<S> {
 
     /// Makes worker number `worker`, whose thread this is, the one that is told when something comes in.
     pub fn settle(self, worker: usize) -> io::Result<Self> {
-        let Registration { state, client } = &self._registration;
+        let Registration { state, client } = &self.registration;
         let stream = state.clients.change_socket(client, || self.stream.register_here())?;
         let place = Place { worker, ..self.place };
         Ok(Connection { stream, place, ..self })

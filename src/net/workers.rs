@@ -210,44 +210,59 @@ impl Worker {
     }
 
     fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
-        let state = &self.state;
         match arrival {
             Arrival::Tcp { stream, address, kind, ordinal } => {
                 stream.set_nodelay(true)?;
-                let keepalive_s = state.settings.tcp_keepalive.get();
+                let keepalive_s = self.state.settings.tcp_keepalive.get();
                 if keepalive_s > 0 {
                     keep_alive(&stream, keepalive_s as u64)?;
                 }
                 let stream = TcpStream::from_std(stream)?;
                 let peer = Peer::of_tcp(&stream, address)?;
-                match admit(state, peer, kind) {
-                    Ok(client) => {
-                        let connection = Connection::new(stream, state.clone(), client, kind, ordinal, self.index);
-                        self.serve(Box::new(connection), Arrival::MovedTcp);
-                    }
-                    Err(error) => refuse(stream.into_std()?, kind, &error)?,
-                }
+                self.take_in(stream, peer, kind, ordinal, Arrival::MovedTcp)
             }
             Arrival::Unix { stream, path, ordinal } => {
                 let stream = UnixStream::from_std(stream)?;
                 let peer = Peer::of_unix(&stream, &path);
-                match admit(state, peer, Kind::Resp) {
-                    Ok(client) => {
-                        let connection =
-                            Connection::new(stream, state.clone(), client, Kind::Resp, ordinal, self.index);
-                        self.serve(Box::new(connection), Arrival::MovedUnix);
-                    }
-                    Err(error) => refuse(stream.into_std()?, Kind::Resp, &error)?,
-                }
+                self.take_in(stream, peer, Kind::Resp, ordinal, Arrival::MovedUnix)
             }
-            Arrival::MovedTcp(connection) => self.serve(Box::new(connection.settle(self.index)?), Arrival::MovedTcp),
-            Arrival::MovedUnix(connection) => self.serve(Box::new(connection.settle(self.index)?), Arrival::MovedUnix),
+            Arrival::MovedTcp(connection) => self.go_on(*connection, Arrival::MovedTcp),
+            Arrival::MovedUnix(connection) => self.go_on(*connection, Arrival::MovedUnix),
         }
+    }
+
+    /// Serves a new client, or tells it why it may not come in.
+    fn take_in<S: Stream>(
+        &mut self,
+        stream: S,
+        peer: Peer,
+        kind: Kind,
+        ordinal: usize,
+        moved: fn(Box<Connection<S>>) -> Arrival,
+    ) -> io::Result<()> {
+        match admit(&self.state, peer, kind) {
+            Ok(client) => {
+                self.serve(Connection::new(stream, self.state.clone(), client, kind, ordinal, self.index), moved);
+                Ok(())
+            }
+            Err(error) => refuse(stream.into_std()?, kind, &error),
+        }
+    }
+
+    /// Serves on whom another worker has served.
+    fn go_on<S: Stream>(
+        &mut self,
+        connection: Connection<S>,
+        moved: fn(Box<Connection<S>>) -> Arrival,
+    ) -> io::Result<()> {
+        let connection = connection.settle(self.index)?;
+        self.serve(connection, moved);
         Ok(())
     }
 
     /// Serves it here until it is over, or sends it on, wrapped by `moved`, to the worker it belongs to.
-    fn serve<S: Stream>(&mut self, connection: Box<Connection<S>>, moved: fn(Box<Connection<S>>) -> Arrival) {
+    fn serve<S: Stream>(&mut self, connection: Connection<S>, moved: fn(Box<Connection<S>>) -> Arrival) {
+        let connection = Box::new(connection);
         let (queues, state) = (self.queues.clone(), self.state.clone());
         self.connections.spawn_local(async move {
             if let Served::Moves(connection, worker) = connection.serve().await {

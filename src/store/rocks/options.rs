@@ -10,6 +10,7 @@ use rocksdb::{
 use super::error::RocksError;
 use super::filter::{self, Reclaim};
 use super::{AGE, EXPIRY, META, RECORDS};
+use crate::store::disk_share;
 
 const MIB: usize = 1 << 20;
 
@@ -85,30 +86,25 @@ impl RocksOptions {
             background_jobs: 2,
             max_open_files: 4096,
             disk_bytes,
-            log_bytes: share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
+            log_bytes: disk_share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
         }
     }
 }
 
-/// A part of a disk, within bounds; of one without a limit, the most.
-fn share(disk_bytes: u64, parts: u64, least: u64, most: u64) -> u64 {
-    if disk_bytes == 0 { most } else { (disk_bytes / parts).clamp(least, most) }
-}
-
 /// How large a table becomes.
 pub(super) fn table_bytes(disk_bytes: u64) -> u64 {
-    share(disk_bytes, TABLE_SHARE, TABLE_BYTES_MIN, TABLE_BYTES_MAX)
+    disk_share(disk_bytes, TABLE_SHARE, TABLE_BYTES_MIN, TABLE_BYTES_MAX)
 }
 
 /// What goes by the size of the disk, for each column family: RocksDB's names and values, which can change while it is open.
 pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str, String)>); 4] {
     let buffer_bytes = buffer_bytes(bounded(options.memory_bytes)) as u64;
     let disk_bytes = options.disk_bytes;
-    let memtable_max = share(disk_bytes, MEMTABLE_SHARE, TABLE_BYTES_MIN, u64::MAX);
-    let level_bytes = share(disk_bytes, LEVEL_SHARE, 4 * TABLE_BYTES_MIN, LEVEL_BYTES_MAX);
-    let blob_file_bytes = share(disk_bytes, BLOB_FILE_SHARE, TABLE_BYTES_MIN, BLOB_FILE_BYTES_MAX);
+    let memtable_max = disk_share(disk_bytes, MEMTABLE_SHARE, TABLE_BYTES_MIN, u64::MAX);
+    let level_bytes = disk_share(disk_bytes, LEVEL_SHARE, 4 * TABLE_BYTES_MIN, LEVEL_BYTES_MAX);
+    let blob_file_bytes = disk_share(disk_bytes, BLOB_FILE_SHARE, TABLE_BYTES_MIN, BLOB_FILE_BYTES_MAX);
     // Without a limit it is what RocksDB takes by itself: 25 tables.
-    let compaction_bytes = share(disk_bytes, COMPACTION_SHARE, 4 * TABLE_BYTES_MIN, 25 * TABLE_BYTES_MAX);
+    let compaction_bytes = disk_share(disk_bytes, COMPACTION_SHARE, 4 * TABLE_BYTES_MIN, 25 * TABLE_BYTES_MAX);
     let of = |memtable_bytes: u64| {
         vec![
             ("write_buffer_size", memtable_bytes.min(memtable_max).to_string()),
@@ -185,7 +181,7 @@ pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<
     // Spread over the time of writing, so that no sync at the end has much left to do.
     database.set_bytes_per_sync(MIB as u64);
     database.set_wal_bytes_per_sync(MIB as u64);
-    let part = |parts: u64, most: u64| share(options.disk_bytes, parts, SMALL_BYTES_MIN, most) as usize;
+    let part = |parts: u64, most: u64| disk_share(options.disk_bytes, parts, SMALL_BYTES_MIN, most) as usize;
     database.set_max_manifest_file_size(part(MANIFEST_SHARE, MANIFEST_BYTES_MAX));
     database.set_manifest_preallocation_size(part(MANIFEST_AHEAD_SHARE, MANIFEST_AHEAD_BYTES_MAX));
     database.set_log_level(LogLevel::Warn);

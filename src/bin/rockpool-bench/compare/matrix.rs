@@ -30,6 +30,28 @@ pub struct Sweep {
     pub quick: bool,
 }
 
+#[cfg(test)]
+impl Sweep {
+    /// Of servers that are known, with nothing else said.
+    pub fn of(servers: &[&str]) -> Sweep {
+        Sweep {
+            recipes: servers.iter().map(|name| Recipe::known(name).expect("known")).collect(),
+            cluster: Vec::new(),
+            engines: None,
+            durability: None,
+            commands: None,
+            pipelines: None,
+            keys: None,
+            value_bytes: None,
+            clients: None,
+            reads: 0.9,
+            distribution: Distribution::Uniform,
+            baseline: None,
+            quick: false,
+        }
+    }
+}
+
 /// What is given, each value once, or else `default`.
 fn or<T: Clone + PartialEq>(given: Option<&Vec<T>>, default: &[T]) -> Vec<T> {
     let mut values: Vec<T> = Vec::new();
@@ -207,31 +229,13 @@ pub fn experiment(sweep: &Sweep) -> Result<Experiment, Failure> {
 mod tests {
     use super::*;
 
-    fn sweep(servers: &[&str]) -> Sweep {
-        Sweep {
-            recipes: servers.iter().map(|name| Recipe::known(name).expect("known")).collect(),
-            cluster: Vec::new(),
-            engines: None,
-            durability: None,
-            commands: None,
-            pipelines: None,
-            keys: None,
-            value_bytes: None,
-            clients: None,
-            reads: 0.9,
-            distribution: Distribution::Uniform,
-            baseline: None,
-            quick: false,
-        }
-    }
-
     fn labels(group: &Group) -> Vec<&str> {
         group.contenders.iter().map(|contender| contender.label.as_str()).collect()
     }
 
     #[test]
     fn the_standard_matrix_has_every_cell() {
-        let experiment = experiment(&sweep(&["rockpool", "redis"])).expect("a matrix");
+        let experiment = experiment(&Sweep::of(&["rockpool", "redis"])).expect("a matrix");
         assert_eq!(experiment.baseline, "redis");
         assert_eq!(experiment.groups.len(), 6);
         assert_eq!(labels(&experiment.groups[0]), ["rockpool memory", "rockpool rocksdb", "redis"]);
@@ -241,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_server_without_a_choice_stands_where_nothing_is_promised() {
-        let mut sweep = sweep(&["redis"]);
+        let mut sweep = Sweep::of(&["redis"]);
         sweep.recipes.push("plain=server {port}".parse().expect("a recipe"));
         sweep.durability = Some(vec![Durability::None, Durability::Always]);
         sweep.keys = Some(vec![10]);
@@ -252,7 +256,7 @@ mod tests {
 
     #[test]
     fn the_baseline_takes_part() {
-        let mut sweep = sweep(&["rockpool"]);
+        let mut sweep = Sweep::of(&["rockpool"]);
         assert_eq!(experiment(&sweep).expect("a matrix").baseline, "rockpool memory");
         sweep.baseline = Some("rockpool rocksdb".to_owned());
         assert_eq!(experiment(&sweep).expect("a matrix").baseline, "rockpool rocksdb");
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_nobody_can_do_is_refused() {
-        let mut sweep = sweep(&["rockpool"]);
+        let mut sweep = Sweep::of(&["rockpool"]);
         sweep.engines = Some(vec![Engine::Memory]);
         sweep.durability = Some(vec![Durability::Always]);
         assert!(experiment(&sweep).is_err());

@@ -341,30 +341,11 @@ fn chapter9(sweep: &Sweep) -> Result<Experiment, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Distribution;
-
-    fn sweep(servers: &[&str]) -> Sweep {
-        Sweep {
-            recipes: servers.iter().map(|name| Recipe::known(name).expect("known")).collect(),
-            cluster: Vec::new(),
-            engines: None,
-            durability: None,
-            commands: None,
-            pipelines: None,
-            keys: None,
-            value_bytes: None,
-            clients: None,
-            reads: 0.9,
-            distribution: Distribution::Uniform,
-            baseline: None,
-            quick: false,
-        }
-    }
 
     #[test]
     fn every_group_of_every_preset_has_the_baseline() {
         for preset in Preset::value_variants() {
-            let experiment = preset.experiment(&sweep(&["rockpool", "redis"])).expect("an experiment");
+            let experiment = preset.experiment(&Sweep::of(&["rockpool", "redis"])).expect("an experiment");
             assert!(!experiment.groups.is_empty() && !experiment.about.is_empty());
             for group in &experiment.groups {
                 let labels: Vec<&str> = group.contenders.iter().map(|contender| contender.label.as_str()).collect();
@@ -379,9 +360,9 @@ mod tests {
     fn without_others_the_chapters_about_one_node_are_about_rockpool_alone() {
         for preset in Preset::value_variants() {
             let is_about_clusters = matches!(preset, Preset::Chapter7 | Preset::Chapter8);
-            assert_eq!(preset.experiment(&sweep(&["rockpool"])).is_err(), is_about_clusters, "{preset:?}");
+            assert_eq!(preset.experiment(&Sweep::of(&["rockpool"])).is_err(), is_about_clusters, "{preset:?}");
         }
-        let mut sweep = sweep(&["rockpool"]);
+        let mut sweep = Sweep::of(&["rockpool"]);
         sweep.cluster = vec![([127, 0, 0, 1], 7000).into()];
         let experiment = Preset::Chapter7.experiment(&sweep).expect("an experiment");
         assert_eq!(experiment.baseline, "the cluster that was named");
