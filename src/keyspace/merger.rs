@@ -29,6 +29,8 @@ const SWEEP_KEYS: usize = 20_000;
 const KEYS_A_READ_FIRST: usize = 8;
 const KEYS_A_READ: usize = 256;
 const BYTES_A_READ: usize = 16 << 20;
+/// While a round takes what differs, workers that have requests to answer come first where processors are few.
+const SLOTS_BETWEEN_YIELDS: u16 = 16;
 /// How soon a round is tried again that could not be written.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -307,6 +309,9 @@ impl Keyspace {
         for (physical, database) in self.databases.iter().enumerate() {
             let Some(slots) = database.slots.get() else { continue };
             slots.take_dirty(|number| {
+                if number.is_multiple_of(SLOTS_BETWEEN_YIELDS) && !self.is_nearly_behind() {
+                    std::thread::yield_now();
+                }
                 let mut guard = self.lock_slot(caller, physical as u8, number);
                 tier.with_round(|round| guard.collect(round));
             });

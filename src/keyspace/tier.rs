@@ -351,6 +351,11 @@ impl super::Keyspace {
         Pressure::None
     }
 
+    /// Whether writes are about to wait for the round under way.
+    pub(super) fn is_nearly_behind(&self) -> bool {
+        self.dirty_bytes() >= self.dirty_limit_bytes() / 4 * 3
+    }
+
     /// Has the journal go by the present settings.
     pub fn apply_settings(&self) {
         let Some(tier) = self.tier() else { return };

@@ -18,13 +18,18 @@ use crate::store::record::Record;
 const FACTORY_NAME: &CStr = c"rockpool.expired.factory";
 const NAME: &CStr = c"rockpool.expired";
 
-/// What compaction may drop.
+/// Some 50 µs of a compaction.
+const RECORDS_BETWEEN_YIELDS: u32 = 128;
+
+/// What compaction may drop, and how it goes about it.
 #[derive(Default)]
 pub(super) struct Reclaim {
     /// Records that expired at this time or before are counted off already: nobody misses them.
     swept_ms: AtomicU64,
     /// Compactions that begin now look at no record.
     is_paused: AtomicBool,
+    /// So much waits to be compacted that writes are about to wait for it.
+    is_urgent: AtomicBool,
     /// How many records compaction has dropped.
     dropped: AtomicU64,
 }
@@ -42,6 +47,10 @@ impl Reclaim {
         self.is_paused.load(Ordering::Relaxed)
     }
 
+    pub fn set_urgent(&self, is_urgent: bool) {
+        self.is_urgent.store(is_urgent, Ordering::Relaxed);
+    }
+
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }
@@ -50,6 +59,7 @@ impl Reclaim {
 /// Lives for one compaction.
 struct Filter {
     swept_ms: u64,
+    seen: u32,
     dropped: u64,
     reclaim: Arc<Reclaim>,
 }
@@ -57,7 +67,7 @@ struct Filter {
 impl Filter {
     fn new(reclaim: &Arc<Reclaim>) -> Option<Filter> {
         let swept_ms = reclaim.swept_ms.load(Ordering::Relaxed);
-        (!reclaim.is_paused()).then(|| Filter { swept_ms, dropped: 0, reclaim: Arc::clone(reclaim) })
+        (!reclaim.is_paused()).then(|| Filter { swept_ms, seen: 0, dropped: 0, reclaim: Arc::clone(reclaim) })
     }
 }
 
@@ -70,6 +80,12 @@ impl Drop for Filter {
 impl CompactionFilter for Filter {
     /// RocksDB shows the newest version of a key, and what is removed here hides the older ones as a delete does.
     fn filter(&mut self, _level: u32, _key: &[u8], value: &[u8]) -> CompactionDecision {
+        // This is the one place where compaction can let go of its processor before the scheduler takes it away: by then a
+        // worker that has requests to answer may have waited for 4 ms.
+        self.seen = self.seen.wrapping_add(1);
+        if self.seen.is_multiple_of(RECORDS_BETWEEN_YIELDS) && !self.reclaim.is_urgent.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
         let expiry_ms = Record::decode(value).ok().and_then(|record| record.expiry_ms);
         if expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.swept_ms) {
             self.dropped += 1;

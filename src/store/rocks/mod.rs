@@ -230,6 +230,7 @@ impl Rocks {
             fail::fail_point!("rocks::write", |argument| Err(RocksError::injected(argument)));
             database.write_opt(batch.write_batch(), &self.write)?;
             self.resources.reclaim.set_paused(status::is_mostly_blobs(database));
+            self.resources.reclaim.set_urgent(status::level_0_files(database) >= options::LEVEL_0_FILES_URGENT);
             self.background_errors.store(status::background_errors(database), Ordering::Relaxed);
             Ok(())
         })

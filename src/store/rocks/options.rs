@@ -44,6 +44,12 @@ const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 const MANIFEST_AHEAD_BYTES_MAX: u64 = 4 << 20;
 const MESSAGES_BYTES_MAX: u64 = 4 << 20;
 const SMALL_BYTES_MIN: u64 = 64 << 10;
+/// As many files in level 0 begin a compaction: with fewer, it rewrites what lies below more often. Where the disk has a
+/// limit, what is deleted is to go soon.
+const LEVEL_0_FILES_COMPACTED: u64 = 8;
+const LEVEL_0_FILES_COMPACTED_LIMITED: u64 = 4;
+/// From so many on, compaction no longer gives way to anything.
+pub(super) const LEVEL_0_FILES_URGENT: u64 = 12;
 /// A read may have to look into each of them.
 const LEVEL_0_FILES_MAX: i32 = 24;
 /// What waits to be compacted, at most: it takes disk space in the meantime.
@@ -105,6 +111,7 @@ pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str
     let blob_file_bytes = disk_share(disk_bytes, BLOB_FILE_SHARE, TABLE_BYTES_MIN, BLOB_FILE_BYTES_MAX);
     // Without a limit it is what RocksDB takes by itself: 25 tables.
     let compaction_bytes = disk_share(disk_bytes, COMPACTION_SHARE, 4 * TABLE_BYTES_MIN, 25 * TABLE_BYTES_MAX);
+    let level_0_files = if disk_bytes == 0 { LEVEL_0_FILES_COMPACTED } else { LEVEL_0_FILES_COMPACTED_LIMITED };
     let of = |memtable_bytes: u64| {
         vec![
             ("write_buffer_size", memtable_bytes.min(memtable_max).to_string()),
@@ -112,6 +119,7 @@ pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str
             ("max_bytes_for_level_base", level_bytes.to_string()),
             ("max_compaction_bytes", compaction_bytes.to_string()),
             ("blob_file_size", blob_file_bytes.to_string()),
+            ("level0_file_num_compaction_trigger", level_0_files.to_string()),
         ]
     };
     let index_bytes = (buffer_bytes / 4).min(INDEX_BUFFER_BYTES_MAX);
@@ -241,9 +249,9 @@ fn family(resources: &Resources, sizes: &str) -> Result<Options, RocksError> {
     family.set_hard_pending_compaction_bytes_limit(DEBT_BYTES_MAX);
     family.set_write_buffer_manager(&resources.buffers);
     family.set_level_compaction_dynamic_level_bytes(true);
-    family.set_compression_type(DBCompressionType::Lz4);
-    // Nine tenths of the data lie there, and are rewritten least.
-    family.set_bottommost_compression_type(DBCompressionType::Zstd);
+    // What is in level 0 is soon rewritten. Below, Zstandard would take a sixth less space for small JSON documents, and
+    // more than half of the processor time of compaction.
+    family.set_compression_per_level(&[DBCompressionType::None, DBCompressionType::Lz4]);
     Ok(family)
 }
 

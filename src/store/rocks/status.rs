@@ -69,8 +69,7 @@ impl RocksStatus {
         status.sst_bytes = sum(database, properties::LIVE_SST_FILES_SIZE.as_ref());
         status.blob_bytes = sum(database, LIVE_BLOB_BYTES);
         status.blob_garbage_bytes = sum(database, BLOB_GARBAGE_BYTES);
-        let level_0 = database.property_value(properties::num_files_at_level(0)).ok().flatten();
-        status.level_0_files = level_0.and_then(|files| files.parse().ok()).unwrap_or(0);
+        status.level_0_files = level_0_files(database);
         status
     }
 }
@@ -83,6 +82,12 @@ pub(super) fn background_errors(database: &DB) -> u64 {
 /// What open table files hold outside of the cache.
 pub(super) fn table_reader_bytes(database: &DB) -> u64 {
     sum(database, properties::ESTIMATE_TABLE_READERS_MEM.as_ref())
+}
+
+/// How many files of records wait in level 0.
+pub(super) fn level_0_files(database: &DB) -> u64 {
+    let files = database.property_value(properties::num_files_at_level(0)).ok().flatten();
+    files.and_then(|files| files.parse().ok()).unwrap_or(0)
 }
 
 /// Whether there are more bytes in the records' blob files than in their tables.
