@@ -44,26 +44,27 @@ use crate::types::string;
 /// So many entries are fetched from memory at a time, before a round takes them.
 const COLLECTED_TOGETHER: usize = 16;
 
-/// How a slot's entries in memory differ from its records on disk.
+/// How a slot's entries in memory differ from its records on disk. In this order: see [`Slot`](super::slot::Slot).
 #[derive(Default)]
+#[repr(C)]
 pub struct Differences {
-    /// The places of dirty entries, each once.
-    dirty: Vec<u32>,
-    /// About what the dirty entries take, in bytes.
-    dirty_bytes: usize,
-    /// Expiries that dirty entries have on disk, by the hash of the key: the index of expiries must lose them.
-    stored_expiries: Vec<(u64, u64)>,
     /// Records on disk of keys that have no entry, and of those that were set without a look.
     pub(super) cold: u32,
     /// How many entries have left memory while there may have been a record.
     departures: u32,
+    /// The places of dirty entries, each once.
+    dirty: Vec<u32>,
+    /// About what the dirty entries take, in bytes.
+    dirty_bytes: usize,
     /// The last round that took what differed here.
     round: u32,
     /// Entries that stand for deleted keys.
     pub(super) deleted: u32,
-    may_be_stored: bool,
     /// The slot's sequence number when it was flushed last: the disk knows it.
     pub(super) flushed_at: u64,
+    /// Expiries that dirty entries have on disk, by the hash of the key: the index of expiries must lose them.
+    stored_expiries: Vec<(u64, u64)>,
+    may_be_stored: bool,
 }
 
 impl Differences {
