@@ -29,11 +29,12 @@ pub fn used_bytes() -> u64 {
 
 /// Asks the allocator, which serves all code of the process, for the pages that are in use, and takes what Rust code has
 /// not counted for foreign: a page that entries have left holes in counts whole, so that what is resident stays near
-/// the limit. Takes some 60 µs.
-pub fn measure_foreign() {
+/// the limit. `reserved_bytes` is what is free now and about to be taken again. Takes some 60 µs.
+pub fn measure_foreign(reserved_bytes: u64) {
     let bytes = allocator_bytes();
     let counted = USED_BYTES.load(Ordering::Relaxed);
-    FOREIGN_BYTES.store(((bytes.active + bytes.metadata) as i64 - counted).max(0), Ordering::Relaxed);
+    let foreign = (bytes.active + bytes.metadata) as i64 - counted;
+    FOREIGN_BYTES.store(foreign.max(0) + reserved_bytes as i64, Ordering::Relaxed);
 }
 
 /// What the allocator tells of itself, in bytes.
@@ -61,7 +62,7 @@ pub fn allocator_bytes() -> AllocatorBytes {
     }
 }
 
-/// Has a thread of the allocator give memory back to the system that has been free for ten seconds. Without it the
+/// Has a thread of the allocator give memory back to the system that has been free for a while (`dirty_decay_ms`). Without it the
 /// threads that allocate do that in passing: when a million keys expire on an idle server, their memory would stay.
 ///
 /// # Errors

@@ -19,6 +19,8 @@ use crate::store::rocks::{Rocks, RocksOptions};
 
 /// How often the merger's thread looks at what is not a round: memory, wishes.
 const STEP: Duration = Duration::from_millis(100);
+/// So many steps the most that RocksDB has taken counts as taken.
+const PEAK_STEPS: usize = 20;
 /// Measuring the data directory takes one part in so many of the time at most.
 const MEASURE_SHARE: u32 = 50;
 /// After a compaction for `maxdisk` that failed.
@@ -169,10 +171,13 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     let Some(tier) = state.keyspace.tier() else { return };
     let mut last_round = Instant::now();
     let mut measured_next = Instant::now();
+    let mut store_memory = RecentPeak::default();
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
-        memory::measure_foreign();
+        let store_bytes = tier.store.memory_bytes();
+        // Memtables come and go faster than entries can make room for them, so their place is kept free.
+        memory::measure_foreign(store_memory.with(store_bytes) - store_bytes);
         measure(state, directory, &mut measured_next);
         if wishes.round || wishes.save || wishes.end || last_round.elapsed() >= interval {
             last_round = Instant::now();
@@ -184,6 +189,22 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         if wishes.end {
             return;
         }
+    }
+}
+
+/// The largest of the values of late.
+#[derive(Default)]
+struct RecentPeak {
+    values: [u64; PEAK_STEPS],
+    next: usize,
+}
+
+impl RecentPeak {
+    /// Takes a value in and returns the largest.
+    fn with(&mut self, value: u64) -> u64 {
+        self.values[self.next] = value;
+        self.next = (self.next + 1) % PEAK_STEPS;
+        self.values.into_iter().fold(value, u64::max)
     }
 }
 
