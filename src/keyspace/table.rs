@@ -3,7 +3,7 @@
 //!
 //! The 20 bits, the *place*, say where an entry belongs: cell `place · capacity / 2²⁰`, so that the order of the cells
 //! is the order of the places whatever the capacity. That gives SCAN a cursor that survives growth and restarts, lets
-//! any capacity do (growth by half, not by doubling, saves memory), and lets cells be moved without a look at the
+//! any capacity do (growth by a fifth, not by doubling, saves memory), and lets cells be moved without a look at the
 //! entry. Collisions go to the next free cell; a removal shifts back what follows, so there are no tombstones.
 
 use std::mem::ManuallyDrop;
@@ -95,6 +95,13 @@ impl Drop for RefMut<'_> {
         // SAFETY: `entry` is not used after this; the cell takes it over.
         *self.cell = Cell::new(self.cell.place(), unsafe { ManuallyDrop::take(&mut self.entry) });
     }
+}
+
+/// The next larger capacity. They go by the sizes that jemalloc has, four from each power of two to the next, so that no
+/// byte of an allocation is wasted and few are kept for keys to come.
+fn capacity_after(capacity: usize) -> usize {
+    let power = capacity.checked_ilog2().map_or(0, |exponent| 1 << exponent);
+    capacity + (power / 4).max(MIN_CAPACITY)
 }
 
 #[derive(Default)]
@@ -190,8 +197,7 @@ impl Table {
     pub fn insert(&mut self, place: u32, entry: Entry) -> Index {
         // Linear probing stays short up to a load of 13/16.
         if (self.len + 1) * 16 > self.cells.len() * 13 {
-            let grown = (self.cells.len() + self.cells.len() / 2).next_multiple_of(4);
-            self.resize(grown.max(MIN_CAPACITY));
+            self.resize(capacity_after(self.cells.len()));
         }
         self.len += 1;
         self.place_cell(Cell::new(place, entry))
