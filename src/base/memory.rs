@@ -62,8 +62,9 @@ pub fn allocator_bytes() -> AllocatorBytes {
     }
 }
 
-/// Has a thread of the allocator give memory back to the system that has been free for a while (`dirty_decay_ms`). Without it the
-/// threads that allocate do that in passing: when a million keys expire on an idle server, their memory would stay.
+/// Has a thread of the allocator give memory back to the system that has been free for a while (`dirty_decay_ms`).
+/// Without it the threads that allocate do that in passing: when a million keys expire on an idle server, their memory
+/// would stay.
 ///
 /// # Errors
 /// When the allocator cannot start threads; then memory is given back later.

@@ -366,11 +366,9 @@ impl Rocks {
         self.resources.set_memory_bytes(memory_bytes);
     }
 
-    /// What RocksDB has allocated, near enough: the cache, with the memtables that are charged to it, and table readers.
+    /// What RocksDB has of its budget: the cache, with the memtables that are charged to it. Cheap.
     pub fn memory_bytes(&self) -> u64 {
-        let state = self.state();
-        let readers = state.database().map_or(0, status::table_reader_bytes);
-        self.resources.cache.get_usage() as u64 + readers
+        self.resources.cache.get_usage() as u64
     }
 
     pub fn status(&self) -> RocksStatus {

@@ -47,7 +47,7 @@ impl RocksStatus {
     pub(super) fn read(rocks: &Rocks) -> RocksStatus {
         let mut status = RocksStatus {
             memtable_bytes: rocks.resources.buffers.get_usage() as u64,
-            cache_bytes: rocks.resources.cache.get_usage() as u64,
+            cache_bytes: rocks.memory_bytes(),
             cache_pinned_bytes: rocks.resources.cache.get_pinned_usage() as u64,
             log_bytes: log_bytes(&rocks.directory),
             records_dropped: rocks.resources.reclaim.dropped(),
@@ -64,7 +64,7 @@ impl RocksStatus {
         status.running_flushes = of_database(properties::NUM_RUNNING_FLUSHES.as_ref());
         status.is_write_stopped = of_database(properties::IS_WRITE_STOPPED.as_ref()) != 0;
         status.background_errors = background_errors(database);
-        status.table_readers_bytes = table_reader_bytes(database);
+        status.table_readers_bytes = sum(database, properties::ESTIMATE_TABLE_READERS_MEM.as_ref());
         status.pending_compaction_bytes = sum(database, properties::ESTIMATE_PENDING_COMPACTION_BYTES.as_ref());
         status.sst_bytes = sum(database, properties::LIVE_SST_FILES_SIZE.as_ref());
         status.blob_bytes = sum(database, LIVE_BLOB_BYTES);
@@ -77,11 +77,6 @@ impl RocksStatus {
 /// How many flushes and compactions have failed since the database was opened.
 pub(super) fn background_errors(database: &DB) -> u64 {
     database.property_int_value(properties::BACKGROUND_ERRORS).ok().flatten().unwrap_or(0)
-}
-
-/// What open table files hold outside of the cache.
-pub(super) fn table_reader_bytes(database: &DB) -> u64 {
-    sum(database, properties::ESTIMATE_TABLE_READERS_MEM.as_ref())
 }
 
 /// How many files of records wait in level 0.
