@@ -26,8 +26,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const IDLE_WEIGHT: f64 = 0.4;
 /// A worker that is busy for more than this part of the time is not enough …
 const SATURATED: f64 = 0.9;
-/// … if so much of a processor is idle that another one could use.
-const IDLE_FOR_ANOTHER: f64 = 0.15;
+/// … if so much of a processor is idle that another one could use: more than it costs that a command takes longer.
+const IDLE_FOR_ANOTHER: f64 = 0.4;
 /// With whole processors idle, a worker that is busy for this part is not enough: commands would wait for each other.
 const BUSY: f64 = 0.65;
 const IDLE_IN_PLENTY: f64 = 1.0;
@@ -35,8 +35,11 @@ const IDLE_IN_PLENTY: f64 = 1.0;
 const ENOUGH: [f64; 3] = [0.5, 0.8, 0.97];
 /// Less than this part of a processor is nothing.
 const IDLE_NOTHING: f64 = 0.06;
+/// A growth was worth it if so many times as many commands are done then, or if so much is left idle all the same.
+const GAIN: f64 = 1.1;
+const IDLE_LEFT: f64 = 0.5;
 /// In a row, so many intervals must ask for one more, or one less, until it is done.
-const PATIENCE_TO_GROW: u32 = 2;
+const PATIENCE_TO_GROW: u32 = 3;
 const PATIENCE_TO_SHRINK: u32 = 4;
 /// A growth that has to be taken back doubles the patience until the next one, up to this.
 const PATIENCE_MAX: u32 = 256;
@@ -63,6 +66,8 @@ pub async fn run(state: Arc<State>, workers: Vec<File>, mut stopped: watch::Rece
         return;
     }
     let mut balance = Balance { most: workers.len(), ..Balance::default() };
+    let commands = |state: &State| state.stats.sum(|shard| &shard.commands_processed) as f64;
+    let mut done = Rate::new(commands(&state));
     let mut gauge = match Gauge::new(workers) {
         Ok(gauge) => gauge,
         Err(error) => {
@@ -80,7 +85,13 @@ pub async fn run(state: Arc<State>, workers: Vec<File>, mut stopped: watch::Rece
         }
         let active = state.active_workers.load(Ordering::Relaxed);
         match gauge.read(active > 1) {
-            Ok(load) => state.active_workers.store(balance.next(active, load), Ordering::Relaxed),
+            Ok(load) => {
+                let next = balance.next(active, load, done.next(commands(&state)));
+                if next != active {
+                    tracing::debug!(from = active, to = next, busy = load.busy, idle = load.idle, "workers that serve");
+                    state.active_workers.store(next, Ordering::Relaxed);
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "processor times cannot be read any more: all workers serve");
                 state.active_workers.store(balance.most, Ordering::Relaxed);
@@ -108,11 +119,13 @@ struct Balance {
     shrinking: u32,
     /// Growths that had to be taken back, one after the other.
     regretted: u32,
+    /// Commands a second when the last one joined; 0: one has left since.
+    done_before: f64,
 }
 
 impl Balance {
-    /// How many workers are to serve in the next interval, if `active` did in the last.
-    fn next(&mut self, active: usize, load: Load) -> usize {
+    /// How many workers are to serve in the next interval, if `active` did in the last, `done` commands a second.
+    fn next(&mut self, active: usize, load: Load, done: f64) -> usize {
         let share = load.busy / active as f64;
         let wants_more = active < self.most
             && (share >= SATURATED && load.idle >= IDLE_FOR_ANOTHER || share >= BUSY && load.idle >= IDLE_IN_PLENTY);
@@ -121,7 +134,10 @@ impl Balance {
             idle if idle >= IDLE_NOTHING => ENOUGH[1],
             _ => ENOUGH[2],
         };
-        let wants_less = active > 1 && load.busy <= enough * (active - 1) as f64;
+        let is_enough = load.busy <= enough * (active - 1) as f64;
+        // Those that serve and their clients use everything, but the last worker only made each command cost more.
+        let is_vain = load.idle < IDLE_LEFT && done < GAIN * self.done_before;
+        let wants_less = active > 1 && (is_enough || is_vain);
         if share < BUSY / 2.0 {
             self.regretted = 0;
         }
@@ -129,12 +145,15 @@ impl Balance {
         self.shrinking = if wants_less { self.shrinking + 1 } else { 0 };
         if self.growing >= (PATIENCE_TO_GROW << self.regretted.min(31)).min(PATIENCE_MAX) {
             self.growing = 0;
+            self.done_before = done;
             return active + 1;
         }
         if self.shrinking >= PATIENCE_TO_SHRINK {
             self.shrinking = 0;
+            self.done_before = 0.0;
             // It used what was idle and got no more done; a load that has gone regrets nothing.
-            self.regretted = if load.idle < IDLE_NOTHING { (self.regretted + 1).min(8) } else { 0 };
+            let is_regretted = is_vain || load.idle < IDLE_NOTHING;
+            self.regretted = if is_regretted { (self.regretted + 1).min(8) } else { 0 };
             return active - 1;
         }
         active
@@ -178,21 +197,21 @@ impl Gauge {
     }
 }
 
-/// How fast a sum of seconds grows.
+/// How fast a sum grows.
 struct Rate {
     at: Instant,
-    sum_s: f64,
+    sum: f64,
 }
 
 impl Rate {
-    fn new(sum_s: f64) -> Rate {
-        Rate { at: Instant::now(), sum_s }
+    fn new(sum: f64) -> Rate {
+        Rate { at: Instant::now(), sum }
     }
 
-    /// Seconds a second since the last sum.
-    fn next(&mut self, sum_s: f64) -> f64 {
-        let last = std::mem::replace(self, Rate::new(sum_s));
-        (sum_s - last.sum_s).max(0.0) / (self.at - last.at).as_secs_f64().max(1e-3)
+    /// By how much a second since the last sum.
+    fn next(&mut self, sum: f64) -> f64 {
+        let last = std::mem::replace(self, Rate::new(sum));
+        (sum - last.sum).max(0.0) / (self.at - last.at).as_secs_f64().max(1e-3)
     }
 }
 
@@ -237,10 +256,10 @@ fn processors(list: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    /// How many serve after each of `loads`.
+    /// How many serve after each of `loads`, if a command always takes the same.
     fn course(balance: &mut Balance, mut active: usize, loads: impl IntoIterator<Item = (f64, f64)>) -> Vec<usize> {
         let step = |(busy, idle)| {
-            active = balance.next(active, Load { busy, idle });
+            active = balance.next(active, Load { busy, idle }, busy * 1e6);
             active
         };
         loads.into_iter().map(step).collect()
@@ -252,17 +271,17 @@ mod tests {
 
     #[test]
     fn grows_when_saturated_and_something_is_idle() {
-        assert_eq!(course(&mut balance(4), 1, [(0.95, 0.3); 3]), [1, 2, 2]);
-        assert_eq!(course(&mut balance(4), 1, [(0.95, 0.05); 9]), [1; 9], "nothing is idle");
-        assert_eq!(course(&mut balance(4), 1, [(0.8, 0.3); 9]), [1; 9], "one is enough");
+        assert_eq!(course(&mut balance(4), 1, [(0.95, 0.5); 4]), [1, 1, 2, 2]);
+        assert_eq!(course(&mut balance(4), 1, [(0.95, 0.2); 9]), [1; 9], "too little is idle");
+        assert_eq!(course(&mut balance(4), 1, [(0.8, 0.5); 9]), [1; 9], "one is enough");
         assert_eq!(course(&mut balance(2), 2, [(1.9, 3.0); 9]), [2; 9], "there are no more");
-        assert_eq!(course(&mut balance(4), 1, [(0.95, 0.3), (0.5, 0.3), (0.95, 0.3)]), [1; 3], "a peak");
+        assert_eq!(course(&mut balance(4), 1, [(0.95, 0.5), (0.5, 0.5), (0.95, 0.5)]), [1; 3], "a peak");
     }
 
     #[test]
     fn grows_sooner_when_whole_processors_are_idle() {
-        assert_eq!(course(&mut balance(4), 1, [(0.7, 5.0); 2]), [1, 2]);
-        assert_eq!(course(&mut balance(4), 3, [(2.2, 5.0); 2]), [3, 4]);
+        assert_eq!(course(&mut balance(4), 1, [(0.7, 5.0); 3]), [1, 1, 2]);
+        assert_eq!(course(&mut balance(4), 3, [(2.2, 5.0); 3]), [3, 3, 4]);
         assert_eq!(course(&mut balance(4), 3, [(1.8, 5.0); 9]), [3; 9]);
     }
 
@@ -278,14 +297,29 @@ mod tests {
     }
 
     #[test]
+    fn a_growth_that_gained_nothing_is_taken_back() {
+        let grown = || {
+            let mut balance = balance(4);
+            assert_eq!(course(&mut balance, 1, [(0.98, 0.5); 3]), [1, 1, 2]);
+            balance
+        };
+        assert_eq!(course(&mut grown(), 2, [(0.97, 0.1); 4]), [2, 2, 2, 1]);
+        assert_eq!(course(&mut grown(), 2, [(0.97, 0.7); 9]), [2; 9], "others have what they need");
+        assert_eq!(course(&mut grown(), 2, [(1.3, 0.1); 9]), [2; 9], "it gained");
+        let mut balance = grown();
+        assert_eq!(course(&mut balance, 2, [(1.9, 0.5); 3]), [2, 2, 3]);
+        assert_eq!(course(&mut balance, 3, [(1.9, 0.1); 9]), [3, 3, 3, 2, 2, 2, 2, 2, 2], "two did gain");
+    }
+
+    #[test]
     fn a_growth_that_gained_nothing_is_tried_less_and_less_often() {
         let mut balance = balance(2);
         let mut active = 1;
         let mut growths = Vec::new();
         for interval in 0..1000 {
             // Alone it is saturated and leaves something idle; two use that and get no more done.
-            let load = if active == 1 { Load { busy: 0.95, idle: 0.2 } } else { Load { busy: 0.95, idle: 0.0 } };
-            let next = balance.next(active, load);
+            let load = if active == 1 { Load { busy: 0.95, idle: 0.4 } } else { Load { busy: 0.95, idle: 0.0 } };
+            let next = balance.next(active, load, 1e6);
             if next > active {
                 growths.push(interval);
             }
@@ -295,7 +329,7 @@ mod tests {
         // The load goes, and another one comes for which it is worth it.
         balance.shrinking = 0;
         course(&mut balance, 2, [(0.1, 1.9); 4]);
-        assert_eq!(course(&mut balance, 1, [(0.95, 0.3); 2]), [1, 2]);
+        assert_eq!(course(&mut balance, 1, [(0.95, 0.5); 3]), [1, 1, 2]);
     }
 
     #[test]
