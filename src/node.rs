@@ -9,6 +9,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,6 +32,7 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     // Before the data is touched.
     let bound = Bound::bind(&settings)?;
     let addresses = bound.addresses();
+    let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
     let (opened, tier, seed) = match settings.r#type.get() {
         Engine::Rocksdb => {
             let (opened, tier, seed) = disk::open(&settings)?;
@@ -39,6 +41,7 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
         Engine::Memory => (None, None, clock::now_us()),
     };
     let state = Arc::new(State::new(settings.clone(), seed, tier));
+    state.resp_port.store(resp_port, Ordering::Relaxed);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     descriptors::reserve(&settings);
@@ -105,9 +108,17 @@ impl Bound {
 
     /// The first address of each protocol, as the line that says "ready" gives them.
     fn addresses(&self) -> String {
-        let first = |kind| self.clients.iter().find(|listener| listener.kind() == kind)?.address();
         let http = self.http.first().and_then(|listener| listener.local_addr().ok());
         let describe = |address: Option<SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
-        format!("resp={} http={} tcp={}", describe(first(Kind::Resp)), describe(http), describe(first(Kind::Book)))
+        format!(
+            "resp={} http={} tcp={}",
+            describe(self.first(Kind::Resp)),
+            describe(http),
+            describe(self.first(Kind::Book))
+        )
+    }
+
+    fn first(&self, kind: Kind) -> Option<SocketAddr> {
+        self.clients.iter().find(|listener| listener.kind() == kind)?.address()
     }
 }

@@ -4,10 +4,10 @@
 //! `COMPAT_PASSWORD` for a second one that asks for a password) the tests use those instead, one after the other;
 //! `compat-tests/run` does so.
 
+mod support;
+
 use std::collections::{BTreeSet, HashMap};
 use std::env;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -20,7 +20,6 @@ use redis::{
 };
 
 const PASSWORD: &str = "correct horse";
-const START_SECONDS: u64 = 20;
 
 /// Only one test at a time may use a server that they share.
 static SHARED_SERVER: Mutex<()> = Mutex::new(());
@@ -30,7 +29,7 @@ struct Server {
     host: String,
     port: u16,
     password: Option<String>,
-    process: Option<(Child, tempfile::TempDir)>,
+    _process: Option<support::Server>,
     _turn: Option<MutexGuard<'static, ()>>,
 }
 
@@ -55,34 +54,13 @@ impl Server {
     }
 
     fn spawn(password: Option<String>) -> Server {
-        let listeners: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
-        let ports: Vec<_> = listeners.iter().map(|l| l.local_addr().expect("an address").port()).collect();
-        drop(listeners);
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rockpool"));
-        for (name, port) in ["--port", "--http-port", "--tcp-port"].iter().zip(&ports) {
-            command.arg(name).arg(port.to_string());
-        }
-        command.arg("--dir").arg(dir.path());
+        let mut options = support::Server::options(support::Engine::Rocksdb);
         if let Some(password) = &password {
-            command.arg("--requirepass").arg(password);
+            options = options.flag("--requirepass").flag(password);
         }
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the server starts");
-        let mut server = Server {
-            host: "127.0.0.1".to_owned(),
-            port: ports[0],
-            password,
-            process: Some((process, dir)),
-            _turn: None,
-        };
-        let deadline = Instant::now() + Duration::from_secs(START_SECONDS);
-        while TcpStream::connect((server.host.as_str(), server.port)).is_err() {
-            let (process, _) = server.process.as_mut().expect("it is ours");
-            assert_eq!(process.try_wait().expect("its state"), None, "the server ended at its start");
-            assert!(Instant::now() < deadline, "the server does not listen");
-            thread::sleep(Duration::from_millis(10));
-        }
-        server
+        let process = options.start();
+        let address = process.resp_address();
+        Server { host: address.ip().to_string(), port: address.port(), password, _process: Some(process), _turn: None }
     }
 
     fn client_with(&self, settings: RedisConnectionInfo) -> RedisResult<Client> {
@@ -105,23 +83,13 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some((process, _)) = &mut self.process {
-            // Both fail only where it has ended already.
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
 fn shared(port: &str, password: Option<String>) -> Option<Server> {
     let port = env::var(port).ok().filter(|p| !p.is_empty())?;
     Some(Server {
         host: env::var("COMPAT_HOST").unwrap_or_else(|_| "127.0.0.1".to_owned()),
         port: port.parse().expect("a port number"),
         password,
-        process: None,
+        _process: None,
         _turn: Some(SHARED_SERVER.lock().unwrap_or_else(PoisonError::into_inner)),
     })
 }
@@ -131,14 +99,6 @@ fn over_both_protocols(test: impl Fn(&Server, ProtocolVersion)) {
     for protocol in [ProtocolVersion::RESP2, ProtocolVersion::RESP3] {
         let server = Server::start();
         test(&server, protocol);
-    }
-}
-
-fn eventually(what: &str, mut check: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !check() {
-        assert!(Instant::now() < deadline, "in vain waited for: {what}");
-        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -352,7 +312,7 @@ fn key_commands_and_times_to_live() {
         assert_eq!(c.ttl("missing").expect("TTL"), IntegerReplyOrNoOp::NotExists);
         assert!(c.expire("a", 100).expect("EXPIRE") && !c.expire("missing", 100).expect("EXPIRE"));
         assert!(c.pexpire("a", 20).expect("PEXPIRE"));
-        eventually("the key expires", || !c.exists("a").expect("EXISTS"));
+        assert!(support::eventually(support::PATIENCE, || !c.exists("a").expect("EXISTS")), "the key expires");
         let encoding: String = cmd("OBJECT").arg("ENCODING").arg("d").query(&mut c).expect("OBJECT ENCODING");
         assert_eq!(encoding, "int");
         assert_eq!(cmd("DBSIZE").query::<i64>(&mut c).expect("DBSIZE"), 2);

@@ -35,11 +35,6 @@ impl Monotonic {
     pub fn elapsed_us(&self) -> u64 {
         saturate(self.0.elapsed().as_micros())
     }
-
-    /// Microseconds from `earlier` to this moment; 0 if `earlier` is not earlier.
-    pub fn since_us(&self, earlier: Self) -> u64 {
-        saturate(self.0.saturating_duration_since(earlier.0).as_micros())
-    }
 }
 
 #[cfg(test)]
@@ -60,7 +55,5 @@ mod tests {
         let first = Monotonic::start();
         let second = Monotonic::start();
         assert!(second >= first);
-        assert_eq!(first.since_us(second), 0);
-        assert!(first.elapsed_us() >= second.since_us(first));
     }
 }

@@ -39,11 +39,6 @@ pub(super) fn scan(text: &[u8]) -> Option<Shape<'_>> {
     Some(Shape { negative, form })
 }
 
-/// C's `isspace` in the C locale, which knows the vertical tab and Rust does not.
-pub(super) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r')
-}
-
 fn scan_decimal(body: &[u8]) -> Option<Form<'_>> {
     let mantissa_end = body.iter().position(|byte| matches!(byte, b'e' | b'E')).unwrap_or(body.len());
     let (mantissa, exponent) = body.split_at(mantissa_end);

@@ -1,6 +1,6 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -26,6 +26,8 @@ pub struct State {
     pub replication_id: String,
     /// Bytes in use before there was any key or client.
     pub startup_memory_bytes: u64,
+    /// Where RESP is served, which `port 0` leaves to the system; 0: nowhere.
+    pub resp_port: AtomicU16,
     /// How many worker threads serve connections at the moment; `net` adjusts it.
     pub active_workers: AtomicUsize,
     peak_memory_bytes: AtomicU64,
@@ -46,6 +48,7 @@ impl State {
             run_id: random_id(),
             replication_id: random_id(),
             startup_memory_bytes: memory::used_bytes(),
+            resp_port: AtomicU16::new(0),
             active_workers: AtomicUsize::new(1),
             peak_memory_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(false),

@@ -7,8 +7,6 @@ use thiserror::Error;
 /// The version byte of records and of slots' counts.
 const VERSION: u8 = 1;
 const HAS_EXPIRY: u8 = 1;
-/// Version, type, flags, time of writing.
-const HEAD_BYTES: usize = 3 + 8;
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
@@ -103,13 +101,6 @@ impl<'a> Record<'a> {
             (None, rest)
         };
         Ok(Record { kind, expiry_ms, written_ms: u64::from_le_bytes(*written), payload })
-    }
-
-    /// The expiry alone; `None` also for what is no record.
-    pub fn expiry_of(bytes: &[u8]) -> Option<u64> {
-        let is_expiring = bytes.first() == Some(&VERSION) && bytes.get(2).is_some_and(|flags| flags & HAS_EXPIRY != 0);
-        let expiry = bytes.get(HEAD_BYTES..)?.first_chunk().filter(|_| is_expiring)?;
-        Some(u64::from_le_bytes(*expiry))
     }
 }
 
@@ -237,7 +228,6 @@ mod tests {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
             prop_assert_eq!(Record::decode(&bytes), Ok(record));
-            prop_assert_eq!(Record::expiry_of(&bytes), expiry_ms);
             let [sequence, keys, expiring, key_bytes, value_bytes] = numbers;
             let meta = SlotMeta { sequence, keys, expiring, key_bytes, value_bytes };
             prop_assert_eq!(SlotMeta::decode(&meta.encode()), Ok(meta));
@@ -263,7 +253,7 @@ mod tests {
 
         #[test]
         fn garbage_is_refused_without_a_panic(bytes: Vec<u8>) {
-            let _ = (Record::decode(&bytes), Record::expiry_of(&bytes), SlotMeta::decode(&bytes));
+            let _ = (Record::decode(&bytes), SlotMeta::decode(&bytes));
             let _ = (RecordKey::decode(&bytes), slot_of_key(&bytes), index_parts(&bytes));
             let _ = AgeIndex::decode(&bytes);
         }

@@ -104,7 +104,7 @@ fn server(context: &Context<'_>, text: &mut String) {
         "process_id": std::process::id(),
         "process_supervised": "no",
         "run_id": &state.run_id,
-        "tcp_port": settings.port.get(),
+        "tcp_port": state.resp_port.load(Ordering::Relaxed),
         "server_time_usec": now_us,
         "uptime_in_seconds": uptime_s,
         "uptime_in_days": uptime_s / DAY_S,
