@@ -87,6 +87,9 @@ impl Plan {
             flags.extend(["--merge-interval".to_owned(), format!("{merge_interval_ms}")]);
             let maxmemory = *["0", "0", "3mb", "6mb", "64mb"].choose(random).expect("not empty");
             flags.extend(["--maxmemory".to_owned(), maxmemory.to_owned()]);
+            // With little, rounds become tables.
+            let maxdirty = *["64kb", "256kb", "32mb"].choose(random).expect("not empty");
+            flags.extend(["--maxdirty".to_owned(), maxdirty.to_owned()]);
         }
         // Without a journal there is only something to find where a round is longer than what may be lost.
         let long = is_ours && !setting.appendonly && random.random_ratio(1, 6);

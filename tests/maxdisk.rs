@@ -37,12 +37,6 @@ fn disk_bytes(directory: &Path) -> u64 {
         .sum()
 }
 
-fn figure(client: &mut Client, section: &str, name: &str) -> u64 {
-    let info = client.command(&["INFO", section]).text();
-    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
-    line.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
-}
-
 fn key(number: usize) -> String {
     format!("key:{number:07}")
 }
@@ -117,14 +111,14 @@ struct Settled {
 fn settled(client: &mut Client) -> Settled {
     let mut settled = None;
     let has_settled = eventually(PATIENCE, || {
-        let evicted_keys = figure(client, "stats", "evicted_keys");
+        let evicted_keys = client.info_number("stats", "evicted_keys");
         let busy = ["dirty_keys", "disk_is_compacting", "disk_excess_bytes"];
-        if busy.iter().any(|name| figure(client, "tiering", name) > 0) {
+        if busy.iter().any(|name| client.info_number("tiering", name) > 0) {
             return false;
         }
         let (numbers, count) = (scan(client), client.command(&["DBSIZE"]).integer());
         let keyspace = client.command(&["INFO", "keyspace"]).text();
-        if figure(client, "stats", "evicted_keys") != evicted_keys {
+        if client.info_number("stats", "evicted_keys") != evicted_keys {
             return false;
         }
         assert_eq!(count as usize, numbers.len(), "DBSIZE is what SCAN finds");
@@ -161,8 +155,8 @@ fn keeps_the_limit(length: usize, count: usize) {
         "{count} values of {length}: most {most_bytes} on disk, {} kept of {} bytes, stalls {}, passes {}",
         numbers.len(),
         kept_bytes,
-        figure(client, "tiering", "write_stalls"),
-        figure(client, "tiering", "disk_compaction_passes"),
+        client.info_number("tiering", "write_stalls"),
+        client.info_number("tiering", "disk_compaction_passes"),
     );
     assert!(most_bytes <= LIMIT_BYTES + TOLERANCE_BYTES, "{most_bytes} bytes on disk");
     check_order(&numbers, 0..count);
@@ -209,7 +203,7 @@ fn an_emptied_server_takes_as_many_keys_as_a_new_one() {
     fill(client, place.path(), 0..count, length, false);
     let before = settled(client).numbers.len();
     // Until a compaction meets an empty keyspace.
-    let passed = |client: &mut Client| figure(client, "tiering", "disk_compaction_passes");
+    let passed = |client: &mut Client| client.info_number("tiering", "disk_compaction_passes");
     let (start, mut round) = (passed(client), 0);
     while passed(client) == start && round < 20 {
         round += 1;
@@ -217,8 +211,9 @@ fn an_emptied_server_takes_as_many_keys_as_a_new_one() {
         client.command(&["FLUSHALL"]);
         client.command(&["SET", &key(0), "v"]);
         // It begins with the next measure, or is not needed.
-        let _began = eventually(Duration::from_millis(400), || figure(client, "tiering", "disk_is_compacting") == 1);
-        assert!(eventually(PATIENCE, || figure(client, "tiering", "disk_is_compacting") == 0));
+        let _began =
+            eventually(Duration::from_millis(400), || client.info_number("tiering", "disk_is_compacting") == 1);
+        assert!(eventually(PATIENCE, || client.info_number("tiering", "disk_is_compacting") == 0));
     }
     eprintln!("{} passes in {round} rounds", passed(client) - start);
     client.command(&["SET", &key(0), "w"]);

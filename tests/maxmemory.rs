@@ -13,24 +13,12 @@ const ROOM_BYTES: u64 = 8 << 20;
 /// About as many of our keys as fit into it.
 const FITTING_KEYS: usize = 55_000;
 
-fn used_bytes(client: &mut Client) -> u64 {
-    let info = client.command(&["INFO", "memory"]).text();
-    let line = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
-    line.and_then(|number| number.trim().parse().ok()).expect("INFO has used_memory")
-}
-
-fn evicted(client: &mut Client) -> u64 {
-    let info = client.command(&["INFO", "stats"]).text();
-    let line = info.lines().find_map(|line| line.strip_prefix("evicted_keys:"));
-    line.and_then(|number| number.trim().parse().ok()).expect("INFO has evicted_keys")
-}
-
 /// Sets the policy, and the limit such that `ROOM_BYTES` more fit.
 fn leave_room(client: &mut Client, policy: &str) {
     // The first key of a database brings its tables into being; they are no part of the room.
     client.command(&["SET", "first", "1"]);
     client.command(&["DEL", "first"]);
-    let limit = (used_bytes(client) + ROOM_BYTES).to_string();
+    let limit = (client.info_number("memory", "used_memory") + ROOM_BYTES).to_string();
     assert_eq!(client.command(&["CONFIG", "SET", "maxmemory", &limit, "maxmemory-policy", policy]), Value::ok());
 }
 
@@ -81,7 +69,7 @@ on_every_engine!(memory only, without_a_policy_writes_are_refused_and_reads_go_o
         assert_eq!(error, "OOM command not allowed when used memory > 'maxmemory'.");
     }
     assert_eq!(client.command(&["GET", "key:00000000"]), Value::bulk(VALUE));
-    assert_eq!(evicted(client), 0);
+    assert_eq!(client.info_number("stats", "evicted_keys"), 0);
     let keys: Vec<String> = (0..1000).map(|number| format!("key:{number:08}")).collect();
     let delete = [vec!["DEL".to_owned()], keys].concat();
     assert_eq!(client.command(&delete).integer(), 1000);
@@ -94,9 +82,9 @@ on_every_engine!(memory only, every_allkeys_policy_keeps_memory_within_the_limit
         client.command(&["CONFIG", "SET", "maxmemory", "0"]);
         client.command(&["FLUSHALL"]);
         leave_room(client, policy);
-        let before = used_bytes(client);
+        let before = client.info_number("memory", "used_memory");
         assert_eq!(fill(client, "key", 0..FITTING_KEYS * 4, None), Vec::<String>::new(), "{policy}");
-        let grown = used_bytes(client) - before;
+        let grown = client.info_number("memory", "used_memory") - before;
         assert!(grown <= ROOM_BYTES + ROOM_BYTES / 10, "{policy}: {grown} bytes");
         let left = client.command(&["DBSIZE"]).integer() as usize;
         assert!(left > FITTING_KEYS / 2 && left < FITTING_KEYS * 3 / 2, "{policy}: {left} keys");
@@ -155,13 +143,17 @@ on_every_engine!(memory only, keys_in_use_survive_a_stream_of_keys_used_once, []
 on_every_engine!(memory_of_a_client_that_does_not_read_counts_and_comes_back, |server| {
     let client = &mut server.client();
     client.command(&["SET", "large", &"x".repeat(1 << 20)]);
-    let before = used_bytes(client);
+    let before = client.info_number("memory", "used_memory");
     let mut greedy = server.client();
     for _ in 0..40 {
         greedy.send(&["GET", "large"]);
     }
-    assert!(support::eventually(support::PATIENCE, || used_bytes(client) > before + (20 << 20)));
+    assert!(
+        support::eventually(support::PATIENCE, || client.info_number("memory", "used_memory") > before + (20 << 20))
+    );
     drop(greedy);
     // What the allocator needs for itself counts as well, with a disk, once that has been measured.
-    assert!(support::eventually(support::PATIENCE, || used_bytes(client) < before + (12 << 20)));
+    assert!(
+        support::eventually(support::PATIENCE, || client.info_number("memory", "used_memory") < before + (12 << 20))
+    );
 });

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use support::{Client, Engine, PATIENCE, Server, Value, eventually};
@@ -23,14 +23,8 @@ fn refusal(directory: &Path) -> String {
     lines[0].to_owned()
 }
 
-fn tiering(client: &mut Client, name: &str) -> u64 {
-    let info = client.command(&["INFO", "tiering"]).text();
-    let line = info.lines().find_map(|line| line.strip_prefix(&format!("{name}:")));
-    line.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
-}
-
 fn is_merged(client: &mut Client) -> bool {
-    tiering(client, "dirty_keys") == 0
+    client.info_number("tiering", "dirty_keys") == 0
 }
 
 fn wait_until_merged(client: &mut Client) {
@@ -122,7 +116,7 @@ fn cold_keys_are_found_by_every_way() {
     assert!(server.terminate().success());
     let server = on(place.path(), &["--enable-debug-command", "yes"]);
     let client = &mut server.client();
-    assert_eq!(tiering(client, "resident_keys"), 0, "nothing is read ahead");
+    assert_eq!(client.info_number("tiering", "resident_keys"), 0, "nothing is read ahead");
     assert_eq!(client.command(&["DBSIZE"]).integer(), 2000);
     let names = scan_all(client);
     let expected: BTreeSet<String> = (0..2000).map(key).collect();
@@ -153,12 +147,12 @@ fn cold_keys_are_found_by_every_way() {
             .zip(100..)
             .all(|(reply, number)| *reply == Value::bulk(value(number).as_bytes()))
     );
-    assert!(tiering(client, "resident_keys") >= 900);
-    let loads = tiering(client, "loads");
+    assert!(client.info_number("tiering", "resident_keys") >= 900);
+    let loads = client.info_number("tiering", "loads");
     for missing in 0..200 {
         assert_eq!(client.command(&["GET", &format!("missing:{missing}")]), Value::Null);
     }
-    assert!(tiering(client, "loads") - loads < 10, "filters answer misses");
+    assert!(client.info_number("tiering", "loads") - loads < 10, "filters answer misses");
 }
 
 #[test]
@@ -172,11 +166,49 @@ fn data_may_be_larger_than_memory() {
     check(client, 390_000..400_000);
     wait_until_merged(client);
     assert_eq!(client.command(&["DBSIZE"]).integer(), 400_000);
-    assert!(tiering(client, "demoted_keys") > 100_000);
-    assert!(tiering(client, "resident_keys") < 250_000);
-    let used = client.command(&["INFO", "memory"]).text();
-    let used: u64 = used.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap();
+    assert!(client.info_number("tiering", "demoted_keys") > 100_000);
+    assert!(client.info_number("tiering", "resident_keys") < 250_000);
+    let used = client.info_number("memory", "used_memory");
     assert!(used < 56 << 20, "{used} bytes");
+}
+
+/// Large rounds become tables, small ones go through RocksDB's log: which it was is nothing that shows.
+#[test]
+fn rounds_of_any_size_outlive_a_kill() {
+    let place = tempfile::tempdir().expect("a directory");
+    let flags = ["--maxdirty", "64kb", "--merge-interval", "20"];
+    let mut expected = BTreeMap::new();
+    for life in 0..3 {
+        let mut server = on(place.path(), &flags);
+        let client = &mut server.client();
+        for round in 0..20 {
+            let numbers = (0..2000).step_by(if round % 2 == 0 { 1 } else { 200 });
+            let commands: Vec<Vec<String>> = numbers
+                .map(|number| {
+                    if (number + round) % 5 == 0 {
+                        expected.remove(&number);
+                        vec!["DEL".to_owned(), key(number)]
+                    } else {
+                        let value = format!("{life} {round} {number}");
+                        expected.insert(number, value.clone());
+                        vec!["SET".to_owned(), key(number), value]
+                    }
+                })
+                .collect();
+            client.pipeline(&commands);
+            wait_until_merged(client);
+        }
+        let (rounds, tables) =
+            (client.info_number("tiering", "merge_rounds"), client.info_number("tiering", "merge_tables"));
+        assert!((10..rounds).contains(&tables), "{tables} tables of {rounds} rounds");
+        server.kill();
+        let server = on(place.path(), &flags);
+        let client = &mut server.client();
+        assert_eq!(client.command(&["DBSIZE"]).integer(), expected.len() as i64);
+        for (number, value) in &expected {
+            assert_eq!(client.command(&["GET", &key(*number)]), Value::bulk(value.as_bytes()));
+        }
+    }
 }
 
 #[test]
@@ -192,7 +224,7 @@ fn cold_keys_expire_without_being_read() {
     let server = on(place.path(), &[]);
     let client = &mut server.client();
     assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == 500));
-    assert_eq!(tiering(client, "loaded_keys"), 0);
+    assert_eq!(client.info_number("tiering", "loaded_keys"), 0);
     assert_eq!(client.command(&["GET", &key(1)]), Value::Null);
     assert_eq!(scan_all(client).len(), 500);
 }
@@ -208,8 +240,7 @@ fn a_checkpoint_is_a_data_directory() {
     assert!(client.command(&["LASTSAVE"]).integer() >= before);
     fill(client, 1000..1500);
     assert_eq!(client.command(&["BGSAVE"]), Value::simple("Background saving started"));
-    let saves = |client: &mut Client| client.command(&["INFO", "persistence"]).text().contains("rdb_saves:2\r\n");
-    assert!(eventually(PATIENCE, || saves(client)));
+    assert!(eventually(PATIENCE, || client.info_number("persistence", "rdb_saves") == 2));
     client.command(&["FLUSHALL"]);
     let checkpoint = place.path().join("data/checkpoint");
     let restored = place.path().join("restored");

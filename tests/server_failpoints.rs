@@ -150,11 +150,22 @@ fn a_round_that_was_given_up_is_written_once_the_disk_is_back() {
     let no_space = "return(IO error: No space left on device)";
     // The last one is over before anybody tries again.
     let once = format!("1*{no_space}");
-    for (point, fault) in [("rocks::write", no_space), ("rocks::sync", no_space), ("rocks::write", &once)] {
+    let broken = "return(IO error: While linking: Input/output error)";
+    // With so little, what is changed here becomes a table.
+    let little = "64kb";
+    for (point, fault, maxdirty) in [
+        ("rocks::write", no_space, "32mb"),
+        ("rocks::sync", no_space, "32mb"),
+        ("rocks::write", &once, "32mb"),
+        ("rocks::table", no_space, little),
+        ("rocks::write", no_space, little),
+        ("rocks::ingest", broken, little),
+    ] {
         for (line, is_refused) in [("SWAPDB 0 1", true), ("FLUSHDB", true), ("CONFIG SET appendonly yes", false)] {
             let scenario = FailScenario::setup();
             let place = tempfile::tempdir().expect("a directory");
-            let node = Node::start(place.path(), &["--appendonly", "no", "--merge-interval", "600000"]);
+            let flags = ["--appendonly", "no", "--merge-interval", "600000", "--maxdirty", maxdirty];
+            let node = Node::start(place.path(), &flags);
             let client = &mut node.client();
             for number in 0..100 {
                 run(client, &format!("SET key:{number} first"));
@@ -168,6 +179,14 @@ fn a_round_that_was_given_up_is_written_once_the_disk_is_back() {
                 let reply = run(client, change);
                 assert!(reply == Value::ok() || reply.integer() == 1, "{change}");
             }
+            let before_more = client.info_number("tiering", "merge_rounds");
+            for number in 1000.. {
+                if maxdirty != little || client.info_number("tiering", "dirty_bytes") > 20_000 {
+                    break;
+                }
+                run(client, &format!("SET key:{number} second"));
+            }
+            assert_eq!(client.info_number("tiering", "merge_rounds"), before_more, "all of that is in one round");
             let before = content(client);
             run(client, "SELECT 0");
 
@@ -193,6 +212,7 @@ fn a_round_that_was_given_up_is_written_once_the_disk_is_back() {
                 _ => {}
             }
             assert_eq!(content(client), expected, "{line}, {point}");
+            assert_eq!(client.info_number("tiering", "merge_tables") > 0, maxdirty == little, "{line}, {point}");
             copy(&place.path().join("data"), &place.path().join("copy"));
             assert_eq!(content_on(&place.path().join("copy")), expected, "{line}, {point}: after a crash");
             node.end();

@@ -118,3 +118,72 @@ fn a_directory_that_cannot_be_written_is_no_directory() {
     assert!(DataDirectory::open(scratch.path(), 1).expect("a new directory").1);
     scenario.teardown();
 }
+
+fn table(value: &[u8]) -> Batch {
+    let mut batch = Batch::with_table();
+    batch.put_record(&key(), value);
+    batch
+}
+
+fn get(rocks: &Rocks) -> Option<Vec<u8>> {
+    rocks.get_many(&[&key()]).remove(0).expect("read")
+}
+
+/// The log had the round when its table could not be taken over: it counts from then on.
+#[test]
+fn a_round_in_the_log_is_completed_by_the_next_start() {
+    for is_reopened in [false, true] {
+        let scenario = FailScenario::setup();
+        let scratch = tempfile::tempdir().expect("a directory");
+        let rocks = open(scratch.path());
+        put(&rocks).expect("written");
+        fail::cfg("rocks::ingest", "return(IO error: While linking: Input/output error)").expect("a failpoint");
+        assert_eq!(rocks.write(&table(b"table")).expect_err("refused").kind, RocksErrorKind::Io);
+        // What else is written before the round is tried again has no part in it.
+        let mut other = Batch::default();
+        other.put_order(&[0; 16]);
+        rocks.write(&other).expect("written");
+        assert_eq!(get(&rocks).as_deref(), Some(&b"value"[..]));
+        let refused = rocks.checkpoint(&scratch.path().join("copy")).expect_err("half a round").to_string();
+        assert!(refused.contains("what has changed last could not be written"), "{refused}");
+        fail::remove("rocks::ingest");
+        let rocks = if is_reopened {
+            assert_eq!(rocks.reopen(), Ok(Recovery::Reopened { has_lost_writes: false }));
+            rocks
+        } else {
+            drop(rocks);
+            open(scratch.path())
+        };
+        assert_eq!(get(&rocks).as_deref(), Some(&b"table"[..]));
+        rocks.checkpoint(&scratch.path().join("copy")).expect("a checkpoint");
+        scenario.teardown();
+    }
+}
+
+#[test]
+fn a_round_that_is_tried_again_counts_once_and_leaves_nothing() {
+    for (point, fault) in [
+        ("rocks::table", "2*return"),
+        ("rocks::write", "2*return"),
+        ("rocks::sync", "2*return"),
+        ("rocks::ingest", "2*return(IO error: While linking: Input/output error)"),
+    ] {
+        let scenario = FailScenario::setup();
+        let scratch = tempfile::tempdir().expect("a directory");
+        let rocks = open(scratch.path());
+        put(&rocks).expect("written");
+        fail::cfg(point, fault).expect("a failpoint");
+        let batch = table(b"table");
+        assert!(rocks.write(&batch).is_err() && rocks.write(&batch).is_err(), "{point}");
+        assert_eq!(rocks.write(&batch), Ok(()), "{point}");
+        assert_eq!(get(&rocks).as_deref(), Some(&b"table"[..]), "{point}");
+        assert_eq!(rocks.status().tables_made, 1, "{point}");
+        let names = std::fs::read_dir(scratch.path().join("rocksdb")).expect("files");
+        let tables = names.filter(|entry| entry.as_ref().expect("a file").path().extension() == Some("table".as_ref()));
+        assert_eq!(tables.count(), 0, "{point}");
+        rocks.write(&table(b"next")).expect("written");
+        drop(rocks);
+        assert_eq!(get(&open(scratch.path())).as_deref(), Some(&b"next"[..]), "{point}");
+        scenario.teardown();
+    }
+}

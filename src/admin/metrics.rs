@@ -140,6 +140,7 @@ impl Page<'_, '_> {
         self.counter("loaded_keys", "Cold keys read for.", None, loader.keys.get())?;
         self.counter("merge_rounds", "Rounds that brought changes to disk.", None, counters.rounds.get())?;
         self.counter("merged_entries", "Entries they wrote.", None, counters.merged_entries.get())?;
+        self.counter("merge_tables", "Rounds that RocksDB took as a table.", None, rocks.tables_made)?;
         self.counter("write_stalls", "Turns that found the disk too far behind.", None, counters.stalls.get())?;
         self.gauge("disk_max", "maxdisk; 0: no limit.", Some(Unit::Bytes), state.settings.maxdisk.get())?;
         let used = tier.space.used_bytes();
@@ -165,6 +166,7 @@ impl Page<'_, '_> {
         self.gauge("rocksdb_blob", "Live blob files.", Some(Unit::Bytes), rocks.blob_bytes)?;
         let debt = rocks.pending_compaction_bytes;
         self.gauge("rocksdb_compaction_debt", "What compactions have to rewrite.", Some(Unit::Bytes), debt)?;
+        self.gauge("rocksdb_level_0_files", "Tables that wait for compaction.", None, rocks.level_0_files)?;
         self.gauge("rocksdb_write_stopped", "1: RocksDB takes no writes.", None, u64::from(rocks.is_write_stopped))?;
         self.gauge("disk_failed", "1: the disk does not take writes.", None, u64::from(tier.has_failed()))
     }

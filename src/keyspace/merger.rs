@@ -7,6 +7,7 @@
 //!
 //! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use super::{Caller, DATABASES, Keyspace};
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{Record, RecordKey, SlotMeta};
-use crate::store::rocks::{Batch, IndexEntry, RocksError};
+use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RocksError};
 
 /// Expired cold keys that one round sweeps away at most.
 const SWEEP_KEYS: usize = 20_000;
@@ -31,6 +32,11 @@ const KEYS_A_READ: usize = 256;
 const BYTES_A_READ: usize = 16 << 20;
 /// While a round takes what differs, workers that have requests to answer come first where processors are few.
 const SLOTS_BETWEEN_YIELDS: u16 = 16;
+/// The same while it writes a table.
+const RECORDS_BETWEEN_YIELDS: u32 = 64;
+/// A round of so many bytes, or of such a share of what may differ, becomes a table. Smaller ones would make too many.
+const TABLE_BYTES: u64 = 8 << 20;
+const TABLE_SHARE: u64 = 4;
 /// How soon a round is tried again that could not be written.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -213,7 +219,7 @@ impl Keyspace {
             // Whatever the journal holds by now is in memory, and so in this round or in one before.
             mark: tier.mark(),
             swept: Swept::default(),
-            batch: tier.store.batch(),
+            batch: self.new_batch(),
             written_ms: now_ms,
             keeps_age: state.ages.is_kept(),
             has_more: is_making_ages,
@@ -230,6 +236,19 @@ impl Keyspace {
             return Err(error);
         }
         Ok(round)
+    }
+
+    /// What differs by now decides its form. Large values go through the log, since a flush takes them into blob files. Where
+    /// the disk has a limit, its files are few and large.
+    fn new_batch(&self) -> Batch {
+        let (keys, bytes) = self.dirty();
+        let is_large = bytes >= (self.dirty_limit_bytes() / TABLE_SHARE).min(TABLE_BYTES);
+        let has_small_values = bytes < keys * (BLOB_BYTES / 4) as u64;
+        if is_large && has_small_values && self.settings.maxdisk.get() == 0 {
+            Batch::with_table()
+        } else {
+            Batch::default()
+        }
     }
 
     /// Deletes what has expired, and what has to make room.
@@ -287,8 +306,18 @@ impl Keyspace {
         for slot in &round.slots {
             round.batch.put_slot_meta(slot.position.0, slot.position.1, &slot.meta);
         }
+        let written = Cell::new(0_u32);
+        let give_way = || {
+            written.set(written.get() + 1);
+            if written.get().is_multiple_of(RECORDS_BETWEEN_YIELDS) && !self.is_nearly_behind() {
+                std::thread::yield_now();
+            }
+        };
         // Both again if either fails: a store that was opened anew may have lost what was not synced.
-        retry(tier, gives_up, || tier.store.write(&round.batch).and_then(|()| tier.store.flush_wal(true)))
+        retry(tier, gives_up, || {
+            tier.store.write_giving_way(&round.batch, &give_way)?;
+            tier.store.flush_wal(true)
+        })
     }
 
     /// The round is on disk.

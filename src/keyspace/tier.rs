@@ -381,7 +381,7 @@ impl super::Keyspace {
     }
 
     /// How much may differ from the disk: `maxdirty`, and never most of a small memory or disk.
-    fn dirty_limit_bytes(&self) -> u64 {
+    pub(super) fn dirty_limit_bytes(&self) -> u64 {
         let settings = &self.settings;
         [(settings.maxmemory.get(), DIRTY_SHARE), (settings.maxdisk.get(), DIRTY_DISK_SHARE)]
             .into_iter()

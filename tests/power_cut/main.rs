@@ -22,6 +22,7 @@ use durability::subject::{Kind, Recipe, Subject};
 use durability::workload::{History, Shape, unix_ms, write_until};
 use durability::{from_environment, seed};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -119,8 +120,13 @@ impl Story {
         Story { recipe, lossy_for, in_order, followed, random, observed: Observed::default() }
     }
 
-    fn start(&self) -> Result<Subject, String> {
-        self.recipe.with_environment(&self.followed.environment()).start(&self.followed.root)
+    fn start(&mut self) -> Result<Subject, String> {
+        let mut recipe = self.recipe.with_environment(&self.followed.environment());
+        if matches!(recipe.kind, Kind::Rockpool(_)) {
+            // With little, rounds become tables.
+            recipe = recipe.with_flags(&["--maxdirty", ["64kb", "32mb"].choose(&mut self.random).expect("not empty")]);
+        }
+        recipe.start(&self.followed.root)
     }
 
     /// Starts on what the cut before has left, judges it, loads the server, and cuts the power.

@@ -80,6 +80,13 @@ impl Client {
         self.read_value()
     }
 
+    /// A number that INFO tells.
+    pub fn info_number(&mut self, section: &str, name: &str) -> u64 {
+        let info = self.command(&["INFO", section]).text();
+        let text = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        text.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
+    }
+
     /// Sends all commands in one write, then reads as many replies.
     pub fn pipeline<C: AsRef<[A]>, A: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<Value> {
         let bytes: Vec<u8> = commands.iter().flat_map(|command| encode(command.as_ref())).collect();

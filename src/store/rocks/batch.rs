@@ -3,6 +3,7 @@
 use rocksdb::WriteBatch;
 use smallvec::SmallVec;
 
+use super::run::Run;
 use super::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
 use crate::store::record::{self, AgeIndex, SlotMeta};
 
@@ -21,42 +22,50 @@ const HEADER_BYTES: usize = 12;
 pub struct Batch {
     bytes: Vec<u8>,
     count: u32,
+    changes_records: bool,
+    /// Where the records go, if that is not the log.
+    table: Option<Run>,
 }
 
 impl Default for Batch {
     fn default() -> Batch {
-        Batch { bytes: vec![0; HEADER_BYTES], count: 0 }
+        Batch { bytes: vec![0; HEADER_BYTES], count: 0, changes_records: false, table: None }
     }
 }
 
 impl Batch {
-    /// How many operations it holds.
-    pub fn len(&self) -> usize {
-        self.count as usize
+    /// One whose records become a table, which costs less if there are many of them.
+    pub fn with_table() -> Batch {
+        Batch { table: Some(Run::default()), ..Batch::default() }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// How many bytes the log will take.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Forgets all operations; the buffer stays.
-    pub fn clear(&mut self) {
-        self.bytes.truncate(HEADER_BYTES);
-        self.bytes.fill(0);
-        self.count = 0;
+        self.count == 0 && self.table().is_none()
     }
 
     pub fn put_record(&mut self, record_key: &[u8], record: &[u8]) {
-        self.put(FamilyId::Records, &[record_key], record);
+        self.changes_records = true;
+        match &mut self.table {
+            Some(table) => table.put(record_key, record),
+            None => self.put(FamilyId::Records, &[record_key], record),
+        }
     }
 
     pub fn delete_record(&mut self, record_key: &[u8]) {
-        self.delete(FamilyId::Records, &[record_key]);
+        self.changes_records = true;
+        match &mut self.table {
+            Some(table) => table.delete(record_key),
+            None => self.delete(FamilyId::Records, &[record_key]),
+        }
+    }
+
+    /// The records that are to become a table.
+    pub(super) fn table(&self) -> Option<&Run> {
+        self.table.as_ref().filter(|table| !table.is_empty())
+    }
+
+    pub(super) fn changes_records(&self) -> bool {
+        self.changes_records
     }
 
     /// `value_bytes` is the length of the record's payload: whoever sweeps needs it, and when it was written, and not the
@@ -106,6 +115,7 @@ impl Batch {
 
     /// Deletes all records of a database, and what the indexes have of them.
     pub fn delete_database(&mut self, database: u8) {
+        self.changes_records = true;
         for family in [FamilyId::Records, FamilyId::Expiry, FamilyId::Age] {
             self.operation(DELETE_RANGE, family);
             append(&mut self.bytes, &[&[database]]);
@@ -195,47 +205,44 @@ mod tests {
         let scratch = Scratch::new();
         let rocks = scratch.open();
         let long = vec![b'k'; 20_000];
+        assert!(Batch::default().is_empty() && Batch::with_table().is_empty());
         let mut batch = Batch::default();
-        assert!(batch.is_empty());
-        for round in 0..2 {
-            batch.clear();
-            let mut expected = WriteBatch::default();
-            rocks.with_families(|[records, meta, expiry, age]| {
-                for bytes in [&b"a"[..], b"", &long] {
-                    let key = RecordKey::encoded(1, 2, 3, bytes);
-                    let (timed, value) = (record::index_key(7, &key), encoded(None, 9, bytes));
-                    batch.put_record(&key, &value);
-                    batch.delete_record(&key);
-                    batch.put_expiry(7, &key, 5, 8);
-                    batch.delete_expiry(7, &key);
-                    batch.put_age(7, &key, 5, None);
-                    batch.delete_age(7, &key);
-                    expected.put_cf(records, &key, &value);
-                    expected.delete_cf(records, &key);
-                    expected.put_cf(expiry, &timed, [5, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]);
-                    expected.delete_cf(expiry, &timed);
-                    expected.put_cf(age, &timed, 5_u32.to_le_bytes());
-                    expected.delete_cf(age, &timed);
-                }
-                let slot = SlotMeta { keys: 4, ..SlotMeta::default() };
-                batch.put_slot_meta(3, 4, &slot);
-                expected.put_cf(meta, record::slot_key(3, 4), slot.encode());
-                batch.delete_database(3);
-                for family in [records, expiry, age] {
-                    expected.delete_range_cf(family, [3], [4]);
-                }
-                batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: 2.0 }));
-                expected.put_cf(meta, AGE_KEY, [1, 0, 0, 0, 0, 0, 0, 0, 64]);
-                batch.put_age_index(None);
-                expected.delete_cf(meta, AGE_KEY);
-                batch.delete_ages();
-                expected.delete_range_cf(age, [0], [u8::MAX]);
-                batch.put_order(&[1, 0]);
-                expected.put_cf(meta, ORDER_KEY, [1, 0]);
-            });
-            assert!(batch.write_batch().data() == expected.data(), "round {round}");
-            assert_eq!((batch.len(), batch.bytes()), (expected.len(), expected.size_in_bytes()));
-            assert_eq!(batch.write_batch().len(), expected.len());
-        }
+        let mut expected = WriteBatch::default();
+        rocks.with_families(|[records, meta, expiry, age]| {
+            for bytes in [&b"a"[..], b"", &long] {
+                let key = RecordKey::encoded(1, 2, 3, bytes);
+                let (timed, value) = (record::index_key(7, &key), encoded(None, 9, bytes));
+                batch.put_record(&key, &value);
+                batch.delete_record(&key);
+                batch.put_expiry(7, &key, 5, 8);
+                batch.delete_expiry(7, &key);
+                batch.put_age(7, &key, 5, None);
+                batch.delete_age(7, &key);
+                expected.put_cf(records, &key, &value);
+                expected.delete_cf(records, &key);
+                expected.put_cf(expiry, &timed, [5, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0]);
+                expected.delete_cf(expiry, &timed);
+                expected.put_cf(age, &timed, 5_u32.to_le_bytes());
+                expected.delete_cf(age, &timed);
+            }
+            let slot = SlotMeta { keys: 4, ..SlotMeta::default() };
+            batch.put_slot_meta(3, 4, &slot);
+            expected.put_cf(meta, record::slot_key(3, 4), slot.encode());
+            batch.delete_database(3);
+            for family in [records, expiry, age] {
+                expected.delete_range_cf(family, [3], [4]);
+            }
+            batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: 2.0 }));
+            expected.put_cf(meta, AGE_KEY, [1, 0, 0, 0, 0, 0, 0, 0, 64]);
+            batch.put_age_index(None);
+            expected.delete_cf(meta, AGE_KEY);
+            batch.delete_ages();
+            expected.delete_range_cf(age, [0], [u8::MAX]);
+            batch.put_order(&[1, 0]);
+            expected.put_cf(meta, ORDER_KEY, [1, 0]);
+        });
+        assert!(batch.write_batch().data() == expected.data());
+        assert_eq!(batch.write_batch().size_in_bytes(), expected.size_in_bytes());
+        assert_eq!(batch.write_batch().len(), expected.len());
     }
 }

@@ -67,6 +67,14 @@ impl From<rocksdb::Error> for RocksError {
     }
 }
 
+impl From<std::io::Error> for RocksError {
+    /// In RocksDB's words, so that both are told apart in the same way.
+    fn from(error: std::io::Error) -> RocksError {
+        let message = format!("IO error: {error}");
+        RocksError { kind: kind(ErrorKind::IOError, &message), message }
+    }
+}
+
 /// The crate hands on the status code by its text alone; what lies below the code is in the rest of the message.
 fn kind(reason: ErrorKind, message: &str) -> RocksErrorKind {
     let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));

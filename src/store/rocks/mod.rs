@@ -1,13 +1,15 @@
 //! RocksDB: records and their indexes, below the memory tier. Nothing else in the house knows the `rocksdb` crate.
 //!
 //! Four column families: the records, the slots' metas, and two indexes in the order of time, by expiry and by age. A
-//! round of the merger is one [`Batch`], and so whole or absent in all four.
+//! round of the merger is one [`Batch`], and so whole or absent in all four. The records of a large one do not go through
+//! RocksDB's log and memtables, see [`run`].
 
 mod batch;
 mod error;
 mod filter;
 mod options;
 mod read;
+mod run;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, WriteBatch, WriteOptions, properties};
+use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Options, WriteBatch, WriteOptions, properties};
 
 use super::directory::free_bytes;
 pub use batch::Batch;
@@ -50,6 +52,8 @@ enum FamilyId {
 const ORDER_KEY: &[u8] = b"order";
 /// In `meta`: how the index of ages stands.
 const AGE_KEY: &[u8] = b"age";
+/// In `meta`: the number of the last batch that changes records, see [`run`].
+const NUMBER_KEY: &[u8] = b"batch";
 /// What [`Rocks::try_recover`] writes to see whether writing works.
 const PROBE_KEY: &[u8] = b"probe";
 /// RocksDB looks for room every 5 seconds where it means to go on by itself.
@@ -132,6 +136,13 @@ pub struct Rocks {
     resources: Resources,
     ways: ReadWays,
     write: WriteOptions,
+    /// Of the tables that are made here.
+    table: Options,
+    /// Batches have numbers, which go up; those that change records leave theirs in `meta`.
+    last_number: AtomicU64,
+    /// Tables of batches that failed: they stay as long as such a batch may count.
+    left_tables: Mutex<Vec<PathBuf>>,
+    tables_made: AtomicU64,
     failure: Failure,
     /// The number of the last operation written when the database was closed to be reopened.
     written: AtomicU64,
@@ -148,7 +159,7 @@ impl Rocks {
     /// Opens the database in `directory`, or makes it if the options say so. What is there is never replaced.
     pub fn open(directory: &Path, options: &RocksOptions) -> Result<Rocks, RocksError> {
         let resources = Resources::new(options.memory_bytes);
-        let database = open(directory, options, &resources)?;
+        let (database, last_number) = open(directory, options, &resources)?;
         resources.reclaim.set_paused(status::is_mostly_blobs(&database));
         let disk_bytes = AtomicU64::new(options.disk_bytes);
         // Whatever happens later, it is not made a second time.
@@ -159,6 +170,10 @@ impl Rocks {
             resources,
             ways: ReadWays::default(),
             write: write_options(),
+            table: options::table_file(),
+            last_number: AtomicU64::new(last_number),
+            left_tables: Mutex::default(),
+            tables_made: AtomicU64::new(0),
             failure: Failure::default(),
             written: AtomicU64::new(0),
             background_errors: AtomicU64::new(0),
@@ -178,10 +193,10 @@ impl Rocks {
     }
 
     /// Like `with`, and remembers whether it worked.
-    fn change(&self, act: impl FnOnce(&DB) -> Result<(), RocksError>) -> Result<(), RocksError> {
+    fn change<R>(&self, act: impl FnOnce(&DB) -> Result<R, RocksError>) -> Result<R, RocksError> {
         let result = self.with(act);
         match &result {
-            Ok(()) => self.failure.clear(),
+            Ok(_) => self.failure.clear(),
             Err(error) if error.kind == RocksErrorKind::Stalled => {}
             Err(error) => self.failure.set(error),
         }
@@ -199,9 +214,38 @@ impl Rocks {
     /// # Errors
     /// When RocksDB refuses it, or there is no room for what it would have to wait for.
     pub fn write(&self, batch: &Batch) -> Result<(), RocksError> {
+        self.write_giving_way(batch, &|| ())
+    }
+
+    /// The same, calling `give_way` often where it takes long.
+    ///
+    /// # Errors
+    /// Like [`Rocks::write`]. A batch with a table may count nevertheless: the next that changes records is to contain it.
+    pub fn write_giving_way(&self, batch: &Batch, give_way: &dyn Fn()) -> Result<(), RocksError> {
+        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(run) = batch.table() else { return self.write_to_log(batch, number) };
+        let table = self.change(|_| run.write(&self.directory, number, &self.table, give_way))?;
+        let is_in_log = self.write_to_log(batch, number).and_then(|()| self.flush_wal(true));
+        if is_in_log.is_err() {
+            self.left_tables.lock().push(table);
+            return is_in_log;
+        }
+        // Those before it do not count any more. What cannot be removed is by the next start.
+        for path in std::mem::take(&mut *self.left_tables.lock()) {
+            let _ = std::fs::remove_file(path);
+        }
+        let is_taken_over = self.change(|database| run::ingest(database, &table));
+        match &is_taken_over {
+            Ok(()) => drop(self.tables_made.fetch_add(1, Ordering::Relaxed)),
+            Err(_) => self.left_tables.lock().push(table),
+        }
+        is_taken_over
+    }
+
+    fn write_to_log(&self, batch: &Batch, number: u64) -> Result<(), RocksError> {
         let mut began: Option<Instant> = None;
         let result = loop {
-            match self.write_now(batch) {
+            match self.write_now(batch, number) {
                 Err(error) if error.kind == RocksErrorKind::Stalled => {}
                 result => break result,
             }
@@ -225,10 +269,14 @@ impl Rocks {
         result
     }
 
-    fn write_now(&self, batch: &Batch) -> Result<(), RocksError> {
+    fn write_now(&self, batch: &Batch, number: u64) -> Result<(), RocksError> {
         self.change(|database| {
             fail::fail_point!("rocks::write", |argument| Err(RocksError::injected(argument)));
-            database.write_opt(batch.write_batch(), &self.write)?;
+            let mut to_write = batch.write_batch();
+            if batch.changes_records() {
+                to_write.put_cf(family(database, META)?, NUMBER_KEY, number.to_le_bytes());
+            }
+            database.write_opt(to_write, &self.write)?;
             self.resources.reclaim.set_paused(status::is_mostly_blobs(database));
             self.resources.reclaim.set_urgent(status::level_0_files(database) >= options::LEVEL_0_FILES_URGENT);
             self.background_errors.store(status::background_errors(database), Ordering::Relaxed);
@@ -344,8 +392,14 @@ impl Rocks {
     }
 
     /// Makes a copy of all that is written at `to`, which must not exist: table and blob files by links, the log in full,
-    /// since to flush it might have to wait.
+    /// since to flush it might have to wait. To be called where nothing is being written.
+    ///
+    /// # Errors
+    /// When it cannot be made, or what was written last is not whole yet.
     pub fn checkpoint(&self, to: &Path) -> Result<(), RocksError> {
+        if !self.left_tables.lock().is_empty() {
+            return Err(RocksError::new(RocksErrorKind::Other, "what has changed last could not be written"));
+        }
         self.with(|database| {
             fail::fail_point!("rocks::checkpoint", |argument| Err(RocksError::injected(argument)));
             Ok(Checkpoint::new(database)?.create_checkpoint_with_log_size(to, u64::MAX)?)
@@ -413,7 +467,9 @@ impl Rocks {
         }
         // The database is closed before the next is opened, or its own lock would be in the way.
         *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
-        let opened = open(&self.directory, &self.options_now(), &self.resources).map(|database| {
+        let opened = open(&self.directory, &self.options_now(), &self.resources).map(|(database, last_number)| {
+            self.last_number.fetch_max(last_number, Ordering::Relaxed);
+            self.left_tables.lock().clear();
             let has_lost_writes = database.latest_sequence_number() < self.written.load(Ordering::Relaxed);
             *state = State::Open(database);
             Recovery::Reopened { has_lost_writes }
@@ -483,12 +539,14 @@ fn descriptors(options: &RocksOptions, resources: &Resources) -> Result<Vec<Colu
     Ok(families.map(|(name, family)| ColumnFamilyDescriptor::new(name, family)).collect())
 }
 
-fn open(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {
+/// With the number of the last batch, which is complete then.
+fn open(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<(DB, u64), RocksError> {
     fail::fail_point!("rocks::open", |argument| Err(RocksError::injected(argument)));
     let database =
         DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources)?)?;
     check_numbers(&database)?;
-    Ok(database)
+    let last_number = run::complete(&database, directory)?;
+    Ok((database, last_number))
 }
 
 fn open_for_reading(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {

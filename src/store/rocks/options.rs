@@ -44,19 +44,23 @@ const MANIFEST_BYTES_MAX: u64 = 16 << 20;
 const MANIFEST_AHEAD_BYTES_MAX: u64 = 4 << 20;
 const MESSAGES_BYTES_MAX: u64 = 4 << 20;
 const SMALL_BYTES_MIN: u64 = 64 << 10;
-/// As many files in level 0 begin a compaction: with fewer, it rewrites what lies below more often. Where the disk has a
-/// limit, what is deleted is to go soon.
-const LEVEL_0_FILES_COMPACTED: u64 = 8;
+/// As many files in level 0 begin a compaction, or as many bytes as the first level below may have: with fewer, it rewrites
+/// what lies there more often. Where the disk has a limit, what is deleted is to go soon.
+const LEVEL_0_FILES_COMPACTED: u64 = 24;
 const LEVEL_0_FILES_COMPACTED_LIMITED: u64 = 4;
 /// From so many on, compaction no longer gives way to anything.
-pub(super) const LEVEL_0_FILES_URGENT: u64 = 12;
-/// A read may have to look into each of them.
-const LEVEL_0_FILES_MAX: i32 = 24;
+pub(super) const LEVEL_0_FILES_URGENT: u64 = 32;
+/// A read may have to ask the filters of all of them.
+const LEVEL_0_FILES_MAX: i32 = 64;
 /// What waits to be compacted, at most: it takes disk space in the meantime.
 const DEBT_BYTES_MAX: usize = 64 << 30;
+const COMPACTION_READ_BYTES: usize = 128 << 10;
 /// Of the budget, what memtables may have.
 const BUFFERS_SHARE: usize = 4;
 const BUFFERS_BYTES_MAX: usize = 128 * MIB;
+/// Of tables.
+const FORMAT_VERSION: i32 = 6;
+const FILTER_BITS: f64 = 10.0;
 /// Below this, RocksDB would do nothing but flush and read again.
 const MEMORY_BYTES_MIN: usize = 8 * MIB;
 
@@ -186,6 +190,8 @@ pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<
     database.set_max_total_wal_size(options.log_bytes);
     // What was not synced when the machine went down ends the log: the journal has what follows.
     database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // Each input of a compaction takes so much memory, which counts towards nothing.
+    database.set_compaction_readahead_size(COMPACTION_READ_BYTES);
     // Spread over the time of writing, so that no sync at the end has much left to do.
     database.set_bytes_per_sync(MIB as u64);
     database.set_wal_bytes_per_sync(MIB as u64);
@@ -257,7 +263,7 @@ fn family(resources: &Resources, sizes: &str) -> Result<Options, RocksError> {
 
 fn table(resources: &Resources, point_lookups: bool) -> BlockBasedOptions {
     let mut table = BlockBasedOptions::default();
-    table.set_format_version(6);
+    table.set_format_version(FORMAT_VERSION);
     table.set_block_cache(&resources.cache);
     // Filters and indexes are cut into blocks of the cache: the budget bounds them too, and the first read after a
     // start loads the piece it needs and not those of the whole file.
@@ -267,13 +273,32 @@ fn table(resources: &Resources, point_lookups: bool) -> BlockBasedOptions {
     table.set_pin_top_level_index_and_filter(true);
     table.set_index_type(rocksdb::BlockBasedIndexType::TwoLevelIndexSearch);
     if point_lookups {
-        table.set_bloom_filter(10.0, false);
+        table.set_bloom_filter(FILTER_BITS, false);
         table.set_whole_key_filtering(true);
         table.set_partition_filters(true);
-        table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
-        table.set_data_block_hash_ratio(0.75);
+        set_hash_index(&mut table);
     }
     table
+}
+
+/// Within a block, a key is found by its hash.
+fn set_hash_index(table: &mut BlockBasedOptions) {
+    table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    table.set_data_block_hash_ratio(0.75);
+}
+
+/// Of a table that is made here, for level 0. It is small, so its filter and its index are whole, and both stay in memory.
+pub(super) fn table_file() -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_format_version(FORMAT_VERSION);
+    table.set_bloom_filter(FILTER_BITS, false);
+    table.set_whole_key_filtering(true);
+    set_hash_index(&mut table);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_bytes_per_sync(MIB as u64);
+    options
 }
 
 /// A compaction that somebody asked for reaches the bottommost level too, or it would leave garbage there.

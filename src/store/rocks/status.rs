@@ -30,6 +30,8 @@ pub struct RocksStatus {
     /// How often a write had to wait for RocksDB to catch up, and how long altogether.
     pub stalls: u64,
     pub stalled_ms: u64,
+    /// Rounds whose records went to RocksDB as a table instead of through its log.
+    pub tables_made: u64,
     pub sst_bytes: u64,
     pub blob_bytes: u64,
     pub blob_garbage_bytes: u64,
@@ -53,6 +55,7 @@ impl RocksStatus {
             records_dropped: rocks.resources.reclaim.dropped(),
             stalls: rocks.stalls.load(Ordering::Relaxed),
             stalled_ms: rocks.stalled_ms.load(Ordering::Relaxed),
+            tables_made: rocks.tables_made.load(Ordering::Relaxed),
             failure: rocks.failure.message(),
             ..RocksStatus::default()
         };

@@ -15,8 +15,11 @@ fn a_database_that_has_stopped_is_opened_again() {
     rocks.flush().expect("flushed");
     rocks.close().expect("closed");
     let files = std::fs::read_dir(scratch.path()).expect("files").map(|entry| entry.expect("a file").path());
-    let table =
-        files.filter(|path| path.extension().is_some_and(|extension| extension == "sst")).max().expect("a table");
+    // The largest is that of the records.
+    let table = files
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sst"))
+        .max_by_key(|path| path.metadata().expect("a file").len())
+        .expect("a table");
     let mut bytes = std::fs::read(&table).expect("read");
     bytes[100..200].fill(0xaa);
     std::fs::write(&table, bytes).expect("written");

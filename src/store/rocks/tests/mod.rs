@@ -1,4 +1,5 @@
 mod faults;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -289,7 +290,7 @@ fn the_indexes_are_read_in_the_order_of_time() {
     batch.delete_age(20, &key(1, 2, 3, b"k"));
     rocks.write(&batch).expect("written");
     assert_eq!((due(&[], 100, 10), aged(&[], 100, 10)), (vec![20, 30, 40], vec![10, 30, 40]));
-    batch.clear();
+    let mut batch = Batch::default();
     batch.delete_ages();
     rocks.write(&batch).expect("written");
     assert_eq!((due(&[], 100, 10), aged(&[], u64::MAX, 10)), (vec![20, 30, 40], vec![]));
@@ -310,7 +311,7 @@ fn a_database_is_deleted_and_no_other() {
     }
     rocks.write(&batch).expect("written");
     rocks.compact().expect("compacted");
-    batch.clear();
+    let mut batch = Batch::default();
     batch.delete_database(1);
     batch.put_record(&key(1, 1, 5, b"new"), &record(None, 2, b"new"));
     batch.put_age(8, &key(1, 1, 5, b"new"), 3, None);
