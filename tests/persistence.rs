@@ -4,6 +4,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use support::{Client, Engine, PATIENCE, Server, Value, eventually};
 
@@ -170,6 +173,46 @@ fn data_may_be_larger_than_memory() {
     assert!(client.info_number("tiering", "resident_keys") < 250_000);
     let used = client.info_number("memory", "used_memory");
     assert!(used < 56 << 20, "{used} bytes");
+}
+
+/// However fast keys come: what is being written to disk does not keep the rest in memory.
+#[test]
+fn memory_stays_within_its_limit_while_keys_come_fast() {
+    const LIMIT: u64 = 128 << 20;
+    let place = tempfile::tempdir().expect("a directory");
+    let server = on(place.path(), &["--maxmemory", "128mb"]);
+    let done = AtomicBool::new(false);
+    let peak_bytes = thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut peak_bytes = 0;
+            while !done.load(Ordering::Relaxed) {
+                peak_bytes = server.resident_bytes().max(peak_bytes);
+                thread::sleep(Duration::from_millis(5));
+            }
+            peak_bytes
+        });
+        let loaders = [0, 1].map(|loader| {
+            let mut client = server.client();
+            scope.spawn(move || {
+                for chunk in (0..750_000).collect::<Vec<usize>>().chunks(1000) {
+                    let commands: Vec<[String; 3]> = chunk
+                        .iter()
+                        .map(|number| ["SET".to_owned(), format!("{loader}:{number:014}"), format!("{number:064}")])
+                        .collect();
+                    assert!(client.pipeline(&commands).iter().all(|reply| *reply == Value::ok()));
+                }
+            })
+        });
+        for loader in loaders {
+            loader.join().expect("no panic");
+        }
+        done.store(true, Ordering::Relaxed);
+        watcher.join().expect("no panic")
+    });
+    let client = &mut server.client();
+    assert!(client.info_number("tiering", "demoted_keys") > 500_000);
+    assert!(peak_bytes < LIMIT + LIMIT / 3, "{peak_bytes} bytes");
+    assert_eq!(client.command(&["GET", "1:00000000000007"]), Value::bulk(format!("{:064}", 7).as_bytes()));
 }
 
 /// Large rounds become tables, small ones go through RocksDB's log: which it was is nothing that shows.

@@ -6,7 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 const FLUSH_BYTES: i64 = 16 * 1024;
 
@@ -14,6 +14,7 @@ static USED_BYTES: AtomicI64 = AtomicI64::new(0);
 /// What no counter of ours sees: what C++ code has allocated (RocksDB), and what the allocator needs beyond what was
 /// asked of it.
 static FOREIGN_BYTES: AtomicI64 = AtomicI64::new(0);
+static RESERVED_BYTES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static BALANCE_BYTES: Cell<i64> = const { Cell::new(0) };
@@ -27,14 +28,23 @@ pub fn used_bytes() -> u64 {
     (USED_BYTES.load(Ordering::Relaxed) + FOREIGN_BYTES.load(Ordering::Relaxed) + unflushed).max(0) as u64
 }
 
+/// What counts towards `maxmemory`: what is used, and what is reserved.
+#[inline]
+pub fn committed_bytes() -> u64 {
+    used_bytes() + RESERVED_BYTES.load(Ordering::Relaxed)
+}
+
 /// Asks the allocator, which serves all code of the process, for the pages that are in use, and takes what Rust code has
 /// not counted for foreign: a page that entries have left holes in counts whole, so that what is resident stays near
-/// the limit. `reserved_bytes` is what is free now and about to be taken again. Takes some 60 µs.
-pub fn measure_foreign(reserved_bytes: u64) {
+/// the limit. Reserved is what the allocator has no part in (code, stacks) of the process's `resident_bytes`, and
+/// `reserved_bytes`: what is going to be taken, sooner than entries could make room for it. Takes some 60 µs.
+pub fn measure_foreign(resident_bytes: u64, reserved_bytes: u64) {
     let bytes = allocator_bytes();
     let counted = USED_BYTES.load(Ordering::Relaxed);
     let foreign = (bytes.active + bytes.metadata) as i64 - counted;
-    FOREIGN_BYTES.store(foreign.max(0) + reserved_bytes as i64, Ordering::Relaxed);
+    FOREIGN_BYTES.store(foreign.max(0), Ordering::Relaxed);
+    let outside_bytes = resident_bytes.saturating_sub(bytes.resident);
+    RESERVED_BYTES.store(outside_bytes + reserved_bytes, Ordering::Relaxed);
 }
 
 /// What the allocator tells of itself, in bytes.

@@ -1,4 +1,4 @@
-//! What everything else stands on: the clock, slots, patterns, numbers as Redis reads and prints them.
+//! What everything else stands on: the clock, the system, slots, patterns, numbers as Redis reads and prints them.
 
 pub mod clock;
 mod float_text;
@@ -8,5 +8,6 @@ pub mod memory;
 pub mod number;
 pub mod prefetch;
 pub mod slot;
+pub mod system;
 pub mod thread;
 pub mod ticks;

@@ -16,9 +16,9 @@ use crate::types::{Value, string};
 
 const EXPIRES: u64 = 1;
 const BOXED: u64 = 2;
-/// How an entry stands to what is on disk is the upper half of the flags.
-const MARKS_SHIFT: u32 = 4;
-const MARKS: u64 = 0xf << MARKS_SHIFT;
+/// How an entry stands to what is on disk is the rest of the flags.
+const MARKS_SHIFT: u32 = 2;
+const MARKS: u64 = 0x3f << MARKS_SHIFT;
 const FLAG_BITS: u32 = 8;
 
 const HEADER_BYTES: usize = size_of::<Header>();
@@ -72,6 +72,9 @@ pub enum Content<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks(u8);
 
+/// Of the round that took an entry last, above the marks.
+const ROUND_SHIFT: u32 = 4;
+
 impl Marks {
     /// It differs from what is on disk, or is about to be there by the round that is under way.
     pub const DIRTY: Marks = Marks(1);
@@ -92,6 +95,16 @@ impl Marks {
 
     pub const fn has(self, mark: Marks) -> bool {
         self.0 & mark.0 != 0
+    }
+
+    /// Those of an entry that this round has taken. Of its number, the remainder by three is kept.
+    pub const fn taken_by(self, round: u32) -> Marks {
+        Marks(self.0 & !(3 << ROUND_SHIFT) | ((1 + round % 3) as u8) << ROUND_SHIFT)
+    }
+
+    /// False: it was not this round that took the entry last. True: it was, or one of every third before it.
+    pub const fn may_be_taken_by(self, round: u32) -> bool {
+        self.0 >> ROUND_SHIFT == 1 + (round % 3) as u8
     }
 }
 

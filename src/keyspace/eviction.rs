@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
-use super::entry::{Entry, Marks};
+use super::entry::Entry;
 use super::recency::{Recency, Rules};
-use super::table::place;
+use super::slot::SlotGuard;
 use super::tier::DIRTY_SHARE;
 use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
@@ -61,15 +61,16 @@ impl Keyspace {
     #[inline]
     pub fn make_room(&self, caller: Caller) -> Room {
         let max_bytes = self.settings.maxmemory.get();
-        if max_bytes == 0 || memory::used_bytes() <= max_bytes {
+        if max_bytes == 0 || memory::committed_bytes() <= max_bytes {
             return Room::Enough;
         }
         match self.tier() {
             None if self.evict_down_to(caller, max_bytes) => Room::Enough,
             None => Room::None,
-            Some(tier) if tier.is_eviction_resting(caller.now_ms) => Room::Enough,
             Some(tier) => {
-                if !self.evict_down_to(caller, max_bytes) && self.dirty_bytes() > max_bytes / DIRTY_SHARE / 2 {
+                let is_tried = !tier.is_eviction_resting(caller.now_ms);
+                let is_within = is_tried && self.evict_down_to(caller, max_bytes);
+                if !is_within && self.dirty_bytes() > max_bytes / DIRTY_SHARE / 2 {
                     tier.wish(|wishes| wishes.round = true);
                     return Room::Soon;
                 }
@@ -80,11 +81,10 @@ impl Keyspace {
         }
     }
 
-    /// Whether an entry may leave memory at all: with a disk, the policy tells the order only.
-    fn may_go(&self, entry: &Entry, policy: EvictionPolicy) -> bool {
+    /// Whether an entry of the slot may leave memory at all: with a disk, the policy tells the order only.
+    fn may_go(&self, slot: &SlotGuard<'_>, entry: &Entry, policy: EvictionPolicy) -> bool {
         if self.tier().is_some() {
-            let marks = entry.marks();
-            return marks.has(Marks::STORED) && !marks.has(Marks::DIRTY) && !marks.has(Marks::DELETED);
+            return slot.is_on_disk(entry);
         }
         !is_volatile(policy) || entry.expiry_ms().is_some()
     }
@@ -97,7 +97,7 @@ impl Keyspace {
         }
         let began = Instant::now();
         let budget = budget(self.settings.maxmemory_eviction_tenacity.get());
-        while memory::used_bytes() > max_bytes {
+        while memory::committed_bytes() > max_bytes {
             if !self.has_candidates(&rules) {
                 return false;
             }
@@ -146,17 +146,19 @@ impl Keyspace {
                 continue;
             }
             let slot = self.lock_slot(IDLE, physical, number);
-            if slot.is_in_flight() || self.tier().is_none() && is_volatile(rules.policy) && slot.slot.expiring() == 0 {
+            if self.tier().is_none() && is_volatile(rules.policy) && slot.slot.expiring() == 0 {
                 continue;
             }
             let entries = slot.table().sample(thread::random(), SAMPLE_OF_SLOT);
-            sample.extend(entries.filter(|entry| self.may_go(entry, rules.policy)).map(|entry| Candidate {
-                physical,
-                slot: number,
-                place: place(self.key(entry.key()).hash),
-                recency: entry.recency(),
-                expiry_ms: entry.expiry_ms(),
-            }));
+            sample.extend(entries.filter(|(_, entry)| self.may_go(&slot, entry, rules.policy)).map(
+                |(place, entry)| Candidate {
+                    physical,
+                    slot: number,
+                    place,
+                    recency: entry.recency(),
+                    expiry_ms: entry.expiry_ms(),
+                },
+            ));
             drop(slot);
             if sample.len() >= wanted || !sample.is_empty() && visited >= SAMPLE_SLOTS {
                 break;

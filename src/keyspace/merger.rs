@@ -21,7 +21,7 @@ use super::{Caller, DATABASES, Keyspace};
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{Record, RecordKey, SlotMeta};
-use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RocksError};
+use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError};
 
 /// Expired cold keys that one round sweeps away at most.
 const SWEEP_KEYS: usize = 20_000;
@@ -70,8 +70,8 @@ struct RoundSlot {
 /// A key whose older record has to be looked up.
 struct Unsettled {
     /// In `slots`; a slot's entry comes after its keys.
-    slot: usize,
-    record_key: Vec<u8>,
+    slot: u32,
+    record: RecordPlace,
     expiry_ms: Option<u64>,
     /// The round puts a record in the older one's place; else it deletes that.
     is_put: bool,
@@ -120,8 +120,8 @@ impl Round {
 
     fn look_up(&mut self, expiry_ms: Option<u64>, is_put: bool, is_blind: bool) {
         if !self.removed.contains(&self.record_key) {
-            let record_key = self.record_key.clone();
-            self.unsettled.push(Unsettled { slot: self.slots.len(), record_key, expiry_ms, is_put, is_blind });
+            let (slot, record) = (self.slots.len() as u32, self.batch.last_record());
+            self.unsettled.push(Unsettled { slot, record, expiry_ms, is_put, is_blind });
         }
     }
 
@@ -275,34 +275,8 @@ impl Keyspace {
         // The slots were collected one after the other: only with the journal up to here is what is on disk a moment
         // that clients have seen, so the round must not get ahead of it.
         tier.bring_journal_up(self.syncs());
-        let caller = Caller { now_ms: round.written_ms, touches: false };
         let settled = retry(tier, gives_up, || find_settled(tier, round))?;
-        // Taken, since a round that is tried again must not settle them twice.
-        let all_unsettled = std::mem::take(&mut round.unsettled);
-        for (index, old) in settled {
-            let unsettled = &all_unsettled[index];
-            // Two rounds in one millisecond: that is the new record's entry.
-            if round.keeps_age && !(unsettled.is_put && old.written_ms == round.written_ms) {
-                round.batch.delete_age(old.written_ms, &unsettled.record_key);
-            }
-            if !unsettled.is_blind {
-                continue;
-            }
-            let key_bytes = unsettled.record_key.len() - RecordKey::PREFIX_BYTES;
-            let slot = &mut round.slots[unsettled.slot];
-            let mut guard = self.lock_slot(caller, slot.position.0, slot.position.1);
-            guard.settle(key_bytes, old.value_bytes, old.expiry_ms.is_some());
-            drop(guard);
-            slot.meta.keys -= 1;
-            slot.meta.key_bytes -= key_bytes as u64;
-            slot.meta.value_bytes -= old.value_bytes as u64;
-            if let Some(expiry_ms) = old.expiry_ms {
-                slot.meta.expiring -= 1;
-                if unsettled.expiry_ms != old.expiry_ms {
-                    round.batch.delete_expiry(expiry_ms, &unsettled.record_key);
-                }
-            }
-        }
+        self.settle(round, settled);
         for slot in &round.slots {
             round.batch.put_slot_meta(slot.position.0, slot.position.1, &slot.meta);
         }
@@ -318,6 +292,40 @@ impl Keyspace {
             tier.store.write_giving_way(&round.batch, &give_way)?;
             tier.store.flush_wal(true)
         })
+    }
+
+    /// Corrects counts and indexes by the older records that were found.
+    fn settle(&self, round: &mut Round, settled: Vec<(u32, Old)>) {
+        let caller = Caller { now_ms: round.written_ms, touches: false };
+        // Taken, since a round that is tried again must not settle them twice.
+        let all_unsettled = std::mem::take(&mut round.unsettled);
+        for (index, old) in settled {
+            let unsettled = &all_unsettled[index as usize];
+            let Round { batch, record_key, slots, .. } = round;
+            record_key.clear();
+            record_key.extend_from_slice(batch.record_key(unsettled.record));
+            // Two rounds in one millisecond: that is the new record's entry.
+            if round.keeps_age && !(unsettled.is_put && old.written_ms == round.written_ms) {
+                batch.delete_age(old.written_ms, record_key);
+            }
+            if !unsettled.is_blind {
+                continue;
+            }
+            let key_bytes = record_key.len() - RecordKey::PREFIX_BYTES;
+            let slot = &mut slots[unsettled.slot as usize];
+            let mut guard = self.lock_slot(caller, slot.position.0, slot.position.1);
+            guard.settle(key_bytes, old.value_bytes, old.expiry_ms.is_some());
+            drop(guard);
+            slot.meta.keys -= 1;
+            slot.meta.key_bytes -= key_bytes as u64;
+            slot.meta.value_bytes -= old.value_bytes as u64;
+            if let Some(expiry_ms) = old.expiry_ms {
+                slot.meta.expiring -= 1;
+                if unsettled.expiry_ms != old.expiry_ms {
+                    batch.delete_expiry(expiry_ms, record_key);
+                }
+            }
+        }
     }
 
     /// The round is on disk.
@@ -421,14 +429,15 @@ impl Keyspace {
 }
 
 /// The keys of the round, by their number, that had an older record, and what that was.
-fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(usize, Old)>, RocksError> {
-    let mut order: Vec<usize> = (0..round.unsettled.len()).collect();
-    order.sort_by(|one, other| round.unsettled[*one].record_key.cmp(&round.unsettled[*other].record_key));
+fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(u32, Old)>, RocksError> {
+    let record_key = |index: &u32| round.batch.record_key(round.unsettled[*index as usize].record);
+    let mut order: Vec<u32> = (0..round.unsettled.len() as u32).collect();
+    order.sort_by(|one, other| record_key(one).cmp(record_key(other)));
     let mut settled = Vec::new();
     let (mut rest, mut keys) = (&order[..], KEYS_A_READ_FIRST);
     while !rest.is_empty() {
         let (part, after) = rest.split_at(keys.min(rest.len()));
-        let names: Vec<&[u8]> = part.iter().map(|index| &round.unsettled[*index].record_key[..]).collect();
+        let names: Vec<&[u8]> = part.iter().map(record_key).collect();
         let mut read_bytes = 0;
         for (index, found) in part.iter().zip(tier.store.look_at_many(&names, Old::of)) {
             let Some(old) = found? else { continue };

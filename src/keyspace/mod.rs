@@ -320,6 +320,8 @@ impl Keyspace {
 pub struct ExpiryCursor(usize);
 
 #[cfg(test)]
+mod disk_tests;
+#[cfg(test)]
 mod residency_tests;
 #[cfg(test)]
 mod tests;

@@ -19,10 +19,10 @@
 //! - *Write*: absent → new where the slot has no cold keys, else → blind; clean → changed. *Delete*: new → absent; every
 //!   other → deleted. *Expiry* is a delete that nobody journals.
 //! - *Collect* (a round of the merger takes what differs): new, changed, blind → clean; deleted → leaving. Until the
-//!   round is written the slot is *in flight*, and nothing in it may be demoted: its records are not there yet.
+//!   round is written the slot is *in flight*, and what was taken may not be demoted: its records are not there yet.
 //! - *Settle*: what the round found blind is looked up; where an older record is, the key was counted twice.
 //! - *Commit*: the round is on disk. leaving → absent, a departure.
-//! - *Demote* (eviction from memory): clean → cold, a departure; never in flight.
+//! - *Demote* (eviction from memory): clean → cold, a departure; never what the round in flight has taken.
 //! - *Discard* (eviction from disk): cold, clean → deleted; never in flight, nor where the entry is newer than the record.
 //!
 //! `residency_tests` walks through the interleavings of these steps.
@@ -210,11 +210,9 @@ impl SlotGuard<'_> {
     /// Takes a clean entry out of memory; `None`: it has to stay for now.
     pub(super) fn demote(&mut self, index: Index) -> Option<Entry> {
         let entry = self.slot.table.get(index);
-        let marks = entry.marks();
-        let is_clean = marks.has(Marks::STORED) && !marks.has(Marks::DIRTY) && !marks.has(Marks::DELETED);
         // The sweep has been past expiries that lie behind: such an entry is for the expiry cycle.
         let has_expired = entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms);
-        if !is_clean || has_expired || self.is_in_flight() {
+        if !self.is_on_disk(&entry) || has_expired {
             return None;
         }
         let place = self.slot.table.place_of(index);
@@ -227,8 +225,15 @@ impl SlotGuard<'_> {
         Some(entry)
     }
 
+    /// Whether an entry's record is on disk, and the same.
+    pub(super) fn is_on_disk(&self, entry: &Entry) -> bool {
+        let marks = entry.marks();
+        let is_clean = marks.has(Marks::STORED) && !marks.has(Marks::DIRTY) && !marks.has(Marks::DELETED);
+        is_clean && !(marks.may_be_taken_by(self.slot.differences.round) && self.is_in_flight())
+    }
+
     /// Whether records of the slot are being written.
-    pub(super) fn is_in_flight(&self) -> bool {
+    fn is_in_flight(&self) -> bool {
         let committed = self.keyspace.tier().map_or(0, |tier| tier.committed_round());
         self.slot.differences.round > committed
     }
@@ -367,7 +372,7 @@ impl SlotGuard<'_> {
             round.replaced(!is_deleted);
         }
         let marks = if is_deleted { Marks::STORED.with(Marks::DELETED) } else { Marks::STORED };
-        self.slot.table.get_mut(index).set_marks(marks);
+        self.slot.table.get_mut(index).set_marks(marks.taken_by(round.number));
     }
 
     /// An older record was found of a key that was set, or deleted, without a look: the key was counted twice.

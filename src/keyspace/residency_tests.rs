@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::entry::{Entry, Marks};
+use super::entry::Marks;
 use super::loader::{Cold, Loader};
 use super::merger::{MergerState, Round};
 use super::residency::Residence;
@@ -13,7 +13,7 @@ use super::tier::Tier;
 use super::*;
 use crate::store::journal::{self, Journal};
 use crate::store::record::Record;
-use crate::store::rocks::{Rocks, RocksError, RocksOptions};
+use crate::store::rocks::{Rocks, RocksOptions};
 use crate::types::Change;
 
 const EARLY: u64 = 1_000;
@@ -41,6 +41,8 @@ enum Actor {
     FullMerger(usize),
     /// Tries so many times to take the key out of memory.
     Evictor(usize),
+    /// Writes what the neighbour has so many times.
+    Neighbour(usize),
     /// Lets time pass [`EXPIRY`], then has the expiry cycle look.
     Clock,
 }
@@ -51,6 +53,7 @@ impl Actor {
             Actor::Client(commands) => commands.len(),
             Actor::Merger(rounds) | Actor::FullMerger(rounds) => rounds,
             Actor::Evictor(attempts) => attempts,
+            Actor::Neighbour(writes) => writes,
             Actor::Clock => 2,
         };
         progress.done == steps
@@ -86,7 +89,7 @@ struct World<'w> {
 
 const NEIGHBOUR: &[u8] = b"neighbour";
 
-fn open(directory: &std::path::Path) -> Keyspace {
+pub(super) fn open(directory: &std::path::Path) -> Keyspace {
     let store =
         Rocks::open(&directory.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).unwrap();
     let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
@@ -201,6 +204,15 @@ impl World<'_> {
                     drop(guard.demote(index));
                 }
             }
+            Actor::Neighbour(writes) => {
+                if progress.done == writes {
+                    return false;
+                }
+                progress.done += 1;
+                let neighbour = self.neighbour();
+                let key = self.keyspace.key(&neighbour);
+                self.keyspace.lock(self.caller(), 0, &key).set_string(&key, b"old", NewExpiry::Clear);
+            }
             Actor::Clock => match progress.done {
                 0 => {
                     self.now_ms = LATE;
@@ -249,6 +261,7 @@ impl World<'_> {
         self.merge();
         self.merge();
         self.live();
+        self.demote_neighbour();
         let name = self.name.clone();
         let key = self.keyspace.key(&name);
         let position = (self.keyspace.physical(0), key.slot());
@@ -341,6 +354,13 @@ impl World<'_> {
             break;
         }
         self.merge();
+        self.demote_neighbour();
+    }
+
+    /// It is merged, so it may leave memory.
+    fn demote_neighbour(&self) {
+        let name = self.neighbour();
+        let key = self.keyspace.key(&name);
         let mut guard = self.keyspace.lock(self.caller(), 0, &key);
         if let Some(index) = guard.entry(&key) {
             assert!(guard.demote(index).is_some());
@@ -463,6 +483,40 @@ fn scratch() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
+/// A key that the round in flight has not taken may leave memory, and be loaded, and set again.
+#[test]
+fn every_schedule_beside_a_round_of_another_key_keeps_the_key() {
+    use Command::*;
+    let directory = scratch();
+    let keyspace = open(directory.path());
+    let programs: &[&[Actor]] = &[
+        &[Actor::Client(&[Append("x")]), Actor::Neighbour(1), Actor::Merger(1), Actor::Evictor(1)],
+        &[Actor::Client(&[Set("new"), Get]), Actor::Neighbour(1), Actor::Merger(1), Actor::Evictor(1)],
+        &[Actor::Client(&[Delete]), Actor::Neighbour(1), Actor::Merger(1), Actor::Evictor(1)],
+    ];
+    let demoted = || keyspace.stats.sum(|shard| &shard.demoted_keys);
+    let mut schedules = 0;
+    for program in programs {
+        for start in [Start::Cold, Start::ColdExpiring, Start::Clean] {
+            schedules += explore(&keyspace, start, true, program);
+        }
+    }
+    assert!(schedules > 3_000, "{schedules}");
+
+    // The one that matters: clean, and its neighbour in flight.
+    let (name, merger) = (b"last".to_vec(), MergerState::default());
+    let mut world = World { keyspace: &keyspace, merger, name, now_ms: EARLY, model: None, has_neighbour: true };
+    world.begin(Start::Clean);
+    assert!(world.step(Actor::Neighbour(1), &mut Progress::default()));
+    let mut round = Progress::default();
+    assert!(world.step(Actor::Merger(1), &mut round) && world.step(Actor::Merger(1), &mut round));
+    let before = demoted();
+    assert!(world.step(Actor::Evictor(1), &mut Progress::default()));
+    assert_eq!(demoted(), before + 1, "no round has taken it");
+    while world.step(Actor::Merger(1), &mut round) {}
+    world.check();
+}
+
 /// A key that was swept, and set again before the round is collected, is looked up: what is found was counted off.
 #[test]
 fn every_schedule_beside_a_cold_key_keeps_the_counts() {
@@ -500,83 +554,4 @@ fn every_schedule_with_a_full_disk_keeps_what_is_new() {
         }
     }
     assert!(schedules > 2_000, "{schedules}");
-}
-
-#[test]
-fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let names: Vec<String> = (0..50).map(|number| format!("{{{}}}k{number}", number % 7)).collect();
-    let write = |keyspace: &Keyspace, from: usize, to: usize| {
-        for name in &names[from..to] {
-            let key = keyspace.key(name.as_bytes());
-            let mut guard = keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key);
-            guard.set_string(&key, b"a", NewExpiry::Clear);
-            drop(guard);
-            assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"b")));
-        }
-    };
-    {
-        let keyspace = open(directory.path());
-        write(&keyspace, 0, 30);
-        keyspace.merge(1, || true).unwrap();
-        write(&keyspace, 20, 50);
-        let key = keyspace.key(names[3].as_bytes());
-        // Of a key that is cold after the restart.
-        assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"c")));
-        keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
-    }
-    let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
-    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
-    keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
-    let mut recovery = Recovery::default();
-    let replay = |block: &[u8]| keyspace.replay(block, &mut recovery);
-    let journal = Journal::open(&directory.path().join("journal"), journal::Options::default(), replay).unwrap();
-    keyspace.tier().unwrap().begin_journal(journal, true);
-    assert_eq!(recovery.applied, 61);
-    keyspace.merge(1, || true).unwrap();
-    assert_eq!(keyspace.len(0), 50, "a blind overwrite of a cold key is counted once");
-    let mut walk = keyspace.scan(Caller { now_ms: 1, touches: false }, 0, Cursor::START, usize::MAX, Seen::default());
-    let halted = loop {
-        match walk.step(&keyspace, false) {
-            Ok(Step::More) => {}
-            halted => break halted,
-        }
-    };
-    assert_eq!(halted, Ok(Step::Cold), "a worker does not read");
-    while walk.step(&keyspace, true).unwrap() != Step::Done {}
-    let seen = walk.visitor.0;
-    for (number, name) in names.iter().enumerate() {
-        let expected: &[u8] = if number == 3 { b"abc" } else { b"ab" };
-        assert_eq!(seen.get(name.as_bytes()).map(Vec::as_slice), Some(expected), "{name}");
-    }
-}
-
-#[test]
-fn whole_databases_do_not_wait_for_a_round_that_cannot_be_written() {
-    let directory = tempfile::tempdir().unwrap();
-    let keyspace = open(directory.path());
-    let tier = keyspace.tier().unwrap();
-    let key = keyspace.key(b"k");
-    keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).set_string(&key, b"v", NewExpiry::Clear);
-    let round = tier.merger.lock();
-    tier.failed(&RocksError::not_tried("no space".to_owned()));
-    let failure = Some("no space".to_owned());
-    assert_eq!(keyspace.swap(0, 1).err().map(|error| error.message), failure);
-    assert_eq!(keyspace.flush(0..1).err().map(|error| error.message), failure);
-    assert_eq!(keyspace.merge(1, || true).err().map(|error| error.message), failure);
-    drop(round);
-    tier.recovered();
-    keyspace.swap(0, 1).unwrap();
-    assert_eq!((keyspace.len(0), keyspace.len(1)), (0, 1));
-}
-
-/// Keys that a walk has come by, and their values.
-#[derive(Default)]
-struct Seen(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Visitor for Seen {
-    fn visit(&mut self, entry: &Entry) {
-        let before = self.0.insert(entry.key().to_vec(), entry.string().unwrap().to_vec());
-        assert_eq!(before, None, "a key came twice");
-    }
 }

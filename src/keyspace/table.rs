@@ -9,6 +9,8 @@
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 
+use smallvec::SmallVec;
+
 use super::entry::Entry;
 use crate::base::prefetch::prefetch;
 
@@ -296,12 +298,15 @@ impl Table {
         (place < 1 << PLACE_BITS).then_some(place as u32)
     }
 
-    /// Up to `count` entries side by side, from a cell drawn by chance on.
-    pub fn sample(&self, random: u64, count: usize) -> impl Iterator<Item = Ref<'_>> {
+    /// Up to `count` entries side by side, with their places, from a cell drawn by chance on.
+    pub fn sample(&self, random: u64, count: usize) -> impl Iterator<Item = (u32, Ref<'_>)> {
         let capacity = self.cells.len();
         let first = random.checked_rem(capacity as u64).unwrap_or(0) as usize;
-        let indexes = (first..capacity).chain(0..first);
-        indexes.filter(|index| self.cells[*index] != Cell::EMPTY).take(count).map(|index| self.get(Index(index)))
+        let indexes = (first..capacity).chain(0..first).filter(|index| self.cells[*index] != Cell::EMPTY).take(count);
+        // All are fetched before the first is looked at: they lie anywhere in memory.
+        let indexes: SmallVec<[usize; 16]> =
+            indexes.inspect(|index| prefetch(self.cells[*index].address() as *const u8)).collect();
+        indexes.into_iter().map(|index| (self.cells[index].place(), self.get(Index(index))))
     }
 }
 

@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use super::loader::Loader;
 use super::merger::{Mark, MergerState, Round};
 use super::space::Space;
-use crate::base::clock;
+use crate::base::{clock, memory};
 use crate::config::{JournalSync, Settings};
 use crate::stats::{Counter, Histogram};
 use crate::store::journal::{Journal, SyncPolicy, Ticket};
@@ -41,6 +41,8 @@ pub enum Pressure {
 /// Of `maxmemory`, what may differ from the disk: one part in so many, but so many bytes at least.
 pub(super) const DIRTY_SHARE: u64 = 8;
 const DIRTY_MIN_BYTES: u64 = 1 << 20;
+/// Of `maxmemory`, what is kept free at most.
+const RESERVED_SHARE: u64 = 2;
 /// The same of `maxdisk`: the journal takes twice as much of it.
 const DIRTY_DISK_SHARE: u64 = 32;
 /// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
@@ -354,6 +356,17 @@ impl super::Keyspace {
     /// Whether writes are about to wait for the round under way.
     pub(super) fn is_nearly_behind(&self) -> bool {
         self.dirty_bytes() >= self.dirty_limit_bytes() / 4 * 3
+    }
+
+    /// Looks at what memory is used for, with a disk: to be called every 100 ms or so. Of the process `resident_bytes` are
+    /// in memory.
+    pub fn measure_memory(&self, resident_bytes: u64) {
+        let Some(tier) = self.tier() else { return };
+        // The cache and the memtables in it grow and shrink fast, so their place is kept free; and a round copies what
+        // differs.
+        let unused_bytes = store_memory_bytes(&self.settings).saturating_sub(tier.store.memory_bytes());
+        let max_bytes = self.settings.maxmemory.get() / RESERVED_SHARE;
+        memory::measure_foreign(resident_bytes, (unused_bytes + self.dirty_bytes()).min(max_bytes));
     }
 
     /// Has the journal go by the present settings.

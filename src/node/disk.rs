@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::base::{clock, memory};
+use crate::base::clock;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
@@ -17,10 +17,8 @@ use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
-/// How often the merger's thread looks at what is not a round: memory, wishes.
+/// How often the merger's thread looks at what is not a round: wishes, the disk.
 const STEP: Duration = Duration::from_millis(100);
-/// So many steps the most that RocksDB has taken counts as taken.
-const PEAK_STEPS: usize = 20;
 /// Measuring the data directory takes one part in so many of the time at most.
 const MEASURE_SHARE: u32 = 50;
 /// After a compaction for `maxdisk` that failed.
@@ -171,13 +169,9 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     let Some(tier) = state.keyspace.tier() else { return };
     let mut last_round = Instant::now();
     let mut measured_next = Instant::now();
-    let mut store_memory = RecentPeak::default();
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
-        let store_bytes = tier.store.memory_bytes();
-        // Memtables come and go faster than entries can make room for them, so their place is kept free.
-        memory::measure_foreign(store_memory.with(store_bytes) - store_bytes);
         measure(state, directory, &mut measured_next);
         if wishes.round || wishes.save || wishes.end || last_round.elapsed() >= interval {
             last_round = Instant::now();
@@ -189,22 +183,6 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         if wishes.end {
             return;
         }
-    }
-}
-
-/// The largest of the values of late.
-#[derive(Default)]
-struct RecentPeak {
-    values: [u64; PEAK_STEPS],
-    next: usize,
-}
-
-impl RecentPeak {
-    /// Takes a value in and returns the largest.
-    fn with(&mut self, value: u64) -> u64 {
-        self.values[self.next] = value;
-        self.next = (self.next + 1) % PEAK_STEPS;
-        self.values.into_iter().fold(value, u64::max)
     }
 }
 

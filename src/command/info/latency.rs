@@ -197,7 +197,7 @@ fn doctor(context: &mut Context<'_>) -> Result<(), Error> {
             "Much had to be evicted at once: lower 'maxmemory' in steps, and avoid very large values.".to_owned(),
         );
     }
-    if super::system::huge_pages_bytes() > 0 {
+    if crate::base::system::huge_pages_bytes() > 0 {
         advice.push(
             "The kernel gives this process transparent huge pages, which makes page faults slow; 'madvise' in \
              /sys/kernel/mm/transparent_hugepage/enabled stops that."

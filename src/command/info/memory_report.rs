@@ -1,7 +1,7 @@
 //! How the memory in use divides, for INFO, MEMORY STATS and MEMORY DOCTOR.
 
-use super::system;
 use crate::base::memory::{self, AllocatorBytes};
+use crate::base::system;
 use crate::command::clients::Client;
 use crate::command::state::State;
 use crate::keyspace::DATABASES;

@@ -8,7 +8,6 @@ mod persistence;
 mod sections;
 mod slowlog;
 mod statistics;
-mod system;
 
 use super::context::Context;
 use super::spec::{Categories, Flags, Spec};

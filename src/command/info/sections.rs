@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
 use super::memory_report::{MemoryReport, human};
-use super::{persistence, statistics, system};
-use crate::base::clock;
+use super::{persistence, statistics};
+use crate::base::{clock, system};
 use crate::command::context::Context;
 use crate::config::Options;
 use crate::reply::Error;

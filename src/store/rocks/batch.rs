@@ -23,13 +23,15 @@ pub struct Batch {
     bytes: Vec<u8>,
     count: u32,
     changes_records: bool,
+    /// Where the last operation on a record begins in `bytes`.
+    last_record: usize,
     /// Where the records go, if that is not the log.
     table: Option<Run>,
 }
 
 impl Default for Batch {
     fn default() -> Batch {
-        Batch { bytes: vec![0; HEADER_BYTES], count: 0, changes_records: false, table: None }
+        Batch { bytes: vec![0; HEADER_BYTES], count: 0, changes_records: false, last_record: 0, table: None }
     }
 }
 
@@ -47,7 +49,10 @@ impl Batch {
         self.changes_records = true;
         match &mut self.table {
             Some(table) => table.put(record_key, record),
-            None => self.put(FamilyId::Records, &[record_key], record),
+            None => {
+                self.last_record = self.bytes.len();
+                self.put(FamilyId::Records, &[record_key], record);
+            }
         }
     }
 
@@ -55,7 +60,23 @@ impl Batch {
         self.changes_records = true;
         match &mut self.table {
             Some(table) => table.delete(record_key),
-            None => self.delete(FamilyId::Records, &[record_key]),
+            None => {
+                self.last_record = self.bytes.len();
+                self.delete(FamilyId::Records, &[record_key]);
+            }
+        }
+    }
+
+    /// Where the record is that was put or deleted last.
+    pub fn last_record(&self) -> RecordPlace {
+        RecordPlace(self.table.as_ref().map_or(self.last_record, |table| table.len() - 1))
+    }
+
+    /// The key of a record that was put or deleted.
+    pub fn record_key(&self, place: RecordPlace) -> &[u8] {
+        match &self.table {
+            Some(table) => table.key(place.0),
+            None => first_part(&self.bytes[place.0 + 1..]),
         }
     }
 
@@ -157,6 +178,10 @@ impl Batch {
     }
 }
 
+/// Where in its batch a record is.
+#[derive(Clone, Copy, Debug)]
+pub struct RecordPlace(usize);
+
 /// A key of an index, see [`record::index_key`], that nobody allocates for.
 struct IndexKey<'a> {
     database: &'a [u8],
@@ -194,6 +219,18 @@ fn append(into: &mut Vec<u8>, parts: &[&[u8]]) {
     parts.iter().for_each(|part| into.extend_from_slice(part));
 }
 
+/// What [`append`] has put at the beginning.
+fn first_part(bytes: &[u8]) -> &[u8] {
+    let (mut length, mut at) = (0, 0);
+    loop {
+        length |= usize::from(bytes[at] & 0x7f) << (7 * at);
+        at += 1;
+        if bytes[at - 1] & 0x80 == 0 {
+            return &bytes[at..at + length];
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,7 +250,11 @@ mod tests {
                 let key = RecordKey::encoded(1, 2, 3, bytes);
                 let (timed, value) = (record::index_key(7, &key), encoded(None, 9, bytes));
                 batch.put_record(&key, &value);
+                let put = batch.last_record();
                 batch.delete_record(&key);
+                for place in [put, batch.last_record()] {
+                    assert_eq!(batch.record_key(place), key);
+                }
                 batch.put_expiry(7, &key, 5, 8);
                 batch.delete_expiry(7, &key);
                 batch.put_age(7, &key, 5, None);

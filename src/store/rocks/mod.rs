@@ -25,7 +25,7 @@ use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Options, WriteBatch, WriteOptions, properties};
 
 use super::directory::free_bytes;
-pub use batch::Batch;
+pub use batch::{Batch, RecordPlace};
 pub use error::{RocksError, RocksErrorKind};
 use options::Resources;
 pub use options::{BLOB_BYTES, RocksOptions};

@@ -63,6 +63,16 @@ impl Run {
         chunk.extend_from_slice(value.unwrap_or_default());
     }
 
+    /// How many operations there are.
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The key of an operation, by its number.
+    pub fn key(&self, number: usize) -> &[u8] {
+        self.operation(self.places[number]).0
+    }
+
     fn operation(&self, (chunk, at): (u32, u32)) -> (&[u8], Option<&[u8]>) {
         let bytes = &self.chunks[chunk as usize][at as usize..];
         let length = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);

@@ -1,0 +1,91 @@
+//! The keyspace as a whole over a disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::entry::Entry;
+use super::residency_tests::open;
+use super::tier::Tier;
+use super::*;
+use crate::store::journal::{self, Journal};
+use crate::store::rocks::{Rocks, RocksError, RocksOptions};
+use crate::types::Change;
+
+#[test]
+fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let names: Vec<String> = (0..50).map(|number| format!("{{{}}}k{number}", number % 7)).collect();
+    let write = |keyspace: &Keyspace, from: usize, to: usize| {
+        for name in &names[from..to] {
+            let key = keyspace.key(name.as_bytes());
+            let mut guard = keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key);
+            guard.set_string(&key, b"a", NewExpiry::Clear);
+            drop(guard);
+            assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"b")));
+        }
+    };
+    {
+        let keyspace = open(directory.path());
+        write(&keyspace, 0, 30);
+        keyspace.merge(1, || true).unwrap();
+        write(&keyspace, 20, 50);
+        let key = keyspace.key(names[3].as_bytes());
+        // Of a key that is cold after the restart.
+        assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"c")));
+        keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
+    }
+    let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
+    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
+    keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
+    let mut recovery = Recovery::default();
+    let replay = |block: &[u8]| keyspace.replay(block, &mut recovery);
+    let journal = Journal::open(&directory.path().join("journal"), journal::Options::default(), replay).unwrap();
+    keyspace.tier().unwrap().begin_journal(journal, true);
+    assert_eq!(recovery.applied, 61);
+    keyspace.merge(1, || true).unwrap();
+    assert_eq!(keyspace.len(0), 50, "a blind overwrite of a cold key is counted once");
+    let mut walk = keyspace.scan(Caller { now_ms: 1, touches: false }, 0, Cursor::START, usize::MAX, Seen::default());
+    let halted = loop {
+        match walk.step(&keyspace, false) {
+            Ok(Step::More) => {}
+            halted => break halted,
+        }
+    };
+    assert_eq!(halted, Ok(Step::Cold), "a worker does not read");
+    while walk.step(&keyspace, true).unwrap() != Step::Done {}
+    let seen = walk.visitor.0;
+    for (number, name) in names.iter().enumerate() {
+        let expected: &[u8] = if number == 3 { b"abc" } else { b"ab" };
+        assert_eq!(seen.get(name.as_bytes()).map(Vec::as_slice), Some(expected), "{name}");
+    }
+}
+
+#[test]
+fn whole_databases_do_not_wait_for_a_round_that_cannot_be_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let keyspace = open(directory.path());
+    let tier = keyspace.tier().unwrap();
+    let key = keyspace.key(b"k");
+    keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).set_string(&key, b"v", NewExpiry::Clear);
+    let round = tier.merger.lock();
+    tier.failed(&RocksError::not_tried("no space".to_owned()));
+    let failure = Some("no space".to_owned());
+    assert_eq!(keyspace.swap(0, 1).err().map(|error| error.message), failure);
+    assert_eq!(keyspace.flush(0..1).err().map(|error| error.message), failure);
+    assert_eq!(keyspace.merge(1, || true).err().map(|error| error.message), failure);
+    drop(round);
+    tier.recovered();
+    keyspace.swap(0, 1).unwrap();
+    assert_eq!((keyspace.len(0), keyspace.len(1)), (0, 1));
+}
+
+/// Keys that a walk has come by, and their values.
+#[derive(Default)]
+struct Seen(BTreeMap<Vec<u8>, Vec<u8>>);
+
+impl Visitor for Seen {
+    fn visit(&mut self, entry: &Entry) {
+        let before = self.0.insert(entry.key().to_vec(), entry.string().unwrap().to_vec());
+        assert_eq!(before, None, "a key came twice");
+    }
+}
