@@ -221,3 +221,26 @@ fn a_round_that_was_given_up_is_written_once_the_disk_is_back() {
         }
     }
 }
+
+/// Writes that wait for room in memory do not wait for a disk that makes none.
+#[test]
+fn a_broken_disk_is_told_of_where_memory_is_full() {
+    let scenario = FailScenario::setup();
+    let place = tempfile::tempdir().expect("a directory");
+    let node = Node::start(place.path(), &["--maxmemory", "20mb", "--appendonly", "no"]);
+    let client = &mut node.client();
+    assert_eq!(run(client, "SET before 1"), Value::ok());
+    for point in ["rocks::write", "rocks::table"] {
+        fail::cfg(point, "return(IO error: No space left on device)").expect("a failpoint");
+    }
+    let value = "v".repeat(100);
+    let commands: Vec<[String; 3]> = (0..40_000).map(|number| ["SET".to_owned(), key(number), value.clone()]).collect();
+    assert!(is_refusal(client.pipeline(&commands).last().expect("replies")));
+    assert_eq!(run(client, "GET before"), Value::bulk(b"1"));
+    for point in ["rocks::write", "rocks::table"] {
+        fail::remove(point);
+    }
+    assert!(eventually(PATIENCE, || run(client, "SET after 1") == Value::ok()));
+    node.end();
+    scenario.teardown();
+}

@@ -255,17 +255,16 @@ impl<'s> Turn<'s> {
         if session.client.is_monitor() && DATA_FLAGS.iter().any(|flag| flags.has(*flag)) {
             return Err(Error::new("ERR Replica can't interact with the keyspace").into());
         }
-        let caller = Caller { now_ms: self.now_ms, touches: false };
-        match self.state.keyspace.make_room(caller) {
-            Room::Enough => {}
-            Room::None if flags.has(Flags::DENY_OOM) => return Err(Error::OUT_OF_MEMORY.into()),
-            Room::Soon if flags.has(Flags::DENY_OOM) => return Err(Refusal::Stalled),
-            Room::None | Room::Soon => {}
-        }
+        // First, since a disk that takes no writes makes no room in memory.
         if flags.has(Flags::WRITE) && self.state.keyspace.tier().is_some() {
             self.admit_write()?;
         }
-        Ok(())
+        let caller = Caller { now_ms: self.now_ms, touches: false };
+        match self.state.keyspace.make_room(caller) {
+            Room::None if flags.has(Flags::DENY_OOM) => Err(Error::OUT_OF_MEMORY.into()),
+            Room::Soon if flags.has(Flags::DENY_OOM) => Err(Refusal::Stalled),
+            Room::Enough | Room::None | Room::Soon => Ok(()),
+        }
     }
 
     /// Whether the disk can keep up with a write.
