@@ -22,7 +22,8 @@ use crate::config::EvictionPolicy;
 const SAMPLE_FACTOR: usize = 6;
 /// Entries of one slot in a sample, so that a huge slot is not looked at alone.
 const SAMPLE_OF_SLOT: usize = 16;
-/// Slots visited for a sample once there is a candidate: few keys in many slots are worth no long walk.
+/// Slots visited for a sample once there is a candidate: few keys in many slots are worth no long walk. With a disk, where it
+/// may be that nothing can go for now, also if there is none.
 const SAMPLE_SLOTS: u64 = 2048;
 /// A round evicts one in so many of its sample.
 const VICTIM_SHARE: usize = 10;
@@ -160,7 +161,8 @@ impl Keyspace {
                 },
             ));
             drop(slot);
-            if sample.len() >= wanted || !sample.is_empty() && visited >= SAMPLE_SLOTS {
+            let may_find_none = self.tier().is_some() || !sample.is_empty();
+            if sample.len() >= wanted || may_find_none && visited >= SAMPLE_SLOTS {
                 break;
             }
         }

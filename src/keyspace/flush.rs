@@ -59,7 +59,10 @@ impl Keyspace {
             self.bring_down(tier)?;
         }
         // No round is under way: what one has taken would come back.
-        let _merger = self.tier().map(|tier| merger::lock(tier, &|| true)).transpose()?;
+        let merger = self.tier().map(|tier| merger::lock(tier, &|| true)).transpose()?;
+        if merger.as_ref().is_some_and(|merger| merger.unwritten.is_some()) {
+            return Err(RocksError::not_tried("what has changed last could not be written".to_owned()));
+        }
         let physical = || databases.clone().map(|number| self.physical(number));
         self.flush_disk(physical())?;
         let caller = Caller { now_ms: 0, touches: false };

@@ -3,7 +3,7 @@
 //! A round takes, slot by slot, the *present* state of what differs from the disk (a key that was written a thousand times
 //! since the last round is written once), with the slot's sequence number and counts. The batch is a consistent cut: a
 //! command that changes several slots while a round is being collected has them collected first, see [`Keyspace::collect_first`].
-//! Once RocksDB's log holds the batch, synced, the journal is released up to where it was when the round began.
+//! Once RocksDB has the batch, synced, the journal is released up to where it was when the round began.
 //!
 //! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
 
@@ -34,9 +34,11 @@ const BYTES_A_READ: usize = 16 << 20;
 const SLOTS_BETWEEN_YIELDS: u16 = 16;
 /// The same while it writes a table.
 const RECORDS_BETWEEN_YIELDS: u32 = 64;
-/// A round of so many bytes, or of such a share of what may differ, becomes a table. Smaller ones would make too many.
-const TABLE_BYTES: u64 = 8 << 20;
+/// A round of such a share of what may differ becomes a table, within these bounds. Smaller ones would make too many, unless
+/// somebody wants no larger ones.
 const TABLE_SHARE: u64 = 4;
+const TABLE_BYTES_MIN: u64 = 1 << 20;
+const TABLE_BYTES_MAX: u64 = 8 << 20;
 /// How soon a round is tried again that could not be written.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
@@ -242,7 +244,8 @@ impl Keyspace {
     /// the disk has a limit, its files are few and large.
     fn new_batch(&self) -> Batch {
         let (keys, bytes) = self.dirty();
-        let is_large = bytes >= (self.dirty_limit_bytes() / TABLE_SHARE).min(TABLE_BYTES);
+        let least_bytes = TABLE_BYTES_MIN.min(self.settings.maxdirty.get() / TABLE_SHARE);
+        let is_large = bytes >= (self.dirty_limit_bytes() / TABLE_SHARE).clamp(least_bytes, TABLE_BYTES_MAX);
         let has_small_values = bytes < keys * (BLOB_BYTES / 4) as u64;
         if is_large && has_small_values && self.settings.maxdisk.get() == 0 {
             Batch::with_table()

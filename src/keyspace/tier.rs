@@ -366,7 +366,7 @@ impl super::Keyspace {
         // differs.
         let unused_bytes = store_memory_bytes(&self.settings).saturating_sub(tier.store.memory_bytes());
         let max_bytes = self.settings.maxmemory.get() / RESERVED_SHARE;
-        memory::measure_foreign(resident_bytes, (unused_bytes + self.dirty_bytes()).min(max_bytes));
+        memory::measure_foreign(resident_bytes, unused_bytes + self.dirty_bytes(), max_bytes);
     }
 
     /// Has the journal go by the present settings.

@@ -140,8 +140,8 @@ pub struct Rocks {
     table: Options,
     /// Batches have numbers, which go up; those that change records leave theirs in `meta`.
     last_number: AtomicU64,
-    /// Tables of batches that failed: they stay as long as such a batch may count.
-    left_tables: Mutex<Vec<PathBuf>>,
+    /// The log has, or may have, a batch whose table is not taken over. Locked while that changes.
+    is_partial: Mutex<bool>,
     tables_made: AtomicU64,
     failure: Failure,
     /// The number of the last operation written when the database was closed to be reopened.
@@ -172,7 +172,7 @@ impl Rocks {
             write: write_options(),
             table: options::table_file(),
             last_number: AtomicU64::new(last_number),
-            left_tables: Mutex::default(),
+            is_partial: Mutex::default(),
             tables_made: AtomicU64::new(0),
             failure: Failure::default(),
             written: AtomicU64::new(0),
@@ -222,30 +222,31 @@ impl Rocks {
     /// # Errors
     /// Like [`Rocks::write`]. A batch with a table may count nevertheless: the next that changes records is to contain it.
     pub fn write_giving_way(&self, batch: &Batch, give_way: &dyn Fn()) -> Result<(), RocksError> {
-        let number = self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(run) = batch.table() else { return self.write_to_log(batch, number) };
-        let table = self.change(|_| run.write(&self.directory, number, &self.table, give_way))?;
-        let is_in_log = self.write_to_log(batch, number).and_then(|()| self.flush_wal(true));
-        if is_in_log.is_err() {
-            self.left_tables.lock().push(table);
-            return is_in_log;
-        }
-        // Those before it do not count any more. What cannot be removed is by the next start.
-        for path in std::mem::take(&mut *self.left_tables.lock()) {
-            let _ = std::fs::remove_file(path);
-        }
-        let is_taken_over = self.change(|database| run::ingest(database, &table));
-        match &is_taken_over {
-            Ok(()) => drop(self.tables_made.fetch_add(1, Ordering::Relaxed)),
-            Err(_) => self.left_tables.lock().push(table),
-        }
-        is_taken_over
+        let next_number = || self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(run) = batch.table() else { return self.write_to_log(batch, next_number()) };
+        // Before the table, which takes room that compactions may want.
+        self.wait_while_stalled(|| self.with(|database| self.check_not_stalled(database)))?;
+        let made = run.made(&self.directory, next_number, &self.table, give_way);
+        let (number, table) = made.inspect_err(|error| self.failure.set(error))?;
+        let mut is_partial = self.is_partial.lock();
+        *is_partial = true;
+        self.write_to_log(batch, number)?;
+        self.flush_wal(true)?;
+        self.change(|database| run::ingest(database, &table))?;
+        *is_partial = false;
+        self.tables_made.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn write_to_log(&self, batch: &Batch, number: u64) -> Result<(), RocksError> {
+        self.wait_while_stalled(|| self.write_now(batch, number))
+    }
+
+    /// Tries again while flushes and compactions have to catch up, and there is room for what they do.
+    fn wait_while_stalled(&self, attempt: impl Fn() -> Result<(), RocksError>) -> Result<(), RocksError> {
         let mut began: Option<Instant> = None;
         let result = loop {
-            match self.write_now(batch, number) {
+            match attempt() {
                 Err(error) if error.kind == RocksErrorKind::Stalled => {}
                 result => break result,
             }
@@ -392,12 +393,13 @@ impl Rocks {
     }
 
     /// Makes a copy of all that is written at `to`, which must not exist: table and blob files by links, the log in full,
-    /// since to flush it might have to wait. To be called where nothing is being written.
+    /// since to flush it might have to wait.
     ///
     /// # Errors
     /// When it cannot be made, or what was written last is not whole yet.
     pub fn checkpoint(&self, to: &Path) -> Result<(), RocksError> {
-        if !self.left_tables.lock().is_empty() {
+        let is_partial = self.is_partial.lock();
+        if *is_partial {
             return Err(RocksError::new(RocksErrorKind::Other, "what has changed last could not be written"));
         }
         self.with(|database| {
@@ -461,6 +463,8 @@ impl Rocks {
     /// Closes the database and opens it again. Readers wait meanwhile; if it can only be opened for reading, they go on.
     pub fn reopen(&self) -> Result<Recovery, RocksError> {
         self.end_background_work();
+        // Before the state, as those lock who write.
+        let mut is_partial = self.is_partial.lock();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         if let State::Open(database) = &*state {
             self.written.fetch_max(database.latest_sequence_number(), Ordering::Relaxed);
@@ -469,7 +473,7 @@ impl Rocks {
         *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
         let opened = open(&self.directory, &self.options_now(), &self.resources).map(|(database, last_number)| {
             self.last_number.fetch_max(last_number, Ordering::Relaxed);
-            self.left_tables.lock().clear();
+            *is_partial = false;
             let has_lost_writes = database.latest_sequence_number() < self.written.load(Ordering::Relaxed);
             *state = State::Open(database);
             Recovery::Reopened { has_lost_writes }
@@ -477,7 +481,7 @@ impl Rocks {
         match opened {
             Ok(recovery) => {
                 self.written.store(0, Ordering::Relaxed);
-                drop(state);
+                drop((state, is_partial));
                 self.probe()?;
                 Ok(recovery)
             }

@@ -1,4 +1,4 @@
-//! A table of records that is made here, beside RocksDB, which then takes it over as a file of level 0.
+//! A table of records that is made here, beside RocksDB, which then takes it over.
 //!
 //! A large round in a WriteBatch would be copied into the log, into a memtable and by a flush into a table. Made at once, the
 //! table takes less than half of the processor time, none of RocksDB's memory, and whoever makes it can give way to others
@@ -7,12 +7,13 @@
 //! was taken over, or never counted.
 //!
 //! `round-N.table` is synced → the batch with N is written, and the log synced: now the round counts → RocksDB links the table
-//! under a name of its own and takes the first away. A start after a crash between the last two has the last done, which
+//! under a name of its own, as a file of level 0 or of the lowest level where nothing overlaps it, and takes the first away. A start after a crash between the last two has the last done, which
 //! changes nothing where it had been: no batch that changes records can have come in between.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use parking_lot::Mutex;
 use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::error::RocksError;
@@ -33,6 +34,8 @@ pub struct Run {
     places: Vec<(u32, u32)>,
     /// Some key is not behind the one before it.
     is_unsorted: bool,
+    /// The batch's number, and the table, once there is one.
+    made: Mutex<Option<(u64, PathBuf)>>,
 }
 
 impl Run {
@@ -101,6 +104,27 @@ impl Run {
         Ok(())
     }
 
+    /// The table, and the number of its batch. Both stay the same when the batch is tried again, unless the database was
+    /// opened anew meanwhile.
+    ///
+    /// # Errors
+    /// Like [`Run::write`].
+    pub(super) fn made(
+        &self,
+        directory: &Path,
+        next_number: impl FnOnce() -> u64,
+        options: &Options,
+        give_way: &dyn Fn(),
+    ) -> Result<(u64, PathBuf), RocksError> {
+        let mut made = self.made.lock();
+        if let Some(made) = made.as_ref().filter(|(_, path)| path.exists()) {
+            return Ok(made.clone());
+        }
+        let number = next_number();
+        let path = self.write(directory, number, options, give_way)?;
+        Ok(made.insert((number, path)).clone())
+    }
+
     /// Writes the table of the batch `number` into `directory` and syncs both, calling `give_way` after each record.
     ///
     /// # Errors
@@ -165,7 +189,10 @@ pub(super) fn complete(database: &DB, directory: &Path) -> Result<u64, RocksErro
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let number = name.strip_prefix(NAME_BEGIN).and_then(|name| name.strip_suffix(NAME_END));
         match number.and_then(|number| number.parse::<u64>().ok()) {
-            Some(number) if number == last => ingest(database, &path)?,
+            Some(number) if number == last => ingest(database, &path).map_err(|error| {
+                let message = format!("a round has to be completed by {}: {}", path.display(), error.message);
+                RocksError::new(error.kind, message)
+            })?,
             Some(_) => std::fs::remove_file(&path)?,
             None => {}
         }
