@@ -246,7 +246,7 @@ impl Keyspace {
         let (keys, bytes) = self.dirty();
         let least_bytes = TABLE_BYTES_MIN.min(self.settings.maxdirty.get() / TABLE_SHARE);
         let is_large = bytes >= (self.dirty_limit_bytes() / TABLE_SHARE).clamp(least_bytes, TABLE_BYTES_MAX);
-        let has_small_values = bytes < keys * (BLOB_BYTES / 4) as u64;
+        let has_small_values = bytes < keys * (BLOB_BYTES / 2) as u64;
         if is_large && has_small_values && self.settings.maxdisk.get() == 0 {
             Batch::with_table()
         } else {
