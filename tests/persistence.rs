@@ -247,6 +247,8 @@ fn rounds_of_any_size_outlive_a_kill() {
         server.kill();
         let server = on(place.path(), &flags);
         let client = &mut server.client();
+        // What was replayed without a look at the disk is settled by then.
+        wait_until_merged(client);
         assert_eq!(client.command(&["DBSIZE"]).integer(), expected.len() as i64);
         for (number, value) in &expected {
             assert_eq!(client.command(&["GET", &key(*number)]), Value::bulk(value.as_bytes()));

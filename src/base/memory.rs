@@ -8,6 +8,8 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use super::system;
+
 const FLUSH_BYTES: i64 = 16 * 1024;
 
 static USED_BYTES: AtomicI64 = AtomicI64::new(0);
@@ -36,15 +38,15 @@ pub fn committed_bytes() -> u64 {
 
 /// Asks the allocator, which serves all code of the process, for the pages that are in use, and takes what Rust code has
 /// not counted for foreign: a page that entries have left holes in counts whole, so that what is resident stays near
-/// the limit. Reserved is what the allocator has no part in (code, stacks) of the process's `resident_bytes`, and
+/// the limit. Reserved is what the allocator has no part in (code, stacks) of what is resident, and
 /// `expected_bytes`: what is going to be taken, sooner than entries could make room for it; both up to `reserved_max_bytes`.
 /// Takes some 60 µs.
-pub fn measure_foreign(resident_bytes: u64, expected_bytes: u64, reserved_max_bytes: u64) {
+pub fn measure_foreign(expected_bytes: u64, reserved_max_bytes: u64) {
     let bytes = allocator_bytes();
     let counted = USED_BYTES.load(Ordering::Relaxed);
     let foreign = (bytes.active + bytes.metadata) as i64 - counted;
     FOREIGN_BYTES.store(foreign.max(0), Ordering::Relaxed);
-    let outside_bytes = resident_bytes.saturating_sub(bytes.resident);
+    let outside_bytes = system::resident_bytes().saturating_sub(bytes.resident);
     RESERVED_BYTES.store((outside_bytes + expected_bytes).min(reserved_max_bytes), Ordering::Relaxed);
 }
 

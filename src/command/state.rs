@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::clients::{Client, Clients};
 use super::table::Table;
-use crate::base::{clock, memory, system};
+use crate::base::{clock, memory};
 use crate::config::{Permission, Settings};
 use crate::keyspace::Keyspace;
 use crate::keyspace::tier::Tier;
@@ -64,7 +64,7 @@ impl State {
 
     /// What is to be looked at regularly: to be called at least every 100 ms.
     pub fn sample(&self) {
-        self.keyspace.measure_memory(system::resident_bytes());
+        self.keyspace.measure_memory();
         self.peak_memory_bytes();
         self.stats.sample(Instant::now());
     }

@@ -358,15 +358,14 @@ impl super::Keyspace {
         self.dirty_bytes() >= self.dirty_limit_bytes() / 4 * 3
     }
 
-    /// Looks at what memory is used for, with a disk: to be called every 100 ms or so. Of the process `resident_bytes` are
-    /// in memory.
-    pub fn measure_memory(&self, resident_bytes: u64) {
+    /// Looks at what memory is used for, with a disk: to be called every 100 ms or so.
+    pub fn measure_memory(&self) {
         let Some(tier) = self.tier() else { return };
         // The cache and the memtables in it grow and shrink fast, so their place is kept free; and a round copies what
         // differs.
         let unused_bytes = store_memory_bytes(&self.settings).saturating_sub(tier.store.memory_bytes());
         let max_bytes = self.settings.maxmemory.get() / RESERVED_SHARE;
-        memory::measure_foreign(resident_bytes, unused_bytes + self.dirty_bytes(), max_bytes);
+        memory::measure_foreign(unused_bytes + self.dirty_bytes(), max_bytes);
     }
 
     /// Has the journal go by the present settings.
