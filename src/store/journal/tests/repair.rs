@@ -1,16 +1,17 @@
 use super::super::repair;
 use super::*;
 
-/// Three blocks durable of one segment, and a witness of each.
-fn damaged(place: &Place) -> (PathBuf, u64) {
-    let (journal, _) = place.open(options(SyncPolicy::Always));
-    for number in 0..120_u8 {
-        wait(&journal, append(&journal, &[number; 2000]));
+/// Four segments of durable blocks, the second, and the number of the last. Each opening goes on in a new segment, and
+/// without spares nothing else does.
+fn several_segments(place: &Place) -> (PathBuf, u64) {
+    let last = 4;
+    for numbers in (0..120_u8).collect::<Vec<u8>>().chunks(120 / last) {
+        let (journal, _) = place.open(Options { spare_segments: 0, ..options(SyncPolicy::Always) });
+        for &number in numbers {
+            wait(&journal, append(&journal, &[number; 2000]));
+        }
     }
-    let last = journal.status().segments as u64;
-    assert!(last >= 3);
-    drop(journal);
-    (place.segment(2), last)
+    (place.segment(2), last as u64)
 }
 
 fn files(place: &Place) -> Vec<(String, u64)> {
@@ -28,7 +29,7 @@ fn files(place: &Place) -> Vec<(String, u64)> {
 #[test]
 fn what_is_whole_needs_no_repair() {
     let place = Place::new();
-    damaged(&place);
+    several_segments(&place);
     let before = files(&place);
     assert_eq!(repair(place.path(), true).expect("a look"), Vec::<String>::new());
     assert_eq!(files(&place), before);
@@ -37,7 +38,7 @@ fn what_is_whole_needs_no_repair() {
 #[test]
 fn everything_from_the_damaged_block_on_is_moved_away() {
     let place = Place::new();
-    let (path, last) = damaged(&place);
+    let (path, last) = several_segments(&place);
     let (number, range) = layout(&path).swap_remove(5);
     flip(&path, range.start + 100, 2);
     let before = files(&place);
@@ -63,7 +64,7 @@ fn everything_from_the_damaged_block_on_is_moved_away() {
 #[test]
 fn damage_after_a_repair_is_repaired_too() {
     let place = Place::new();
-    let (path, _) = damaged(&place);
+    let (path, _) = several_segments(&place);
     for place_of_damage in [5, 2] {
         // The same file again, of which fewer blocks count now.
         flip(&path, layout(&path)[place_of_damage].1.start + 100, 2);
@@ -80,7 +81,7 @@ fn damage_after_a_repair_is_repaired_too() {
 fn broken_headers_and_missing_files_are_repaired() {
     for number in [1, 2] {
         let place = Place::new();
-        damaged(&place);
+        several_segments(&place);
         flip(&place.segment(number), 30, 0);
         let lines = repair(place.path(), true).expect("a repair");
         assert!(lines[0].contains("header's checksum"), "{lines:?}");
@@ -89,7 +90,7 @@ fn broken_headers_and_missing_files_are_repaired() {
         assert_eq!(replayed.is_empty(), number == 1);
     }
     let place = Place::new();
-    let (path, last) = damaged(&place);
+    let (path, last) = several_segments(&place);
     std::fs::remove_file(&path).expect("a removal");
     let lines = repair(place.path(), true).expect("a repair");
     assert!(lines[0].contains("the file is missing"), "{lines:?}");
