@@ -23,6 +23,10 @@ const STEP: Duration = Duration::from_millis(100);
 const MEASURE_SHARE: u32 = 50;
 /// After a compaction for `maxdisk` that failed.
 const FAILED_PASS_PAUSE: Duration = Duration::from_secs(1);
+/// By how much the merger gives way where processors are few. What it is late with is bounded: writes wait for it then, and
+/// leave it the processors. Measured with 50 connections on two of them, `appendfsync` always or everysec, P 1: a tenth
+/// more throughput and a tenth less p99; with twice as much, P 64's p99 doubles.
+const MERGER_NICENESS: i32 = 5;
 
 /// An open data directory, before its journal is replayed.
 pub struct Opened {
@@ -167,6 +171,9 @@ fn spawn(state: &Arc<State>, name: String, run: impl FnOnce(&State) + Send + 'st
 /// Merges every `merge-interval`, and whenever it is asked to, until it is told to end.
 fn run_merger(state: &State, directory: &DataDirectory) {
     let Some(tier) = state.keyspace.tier() else { return };
+    if let Err(error) = rustix::process::nice(MERGER_NICENESS) {
+        tracing::debug!(%error, "the merger gives way to nobody");
+    }
     let mut last_round = Instant::now();
     let mut measured_next = Instant::now();
     loop {
