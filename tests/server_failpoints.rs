@@ -222,6 +222,33 @@ fn a_round_that_was_given_up_is_written_once_the_disk_is_back() {
     }
 }
 
+/// While a round takes long, writes wait a little each, so that none has to wait for the round.
+#[test]
+fn writes_slow_down_before_they_would_stand_still() {
+    let scenario = FailScenario::setup();
+    let place = tempfile::tempdir().expect("a directory");
+    let node = Node::start(place.path(), &["--appendonly", "no", "--merge-interval", "100", "--maxdirty", "4mb"]);
+    fail::cfg("rocks::table", "sleep(1000)").expect("a failpoint");
+    let (client, watcher) = (&mut node.client(), &mut node.client());
+    let mut number = 0;
+    while watcher.info_number("tiering", "merge_tables") < 3 {
+        for _ in 0..20 {
+            let keys = number..number + 50;
+            let commands: Vec<_> =
+                keys.map(|number| ["SET".to_owned(), key(number), format!("{number:0100}")]).collect();
+            assert!(client.pipeline(&commands).iter().all(|reply| *reply == Value::ok()));
+            number += 50;
+        }
+    }
+    assert!(watcher.info_number("tiering", "write_delays") > 10);
+    assert_eq!(watcher.info_number("tiering", "write_stalls"), 0);
+    fail::remove("rocks::table");
+    assert!(eventually(PATIENCE, || watcher.info_number("tiering", "dirty_keys") == 0));
+    assert_eq!(watcher.command(&["DBSIZE"]).integer(), number as i64);
+    node.end();
+    scenario.teardown();
+}
+
 /// Writes that wait for room in memory do not wait for a disk that makes none.
 #[test]
 fn a_broken_disk_is_told_of_where_memory_is_full() {

@@ -141,6 +141,7 @@ impl Page<'_, '_> {
         self.counter("merge_rounds", "Rounds that brought changes to disk.", None, counters.rounds.get())?;
         self.counter("merged_entries", "Entries they wrote.", None, counters.merged_entries.get())?;
         self.counter("merge_tables", "Rounds that RocksDB took as a table.", None, rocks.tables_made)?;
+        self.counter("write_delays", "Turns that waited a little for the disk.", None, counters.delays.get())?;
         self.counter("write_stalls", "Turns that found the disk too far behind.", None, counters.stalls.get())?;
         self.gauge("disk_max", "maxdisk; 0: no limit.", Some(Unit::Bytes), state.settings.maxdisk.get())?;
         let used = tier.space.used_bytes();

@@ -240,7 +240,7 @@ impl<'s> Turn<'s> {
     }
 
     /// The checks before a command runs.
-    fn admit(&mut self, command: &Command, session: &Session, args: &Args<'_>) -> Result<(), Refusal> {
+    fn admit(&mut self, command: &Command, session: &mut Session, args: &Args<'_>) -> Result<(), Refusal> {
         let flags = command.spec.flags;
         if !command.spec.accepts(args.len()) {
             let error = format!("ERR wrong number of arguments for '{}' command", command.full_name);
@@ -257,7 +257,7 @@ impl<'s> Turn<'s> {
         }
         // First, since a disk that takes no writes makes no room in memory.
         if flags.has(Flags::WRITE) && self.state.keyspace.tier().is_some() {
-            self.admit_write()?;
+            self.admit_write(session)?;
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
         match self.state.keyspace.make_room(caller) {
@@ -268,9 +268,23 @@ impl<'s> Turn<'s> {
     }
 
     /// Whether the disk can keep up with a write.
-    fn admit_write(&mut self) -> Result<(), Refusal> {
+    fn admit_write(&mut self, session: &mut Session) -> Result<(), Refusal> {
         match *self.pressure.get_or_insert_with(|| self.state.keyspace.pressure()) {
-            Pressure::None => Ok(()),
+            Pressure::Ahead(wait_ms) if session.delayed_ms < wait_ms => {
+                if session.delayed_ms == 0
+                    && let Some(tier) = self.state.keyspace.tier()
+                {
+                    tier.counters.delays.add(1);
+                }
+                session.delayed_ms += 1;
+                Err(Refusal::Stalled)
+            }
+            Pressure::None | Pressure::Ahead(_) => {
+                // What it has waited is good for all writes of the turn.
+                self.pressure = Some(Pressure::None);
+                session.delayed_ms = 0;
+                Ok(())
+            }
             Pressure::Behind => Err(Refusal::Stalled),
             Pressure::Broken => {
                 let reason = self.state.keyspace.tier().and_then(|tier| tier.failure()).unwrap_or_default();

@@ -38,6 +38,9 @@ pub struct Session {
     pub cold: Cold,
     /// The number of checkpoints that had ended when its SAVE began.
     pub(super) awaited_save: Option<u64>,
+    /// How long its present command has waited for the disk to come nearer: as often as it was refused, since each time
+    /// is a millisecond.
+    pub(super) delayed_ms: u32,
 }
 
 impl Session {
@@ -49,6 +52,7 @@ impl Session {
             redacted: Vec::new(),
             cold: Cold::default(),
             awaited_save: None,
+            delayed_ms: 0,
         }
     }
 

@@ -348,8 +348,8 @@ parameters! {
         appendfsync: Choice<JournalSync> = Choice::new(JournalSync::Everysec), ["appendfsync"];
         /// Milliseconds between two merges of what has changed into RocksDB.
         merge_interval: Integer = Integer::new(500, 1..=3_600_000), ["merge-interval"];
-        /// Changes that may wait in memory to be merged: at half of it a merge begins, at all of it writes wait. The journal
-        /// holds up to twice as much.
+        /// Changes that may wait in memory to be merged: at half of it a merge begins, from all of it on writes are slowed down,
+        /// at twice of it they wait. The journal holds up to three times as much.
         maxdirty: Bytes = Bytes::new(32 * MB, 64 * KB..=SIGNED), ["maxdirty"];
         /// Size of the data directory, checkpoints apart: the keys that were written longest ago are deleted for those that
         /// come. 0: no limit. The least is 64 MB; set while the server runs, 352 MB, unless it began with a limit. With

@@ -33,7 +33,7 @@ const BYTES_A_READ: usize = 16 << 20;
 /// While a round takes what differs, workers that have requests to answer come first where processors are few.
 const SLOTS_BETWEEN_YIELDS: u16 = 16;
 /// The same while it writes a table.
-const RECORDS_BETWEEN_YIELDS: u32 = 64;
+const RECORDS_BETWEEN_YIELDS: u64 = 64;
 /// A round of such a share of what may differ becomes a table, within these bounds. Smaller ones would make too many, unless
 /// somebody wants no larger ones.
 const TABLE_SHARE: u64 = 4;
@@ -59,6 +59,8 @@ pub struct Round {
     record_key: Vec<u8>,
     value: Vec<u8>,
     entries: u64,
+    /// About what the entries took that it was collected from.
+    pub(super) taken_bytes: u64,
     slots: Vec<RoundSlot>,
     unsettled: Vec<Unsettled>,
 }
@@ -216,10 +218,12 @@ impl Keyspace {
         gives_up: &impl Fn() -> bool,
     ) -> Result<Round, RocksError> {
         let is_making_ages = self.tend_ages(tier, state, now_ms, gives_up)?;
+        // Whatever the journal holds by now is in memory, and so in this round or in one before.
+        let mark = tier.mark();
+        tier.pace.begin(tier.journal_bytes());
         let mut round = Round {
             number: tier.committed_round() + 1,
-            // Whatever the journal holds by now is in memory, and so in this round or in one before.
-            mark: tier.mark(),
+            mark,
             swept: Swept::default(),
             batch: self.new_batch(),
             written_ms: now_ms,
@@ -229,6 +233,7 @@ impl Keyspace {
             record_key: Vec::new(),
             value: Vec::new(),
             entries: 0,
+            taken_bytes: 0,
             slots: Vec::new(),
             unsettled: Vec::new(),
         };
@@ -283,15 +288,18 @@ impl Keyspace {
         for slot in &round.slots {
             round.batch.put_slot_meta(slot.position.0, slot.position.1, &slot.meta);
         }
-        let written = Cell::new(0_u32);
-        let give_way = || {
-            written.set(written.get() + 1);
-            if written.get().is_multiple_of(RECORDS_BETWEEN_YIELDS) && !self.is_nearly_behind() {
-                std::thread::yield_now();
-            }
-        };
         // Both again if either fails: a store that was opened anew may have lost what was not synced.
         retry(tier, gives_up, || {
+            let written = Cell::new(0_u64);
+            let give_way = || {
+                written.set(written.get() + 1);
+                if written.get().is_multiple_of(RECORDS_BETWEEN_YIELDS) {
+                    tier.pace.wrote(written.get(), round.entries);
+                    if !self.is_nearly_behind(tier) {
+                        std::thread::yield_now();
+                    }
+                }
+            };
             tier.store.write_giving_way(&round.batch, &give_way)?;
             tier.store.flush_wal(true)
         })
@@ -339,6 +347,7 @@ impl Keyspace {
             self.lock_slot(caller, slot.position.0, slot.position.1).commit_deleted();
         }
         tier.release(round.mark);
+        tier.pace.end();
         tier.store.swept_up_to(round.swept.up_to_ms);
     }
 
@@ -349,7 +358,7 @@ impl Keyspace {
         for (physical, database) in self.databases.iter().enumerate() {
             let Some(slots) = database.slots.get() else { continue };
             slots.take_dirty(|number| {
-                if number.is_multiple_of(SLOTS_BETWEEN_YIELDS) && !self.is_nearly_behind() {
+                if number.is_multiple_of(SLOTS_BETWEEN_YIELDS) && !self.is_nearly_behind(tier) {
                     std::thread::yield_now();
                 }
                 let mut guard = self.lock_slot(caller, physical as u8, number);

@@ -14,6 +14,7 @@ mod ghosts;
 pub mod loader;
 mod memory;
 mod merger;
+mod pace;
 mod prefetch;
 pub mod recency;
 mod recovery;

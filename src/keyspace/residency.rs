@@ -323,6 +323,7 @@ impl SlotGuard<'_> {
         let mut expiries = std::mem::take(&mut self.slot.differences.stored_expiries);
         let dirty_bytes = std::mem::take(&mut self.slot.differences.dirty_bytes);
         self.database.tally.add_dirty(self.number, -(dirty.len() as i64), -(dirty_bytes as i64));
+        round.taken_bytes += dirty_bytes as u64;
         expiries.sort_unstable();
         let deleted_before = self.slot.differences.deleted;
         for places in dirty.chunks(COLLECTED_TOGETHER) {

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::loader::Loader;
 use super::merger::{Mark, MergerState, Round};
+use super::pace::{JOURNAL_SHARE, Pace, wait_ms};
 use super::space::Space;
 use crate::base::{clock, memory};
 use crate::config::{JournalSync, Settings};
@@ -32,6 +33,9 @@ pub fn take_ticket() -> Option<Ticket> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
     None,
+    /// What differs from it would reach its bound before the merger has caught up: a write should wait so many
+    /// milliseconds.
+    Ahead(u32),
     /// What differs from it has reached its bound: the merger has to catch up first.
     Behind,
     /// It takes none; see [`Tier::failure`].
@@ -51,10 +55,6 @@ const STORE_MIN_BYTES: u64 = 16 << 20;
 const STORE_MAX_BYTES: u64 = 1 << 30;
 /// The same where memory has no limit.
 const STORE_DEFAULT_BYTES: u64 = 256 << 20;
-/// The journal may hold so many times what may differ from the disk: a key that is written again and again is in it each
-/// time. It bounds a replay.
-const JOURNAL_SHARE: u64 = 2;
-
 /// Counts and times for INFO and the metrics.
 #[derive(Default)]
 pub struct Counters {
@@ -68,6 +68,8 @@ pub struct Counters {
     pub absent: Counter,
     /// Commands that waited because the merger was behind.
     pub stalls: Counter,
+    /// Commands that waited a little, so that none has to wait for long.
+    pub delays: Counter,
 }
 
 pub struct Tier {
@@ -82,6 +84,7 @@ pub struct Tier {
     committed_round: AtomicU32,
     collecting: AtomicBool,
     round: Mutex<Option<Round>>,
+    pub(super) pace: Pace,
     /// Why the disk does not take writes; looked at by every write, so there is a flag beside it.
     failure: Mutex<Option<String>>,
     has_failed: AtomicBool,
@@ -154,6 +157,7 @@ impl Tier {
             committed_round: AtomicU32::new(0),
             collecting: AtomicBool::new(false),
             round: Mutex::default(),
+            pace: Pace::default(),
             failure: Mutex::default(),
             has_failed: AtomicBool::new(false),
             eviction_rests_until_ms: AtomicU64::new(0),
@@ -206,6 +210,11 @@ impl Tier {
         }
     }
 
+    /// What a replay would read.
+    pub(super) fn journal_bytes(&self) -> u64 {
+        self.journal.get().map_or(0, Journal::unreleased_bytes)
+    }
+
     /// Everything up to the mark is on disk.
     pub(super) fn release(&self, mark: Mark) {
         if let (Some(ticket), Some(journal)) = (mark, self.journal.get()) {
@@ -237,6 +246,7 @@ impl Tier {
     pub(super) fn with_round(&self, collect: impl FnOnce(&mut Round)) {
         if let Some(round) = &mut *self.round.lock() {
             collect(round);
+            self.pace.took(round.taken_bytes);
         }
     }
 
@@ -340,22 +350,25 @@ impl super::Keyspace {
             return Pressure::Broken;
         }
         let limit_bytes = self.dirty_limit_bytes();
-        let (dirty_bytes, journal_bytes) =
-            (self.dirty_bytes(), tier.journal.get().map_or(0, Journal::unreleased_bytes));
+        let (dirty_bytes, journal_bytes) = (self.dirty_bytes(), tier.journal_bytes());
         let is_disk_full = self.is_disk_full(tier);
         if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes || is_disk_full {
             tier.wish(|wishes| wishes.round = true);
         }
-        if dirty_bytes >= limit_bytes || journal_bytes >= limit_bytes * JOURNAL_SHARE || is_disk_full {
-            tier.counters.stalls.add(1);
-            return Pressure::Behind;
+        let is_full = journal_bytes >= limit_bytes * JOURNAL_SHARE || is_disk_full;
+        match wait_ms(tier.pace.backlog_bytes(dirty_bytes, journal_bytes), limit_bytes).filter(|_| !is_full) {
+            None => {
+                tier.counters.stalls.add(1);
+                Pressure::Behind
+            }
+            Some(0) => Pressure::None,
+            Some(wait_ms) => Pressure::Ahead(wait_ms),
         }
-        Pressure::None
     }
 
-    /// Whether writes are about to wait for the round under way.
-    pub(super) fn is_nearly_behind(&self) -> bool {
-        self.dirty_bytes() >= self.dirty_limit_bytes() / 4 * 3
+    /// Whether writes are made to wait for the round under way.
+    pub(super) fn is_nearly_behind(&self, tier: &Tier) -> bool {
+        tier.pace.backlog_bytes(self.dirty_bytes(), tier.journal_bytes()) >= self.dirty_limit_bytes()
     }
 
     /// Looks at what memory is used for, with a disk: to be called every 100 ms or so.

@@ -87,6 +87,7 @@ pub fn tiering(context: &Context<'_>, text: &mut String) {
         "disk_is_compacting": u8::from(tier.space.is_compacting()),
         "disk_evicted_keys": tier.space.evicted.get(),
         "disk_compaction_passes": tier.space.passes.get(),
+        "write_delays": counters.delays.get(),
         "write_stalls": counters.stalls.get(),
         "journal_bytes": journal.unreleased_bytes,
         "journal_disk_bytes": journal.bytes_on_disk,
