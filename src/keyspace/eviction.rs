@@ -130,7 +130,7 @@ impl Keyspace {
                 Some(_) => size.keys > tally.cold_keys() + tally.dirty().0,
             }
         };
-        self.databases.iter().filter(|database| database.slots.get().is_some()).any(is_worth_a_look)
+        self.used().any(is_worth_a_look)
     }
 
     /// Entries that the policy may evict, from the slots behind the hand, and whether there were too few to choose from.

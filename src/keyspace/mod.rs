@@ -29,7 +29,7 @@ pub mod tier;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -138,6 +138,8 @@ impl Slots {
 
 pub struct Keyspace {
     databases: Box<[Database]>,
+    /// A bit for each of `databases` that has slots: looking at all of them takes time that every write would spend.
+    used: AtomicU32,
     /// Which of `databases` a database number means; SWAPDB exchanges two.
     order: [AtomicU8; DATABASES],
     /// Of the hash that places keys; part of the on-disk order.
@@ -189,6 +191,7 @@ impl Keyspace {
     pub fn new(seed: u64, tier: Option<tier::Tier>, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
         Keyspace {
             databases: std::iter::repeat_with(Database::default).take(DATABASES).collect(),
+            used: AtomicU32::new(0),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
             seed,
             ghosts: ghosts::Ghosts::default(),
@@ -262,8 +265,26 @@ impl Keyspace {
     #[inline]
     fn lock_slot(&self, caller: Caller, physical: u8, slot: u16) -> SlotGuard<'_> {
         let database = &self.databases[usize::from(physical)];
-        let slots = database.slots.get_or_init(Slots::new);
+        let slots = database.slots.get().unwrap_or_else(|| self.begin_slots(physical));
         SlotGuard::lock(self, database, slots, physical, slot, caller)
+    }
+
+    #[cold]
+    fn begin_slots(&self, physical: u8) -> &Slots {
+        let slots = self.databases[usize::from(physical)].slots.get_or_init(Slots::new);
+        self.used.fetch_or(1 << physical, Ordering::Relaxed);
+        slots
+    }
+
+    /// The databases that ever held a key.
+    #[inline]
+    fn used(&self) -> impl Iterator<Item = &Database> {
+        let mut bits = self.used.load(Ordering::Relaxed);
+        std::iter::from_fn(move || {
+            let physical = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
+            bits &= bits - 1;
+            self.databases.get(physical)
+        })
     }
 
     /// Keys in a database, those included whose expiry has passed but was not noticed yet.

@@ -64,11 +64,15 @@ impl Pace {
 
 /// How long a write should wait, in milliseconds; `None`: until there is less. Of writes that should wait 0.3, three of ten
 /// wait 1.
+#[inline]
 pub fn wait_ms(backlog_bytes: u64, maxdirty: u64) -> Option<u32> {
+    if backlog_bytes <= maxdirty {
+        return Some(0);
+    }
     if backlog_bytes >= maxdirty * BACKLOG_SHARE {
         return None;
     }
-    let ahead = backlog_bytes.saturating_sub(maxdirty) as f64 / (maxdirty / 2).max(1) as f64;
+    let ahead = (backlog_bytes - maxdirty) as f64 / (maxdirty / 2).max(1) as f64;
     let chance = (thread::random() >> 40) as f64 / (1_u64 << 24) as f64;
     Some((WAIT_MS * ahead.powi(3) + chance) as u32)
 }

@@ -6,7 +6,7 @@ use super::entry::Owned;
 use super::loader::{Cold, Loader};
 use super::residency::{Differences, Residence};
 use super::tally::Size;
-use super::{Caller, DATABASES, Key, Keyspace, NewExpiry, Slots, Spot};
+use super::{Caller, DATABASES, Key, Keyspace, NewExpiry, Spot};
 use crate::base::slot::SLOTS;
 use crate::store::rocks::{Rocks, RocksError};
 
@@ -35,7 +35,7 @@ impl Keyspace {
             let Some(database) = self.databases.get(usize::from(physical)).filter(|_| number < SLOTS) else {
                 return Err(RocksError::corruption(format!("there is no slot {number} of database {physical}")));
             };
-            let slots = database.slots.get_or_init(Slots::new);
+            let slots = database.slots.get().unwrap_or_else(|| self.begin_slots(physical));
             let mut slot = slots.slots[usize::from(number)].lock();
             slot.sequence = meta.sequence;
             slot.size = Size {
@@ -53,7 +53,7 @@ impl Keyspace {
 
     /// Whether any slot has ever been changed, as far as the store tells.
     pub fn was_ever_written(&self) -> bool {
-        self.databases.iter().any(|database| database.slots.get().is_some())
+        self.used().next().is_some()
     }
 
     /// Replays one block of the journal: what its slots do not have yet, in their order.

@@ -198,8 +198,7 @@ impl Space {
 impl Keyspace {
     /// What keys and values hold, in memory and on disk.
     fn content_bytes(&self) -> u64 {
-        let sizes = self.databases.iter().filter(|database| database.slots.get().is_some());
-        let total = sizes.map(|database| database.tally.size()).fold(Size::default(), |mut sum, size| {
+        let total = self.used().map(|database| database.tally.size()).fold(Size::default(), |mut sum, size| {
             sum.add(size.as_change());
             sum
         });

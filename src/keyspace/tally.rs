@@ -96,26 +96,30 @@ impl Tally {
 
     /// Keys that are on disk alone.
     pub fn cold_keys(&self) -> u64 {
-        self.0.iter().map(|part| part.cold_keys.load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
+        self.sum(|part| &part.cold_keys)
     }
 
     /// Entries that differ from the disk, and about how many bytes they take.
     pub fn dirty(&self) -> (u64, u64) {
-        let sum = |counter: fn(&Part) -> &AtomicI64| {
-            self.0.iter().map(|part| counter(part).load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
-        };
-        (sum(|part| &part.dirty_keys), sum(|part| &part.dirty_bytes))
+        (self.sum(|part| &part.dirty_keys), self.dirty_bytes())
+    }
+
+    #[inline]
+    pub fn dirty_bytes(&self) -> u64 {
+        self.sum(|part| &part.dirty_bytes)
+    }
+
+    #[inline]
+    fn sum(&self, counter: impl Fn(&Part) -> &AtomicI64) -> u64 {
+        self.0.iter().map(|part| counter(part).load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
     }
 
     pub fn size(&self) -> Size {
-        let sum = |counter: fn(&Part) -> &AtomicI64| {
-            self.0.iter().map(|part| counter(part).load(Ordering::Relaxed)).sum::<i64>().max(0) as u64
-        };
         Size {
-            keys: sum(|part| &part.keys),
-            expiring: sum(|part| &part.expiring),
-            key_bytes: sum(|part| &part.key_bytes),
-            value_bytes: sum(|part| &part.value_bytes),
+            keys: self.sum(|part| &part.keys),
+            expiring: self.sum(|part| &part.expiring),
+            key_bytes: self.sum(|part| &part.key_bytes),
+            value_bytes: self.sum(|part| &part.value_bytes),
         }
     }
 

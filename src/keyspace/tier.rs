@@ -417,17 +417,16 @@ impl super::Keyspace {
 
     /// Keys on disk that are not in memory.
     pub fn cold_keys(&self) -> u64 {
-        self.databases.iter().map(|database| database.tally.cold_keys()).sum()
+        self.used().map(|database| database.tally.cold_keys()).sum()
     }
 
     /// Entries that differ from the disk, and about how many bytes they take.
     pub fn dirty(&self) -> (u64, u64) {
-        let used = self.databases.iter().filter(|database| database.slots.get().is_some());
-        used.map(|database| database.tally.dirty()).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
+        self.used().map(|database| database.tally.dirty()).fold((0, 0), |sum, part| (sum.0 + part.0, sum.1 + part.1))
     }
 
     pub(super) fn dirty_bytes(&self) -> u64 {
-        self.dirty().1
+        self.used().map(|database| database.tally.dirty_bytes()).sum()
     }
 
     /// Whether what clients were told is to survive the machine's end, sooner or later.
