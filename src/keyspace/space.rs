@@ -27,9 +27,9 @@ use crate::store::rocks::RocksError;
 pub const DISK_MIN_BYTES: u64 = 64 << 20;
 /// Of `maxdisk`, in percent: what is left of it besides journal and log is filled with keys up to the first; a pass begins
 /// at the second, and writes wait from the third.
-const KEYS_PERCENT: u64 = 65;
-const PASS_PERCENT: u64 = 70;
-const STALL_PERCENT: u64 = 80;
+const KEYS_PERCENT: u64 = 60;
+const PASS_PERCENT: u64 = 65;
+const STALL_PERCENT: u64 = 75;
 /// Once it has to, eviction goes so far below the bound.
 const EVICTED_PERCENT: u64 = 2;
 /// A pass has to be worth so much.

@@ -36,6 +36,9 @@ const LEVEL_SHARE: u64 = 16;
 const BLOB_FILE_SHARE: u64 = 64;
 const COMPACTION_SHARE: u64 = 8;
 const LOG_SHARE: u64 = 16;
+/// The same of what waits to be compacted. Without it the first level grows past its size while compactions further down have
+/// their turn, and the next out of level 0 takes several times as much.
+const DEBT_SHARE: u64 = 8;
 /// The manifest, before it is written anew, what is reserved of it ahead, and RocksDB's own messages, which have four files.
 const MANIFEST_SHARE: u64 = 64;
 const MANIFEST_AHEAD_SHARE: u64 = 512;
@@ -53,7 +56,7 @@ pub(super) const LEVEL_0_FILES_URGENT: u64 = 32;
 /// A read may have to ask the filters of all of them.
 const LEVEL_0_FILES_MAX: i32 = 64;
 /// What waits to be compacted, at most: it takes disk space in the meantime.
-const DEBT_BYTES_MAX: usize = 64 << 30;
+const DEBT_BYTES_MAX: u64 = 64 << 30;
 const COMPACTION_READ_BYTES: usize = 128 << 10;
 /// Of the budget, what memtables may have.
 const BUFFERS_SHARE: usize = 4;
@@ -116,8 +119,11 @@ pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str
     // Without a limit it is what RocksDB takes by itself: 25 tables.
     let compaction_bytes = disk_share(disk_bytes, COMPACTION_SHARE, 4 * TABLE_BYTES_MIN, 25 * TABLE_BYTES_MAX);
     let level_0_files = if disk_bytes == 0 { LEVEL_0_FILES_COMPACTED } else { LEVEL_0_FILES_COMPACTED_LIMITED };
+    let debt_bytes = disk_share(disk_bytes, DEBT_SHARE, 8 * TABLE_BYTES_MIN, DEBT_BYTES_MAX);
     let of = |memtable_bytes: u64| {
         vec![
+            ("soft_pending_compaction_bytes_limit", debt_bytes.to_string()),
+            ("hard_pending_compaction_bytes_limit", debt_bytes.to_string()),
             ("write_buffer_size", memtable_bytes.min(memtable_max).to_string()),
             ("target_file_size_base", table_bytes(disk_bytes).to_string()),
             ("max_bytes_for_level_base", level_bytes.to_string()),
@@ -246,13 +252,12 @@ fn records(mut records: Options, resources: &Resources) -> Options {
 
 fn family(resources: &Resources, sizes: &str) -> Result<Options, RocksError> {
     let mut family = Options::default().get_options_from_string(sizes)?;
-    // With more, and with the two limits below unequal, RocksDB would hold writers back more and more before it stops
-    // them, up to minutes in one call. As it is, a call either writes or is told at once to come again.
+    // With more, and with the two limits below unequal (or those of what waits to be compacted), RocksDB would hold writers
+    // back more and more before it stops them, up to minutes in one call. As it is, a call either writes or is told at once
+    // to come again.
     family.set_max_write_buffer_number(3);
     family.set_level_zero_slowdown_writes_trigger(LEVEL_0_FILES_MAX);
     family.set_level_zero_stop_writes_trigger(LEVEL_0_FILES_MAX);
-    family.set_soft_pending_compaction_bytes_limit(DEBT_BYTES_MAX);
-    family.set_hard_pending_compaction_bytes_limit(DEBT_BYTES_MAX);
     family.set_write_buffer_manager(&resources.buffers);
     family.set_level_compaction_dynamic_level_bytes(true);
     // What is in level 0 is soon rewritten. Below, Zstandard would take a sixth less space for small JSON documents, and
