@@ -90,6 +90,9 @@ impl Plan {
             // With little, rounds become tables.
             let maxdirty = *["64kb", "256kb", "32mb"].choose(random).expect("not empty");
             flags.extend(["--maxdirty".to_owned(), maxdirty.to_owned()]);
+            // Far away, so that nothing is evicted; but with a limit there is an index of ages, and no round becomes a table.
+            let maxdisk = *["0", "0", "1gb"].choose(random).expect("not empty");
+            flags.extend(["--maxdisk".to_owned(), maxdisk.to_owned()]);
         }
         // Without a journal there is only something to find where a round is longer than what may be lost.
         let long = is_ours && !setting.appendonly && random.random_ratio(1, 6);

@@ -124,7 +124,10 @@ impl Story {
         let mut recipe = self.recipe.with_environment(&self.followed.environment());
         if matches!(recipe.kind, Kind::Rockpool(_)) {
             // With little, rounds become tables.
-            recipe = recipe.with_flags(&["--maxdirty", ["64kb", "32mb"].choose(&mut self.random).expect("not empty")]);
+            let maxdirty = ["64kb", "32mb"].choose(&mut self.random).expect("not empty");
+            // Far away; but there is an index of ages, and no round becomes a table.
+            let maxdisk = ["0", "0", "1gb"].choose(&mut self.random).expect("not empty");
+            recipe = recipe.with_flags(&["--maxdirty", maxdirty, "--maxdisk", maxdisk]);
         }
         recipe.start(&self.followed.root)
     }
