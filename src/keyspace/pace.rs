@@ -69,7 +69,7 @@ pub fn wait_ms(backlog_bytes: u64, maxdirty: u64) -> Option<u32> {
     if backlog_bytes <= maxdirty {
         return Some(0);
     }
-    if backlog_bytes >= maxdirty * BACKLOG_SHARE {
+    if backlog_bytes >= maxdirty.saturating_mul(BACKLOG_SHARE) {
         return None;
     }
     let ahead = (backlog_bytes - maxdirty) as f64 / (maxdirty / 2).max(1) as f64;

@@ -47,7 +47,7 @@ pub(super) const DIRTY_SHARE: u64 = 8;
 const DIRTY_MIN_BYTES: u64 = 1 << 20;
 /// Of `maxmemory`, what is kept free at most.
 const RESERVED_SHARE: u64 = 2;
-/// The same of `maxdisk`: the journal takes twice as much of it.
+/// The same of `maxdisk`: the journal takes three times as much of it.
 const DIRTY_DISK_SHARE: u64 = 32;
 /// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
 const STORE_SHARE: u64 = 4;
@@ -355,7 +355,7 @@ impl super::Keyspace {
         if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes || is_disk_full {
             tier.wish(|wishes| wishes.round = true);
         }
-        let is_full = journal_bytes >= limit_bytes * JOURNAL_SHARE || is_disk_full;
+        let is_full = journal_bytes >= limit_bytes.saturating_mul(JOURNAL_SHARE) || is_disk_full;
         match wait_ms(tier.pace.backlog_bytes(dirty_bytes, journal_bytes), limit_bytes).filter(|_| !is_full) {
             None => {
                 tier.counters.stalls.add(1);
