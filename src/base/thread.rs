@@ -39,3 +39,9 @@ pub fn random() -> u64 {
         bits.wrapping_mul(0x2545_F491_4F6C_DD1D)
     })
 }
+
+/// The same as a fraction: from 0 on and below 1.
+#[inline]
+pub fn random_fraction() -> f64 {
+    (random() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+}

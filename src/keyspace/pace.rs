@@ -73,8 +73,7 @@ pub fn wait_ms(backlog_bytes: u64, maxdirty: u64) -> Option<u32> {
         return None;
     }
     let ahead = (backlog_bytes - maxdirty) as f64 / (maxdirty / 2).max(1) as f64;
-    let chance = (thread::random() >> 40) as f64 / (1_u64 << 24) as f64;
-    Some((WAIT_MS * ahead.powi(3) + chance) as u32)
+    Some((WAIT_MS * ahead.powi(3) + thread::random_fraction()) as u32)
 }
 
 #[cfg(test)]

@@ -108,11 +108,7 @@ impl Recency {
 fn grown(counter: u8, log_factor: u32) -> u8 {
     let base = f64::from(counter.saturating_sub(LFU_FRESH));
     let chance = 1.0 / (base * f64::from(log_factor) + 1.0);
-    if (thread::random() >> 11) as f64 * (1.0 / (1u64 << 53) as f64) < chance {
-        counter.saturating_add(1)
-    } else {
-        counter
-    }
+    if thread::random_fraction() < chance { counter.saturating_add(1) } else { counter }
 }
 
 #[cfg(test)]

@@ -7,8 +7,9 @@
 //! was taken over, or never counted.
 //!
 //! `round-N.table` is synced → the batch with N is written, and the log synced: now the round counts → RocksDB links the table
-//! under a name of its own, as a file of level 0 or of the lowest level where nothing overlaps it, and takes the first away. A start after a crash between the last two has the last done, which
-//! changes nothing where it had been: no batch that changes records can have come in between.
+//! under a name of its own, as a file of level 0 or of the lowest level where nothing overlaps it, and takes the first away.
+//! A start after a crash between the last two has the last done, which changes nothing where it had been: no batch that
+//! changes records can have come in between.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
