@@ -8,6 +8,8 @@ use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use tikv_jemalloc_ctl::{Access, AsName, Mib};
+
 use super::system;
 
 const FLUSH_BYTES: i64 = 16 * 1024;
@@ -84,6 +86,27 @@ pub fn allocator_bytes() -> AllocatorBytes {
 pub fn give_back_in_background() -> Result<(), tikv_jemalloc_ctl::Error> {
     tikv_jemalloc_ctl::max_background_threads::write(1)?;
     tikv_jemalloc_ctl::background_thread::write(true)
+}
+
+/// Whether memory is given back to the system as soon as it is free, instead of a while later (`dirty_decay_ms`).
+///
+/// # Errors
+/// When the allocator refuses.
+pub fn give_back_at_once(at_once: bool) -> Result<(), tikv_jemalloc_ctl::Error> {
+    let decay_ms: isize = if at_once { 0 } else { "opt.dirty_decay_ms\0".name().read()? };
+    // Of arenas that are yet to come, and of those that there are.
+    let coming = "arenas.dirty_decay_ms\0".name();
+    if Access::<isize>::read(coming)? == decay_ms {
+        return Ok(());
+    }
+    coming.write(decay_ms)?;
+    let mut arena: Mib<[usize; 3]> = "arena.0.dirty_decay_ms\0".name().mib()?;
+    for number in 0..tikv_jemalloc_ctl::arenas::narenas::read()? {
+        arena[1] = number as usize;
+        // One that no thread has used yet is refused; it takes the first setting.
+        let _ = arena.write(decay_ms);
+    }
+    Ok(())
 }
 
 #[inline]

@@ -51,10 +51,14 @@ const RESERVED_SHARE: u64 = 2;
 const DIRTY_DISK_SHARE: u64 = 32;
 /// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
 const STORE_SHARE: u64 = 4;
-const STORE_MIN_BYTES: u64 = 16 << 20;
+const STORE_MIN_BYTES: u64 = 8 << 20;
 const STORE_MAX_BYTES: u64 = 1 << 30;
 /// The same where memory has no limit.
 const STORE_DEFAULT_BYTES: u64 = 256 << 20;
+/// With a smaller `maxmemory`, free pages are given back at once. Of a larger one, what the allocator holds back for a while
+/// (20 MB at most, seen while RocksDB compacts) is no more than a tenth; and large values are set a quarter faster with it.
+const GIVE_BACK_AT_ONCE_BYTES: u64 = 192 << 20;
+
 /// Counts and times for INFO and the metrics.
 #[derive(Default)]
 pub struct Counters {
@@ -385,6 +389,7 @@ impl super::Keyspace {
     pub fn apply_settings(&self) {
         let Some(tier) = self.tier() else { return };
         tier.store.set_memory_bytes(store_memory_bytes(&self.settings));
+        set_up_allocator(&self.settings);
         if let Err(error) = tier.store.set_disk_bytes(self.settings.maxdisk.get()) {
             tracing::warn!(%error, "files keep the sizes that they had");
         }
@@ -440,6 +445,14 @@ pub fn store_memory_bytes(settings: &Settings) -> u64 {
     match settings.maxmemory.get() {
         0 => STORE_DEFAULT_BYTES,
         bytes => (bytes / STORE_SHARE).clamp(STORE_MIN_BYTES, STORE_MAX_BYTES),
+    }
+}
+
+/// Has the allocator give memory back as soon as a disk and the size of `maxmemory` ask for it.
+pub fn set_up_allocator(settings: &Settings) {
+    let at_once = (1..GIVE_BACK_AT_ONCE_BYTES).contains(&settings.maxmemory.get());
+    if let Err(error) = memory::give_back_at_once(at_once) {
+        tracing::warn!(%error, "free memory is given back as before");
     }
 }
 

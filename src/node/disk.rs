@@ -12,7 +12,7 @@ use crate::command::state::State;
 use crate::config::Settings;
 use crate::keyspace::Recovery;
 use crate::keyspace::space::{DISK_MIN_BYTES, segment_bytes};
-use crate::keyspace::tier::{Tier, store_memory_bytes, sync_policy};
+use crate::keyspace::tier::{Tier, set_up_allocator, store_memory_bytes, sync_policy};
 use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
@@ -57,6 +57,7 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
             tracing::warn!("repair: {line}");
         }
     }
+    set_up_allocator(settings);
     let memory_bytes = store_memory_bytes(settings);
     let options = RocksOptions { memory_bytes, create: is_new, ..RocksOptions::for_disk(maxdisk) };
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
