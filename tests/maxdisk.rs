@@ -310,6 +310,65 @@ fn a_limit_that_comes_later_takes_the_oldest_too() {
     check_order(&settled(client).numbers, 100..70_000);
 }
 
+/// SETs keys, from `first` on, until the server is gone. Returns what follows the last that was acknowledged.
+fn write_until_killed(mut client: Client, first: usize, length: usize) -> usize {
+    let mut next = first;
+    loop {
+        let numbers = next..next + 50;
+        let commands = numbers
+            .clone()
+            .flat_map(|number| support::encode(&[b"SET".to_vec(), key(number).into_bytes(), value(number, length)]));
+        if client.try_raw_write(&commands.collect::<Vec<u8>>()).is_err() {
+            return next;
+        }
+        for _ in numbers {
+            match client.try_read_value() {
+                Ok(reply) => assert_eq!(reply, Value::ok()),
+                Err(_) => return next,
+            }
+            next += 1;
+        }
+    }
+}
+
+/// Killed while the oldest go for what comes: what was acknowledged last is there, and what is gone was the oldest.
+#[test]
+fn kills_amid_evictions_lose_nothing_but_the_oldest() {
+    const KILLS: u64 = 12;
+    const LENGTH: usize = 1000;
+    let place = tempfile::tempdir().expect("a directory");
+    let start = |kill: u64| {
+        let appendfsync = ["always", "everysec", "no"][kill as usize % 3];
+        on(place.path(), &["--maxdisk", "64mb", "--appendonly", "yes", "--appendfsync", appendfsync]).start()
+    };
+    let (mut next, mut evicted) = (0, 0);
+    for kill in 0..KILLS {
+        let mut server = start(kill);
+        let mut watcher = server.client();
+        let (client, first) = (server.client(), next);
+        let writer = std::thread::spawn(move || write_until_killed(client, first, LENGTH));
+        let goes = |client: &mut Client| client.info_number("stats", "evicted_keys") > 0;
+        assert!(eventually(PATIENCE, || goes(&mut watcher)), "{}", server.log());
+        // Somewhere between two rounds' ends, a little further on each time.
+        std::thread::sleep(Duration::from_millis(37 * kill));
+        evicted += watcher.info_number("stats", "evicted_keys");
+        server.kill();
+        next = writer.join().expect("no panic");
+
+        let mut server = start(kill + 1);
+        let client = &mut server.client();
+        let numbers = settled(client).numbers;
+        // More may have come than was acknowledged.
+        let end = next.max(numbers.last().expect("some are left") + 1);
+        check_order(&numbers, end.saturating_sub(60_000)..end);
+        assert_eq!(numbers.range(end - 10_000..).count(), 10_000, "kill {kill}: of the last 10,000");
+        check_values(client, &numbers, LENGTH);
+        assert!(server.terminate().success(), "{}", server.log());
+        next = end;
+    }
+    eprintln!("{KILLS} kills, {next} keys written, {evicted} evicted at least");
+}
+
 #[test]
 fn a_limit_that_leaves_no_room_is_refused() {
     let place = tempfile::tempdir().expect("a directory");
