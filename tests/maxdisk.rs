@@ -360,7 +360,10 @@ fn kills_amid_evictions_lose_nothing_but_the_oldest() {
         let numbers = settled(client).numbers;
         // More may have come than was acknowledged.
         let end = next.max(numbers.last().expect("some are left") + 1);
-        check_order(&numbers, end.saturating_sub(60_000)..end);
+        // At first it may be that no eviction got as far as the journal. Later, no limit holds so many.
+        if kill > 0 || numbers.len() < end {
+            check_order(&numbers, end.saturating_sub(60_000)..end);
+        }
         assert_eq!(numbers.range(end - 10_000..).count(), 10_000, "kill {kill}: of the last 10,000");
         check_values(client, &numbers, LENGTH);
         assert!(server.terminate().success(), "{}", server.log());
