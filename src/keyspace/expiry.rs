@@ -10,44 +10,58 @@ const MAX_DEADLINE_MS: u64 = (1 << (64 - PLACE_BITS)) - 1;
 /// A queue this short is never compacted.
 const COMPACT_FROM: usize = 32;
 
-/// A min-heap of 8-byte records, deadline above place: the place leads to the entry in the slot's table.
+/// A min-heap of 8-byte records, deadline above place: the place leads to the entry in the slot's table. It takes a pointer
+/// as long as no key of the slot has an expiry.
 ///
 /// A record is never searched for. When a key's expiry changes or goes, its old record stays until it is due and then
 /// leads to nothing; when stale records outnumber the live ones, the slot makes its queue anew from its table.
 #[derive(Default)]
-pub struct ExpiryQueue {
+pub struct ExpiryQueue(Option<Box<Deadlines>>);
+
+#[derive(Default)]
+struct Deadlines {
     records: BinaryHeap<Reverse<u64>>,
     /// Keys of the slot that have an expiry.
-    live: u32,
+    live: usize,
+}
+
+fn record(place: u32, deadline_ms: u64) -> Reverse<u64> {
+    Reverse(deadline_ms.min(MAX_DEADLINE_MS) << PLACE_BITS | u64::from(place))
 }
 
 impl ExpiryQueue {
     /// A key of that place got an expiry it did not have.
     pub fn add(&mut self, place: u32, deadline_ms: u64) {
-        self.live += 1;
-        self.change(place, deadline_ms);
+        let deadlines = self.0.get_or_insert_default();
+        deadlines.live += 1;
+        deadlines.records.push(record(place, deadline_ms));
     }
 
     /// A key that had an expiry got another one.
     pub fn change(&mut self, place: u32, deadline_ms: u64) {
-        self.records.push(Reverse(deadline_ms.min(MAX_DEADLINE_MS) << PLACE_BITS | u64::from(place)));
+        if let Some(deadlines) = &mut self.0 {
+            deadlines.records.push(record(place, deadline_ms));
+        }
     }
 
     /// A key lost its expiry, or itself.
     pub fn forget(&mut self) {
-        self.live -= 1;
-        if self.live == 0 {
-            self.records = BinaryHeap::new();
+        if let Some(deadlines) = &mut self.0 {
+            deadlines.live -= 1;
+            if deadlines.live == 0 {
+                self.0 = None;
+            }
         }
     }
 
     pub fn live(&self) -> usize {
-        self.live as usize
+        self.0.as_ref().map_or(0, |deadlines| deadlines.live)
     }
 
     /// The earliest deadline that may be real, in Unix milliseconds; `u64::MAX` if there is none.
     pub fn next_deadline_ms(&self) -> u64 {
-        self.records.peek().map_or(u64::MAX, |record| record.0 >> PLACE_BITS)
+        let earliest = self.0.as_ref().and_then(|deadlines| deadlines.records.peek());
+        earliest.map_or(u64::MAX, |record| record.0 >> PLACE_BITS)
     }
 
     /// Takes the earliest record if it is due, and gives its place.
@@ -55,22 +69,26 @@ impl ExpiryQueue {
         if self.next_deadline_ms() > now_ms {
             return None;
         }
-        self.records.pop().map(|record| (record.0 & ((1 << PLACE_BITS) - 1)) as u32)
+        let earliest = self.0.as_mut().and_then(|deadlines| deadlines.records.pop());
+        earliest.map(|record| (record.0 & ((1 << PLACE_BITS) - 1)) as u32)
     }
 
-    /// Bytes of the records.
+    /// Bytes of the records, and of what holds them.
     pub fn memory_bytes(&self) -> usize {
-        self.records.capacity() * size_of::<u64>()
+        self.0.as_ref().map_or(0, |deadlines| size_of::<Deadlines>() + deadlines.records.capacity() * size_of::<u64>())
     }
 
     pub fn needs_compaction(&self) -> bool {
-        self.records.len() >= COMPACT_FROM && self.records.len() > 2 * self.live()
+        self.0.as_ref().is_some_and(|deadlines| {
+            deadlines.records.len() >= COMPACT_FROM && deadlines.records.len() > 2 * deadlines.live
+        })
     }
 
     /// Replaces all records by those of the keys that have an expiry.
     pub fn compact(&mut self, keys: impl Iterator<Item = (u32, u64)>) {
-        self.records =
-            keys.map(|(place, ms)| Reverse(ms.min(MAX_DEADLINE_MS) << PLACE_BITS | u64::from(place))).collect();
+        if let Some(deadlines) = &mut self.0 {
+            deadlines.records = keys.map(|(place, deadline_ms)| record(place, deadline_ms)).collect();
+        }
     }
 }
 
@@ -100,7 +118,7 @@ mod tests {
                 queue.compact([(5, deadline_ms)].into_iter());
             }
         }
-        assert!(queue.records.len() <= COMPACT_FROM);
+        assert!(queue.memory_bytes() <= size_of::<Deadlines>() + 2 * COMPACT_FROM * size_of::<u64>());
         assert!(queue.next_deadline_ms() >= 9_968);
     }
 }

@@ -38,14 +38,15 @@ impl Keyspace {
             let slots = database.slots.get().unwrap_or_else(|| self.begin_slots(physical));
             let mut slot = slots.slots[usize::from(number)].lock();
             slot.sequence = meta.sequence;
-            slot.size = Size {
+            let size = Size {
                 keys: meta.keys,
                 expiring: meta.expiring,
                 key_bytes: meta.key_bytes,
                 value_bytes: meta.value_bytes,
             };
+            slot.size = size.into();
             slot.differences = Differences::all_cold(meta.keys);
-            database.tally.add(number, slot.size.as_change());
+            database.tally.add(number, size.as_change());
             database.tally.add_cold(number, meta.keys as i64);
         }
         Ok(())

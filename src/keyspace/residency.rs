@@ -29,13 +29,15 @@
 
 use std::sync::atomic::Ordering;
 
+use thin_vec::ThinVec;
+
 use super::effect::Effect;
 use super::entry::{Content, Entry, Marks};
 use super::loader::{Cold, ColdKey};
 use super::merger::Round;
 use super::slot::SlotGuard;
 use super::table::Index;
-use super::tally::{Change as Count, Size};
+use super::tally::{Change as Count, Size, SlotSize};
 use super::{Key, table};
 use crate::store::record::{Record, RecordKey, SlotMeta};
 use crate::store::rocks::Look;
@@ -53,7 +55,7 @@ pub struct Differences {
     /// How many entries have left memory while there may have been a record.
     departures: u32,
     /// The places of dirty entries, each once.
-    dirty: Vec<u32>,
+    dirty: ThinVec<u32>,
     /// About what the dirty entries take, in bytes.
     dirty_bytes: usize,
     /// The last round that took what differed here.
@@ -63,7 +65,7 @@ pub struct Differences {
     /// The slot's sequence number when it was flushed last: the disk knows it.
     pub(super) flushed_at: u64,
     /// Expiries that dirty entries have on disk, by the hash of the key: the index of expiries must lose them.
-    stored_expiries: Vec<(u64, u64)>,
+    stored_expiries: ThinVec<(u64, u64)>,
     may_be_stored: bool,
 }
 
@@ -337,7 +339,7 @@ impl SlotGuard<'_> {
                 }
             }
         }
-        let size = self.slot.size;
+        let size = Size::from(self.slot.size);
         let meta = SlotMeta {
             sequence: self.slot.sequence,
             keys: size.keys,
@@ -420,8 +422,8 @@ impl SlotGuard<'_> {
 
     /// Forgets all keys, for a database that is being flushed; what was read of them is void. Their number.
     pub(super) fn clear(&mut self) -> (super::table::Table, u64) {
-        let keys = self.slot.size.keys;
-        self.slot.size = Size::default();
+        let keys = self.slot.size.keys();
+        self.slot.size = SlotSize::default();
         let differences = std::mem::take(&mut self.slot.differences);
         self.database.tally.add_dirty(
             self.number,

@@ -293,7 +293,7 @@ impl World<'_> {
                 value_bytes: 3,
             });
         }
-        assert_eq!(guard.slot.size, expected, "the slot's counts");
+        assert_eq!(Size::from(guard.slot.size), expected, "the slot's counts");
         assert_eq!(u64::from(guard.slot.differences.cold), expected.keys, "its cold keys");
         drop(guard);
         assert_eq!(self.keyspace.size(0), expected, "the database's counts");

@@ -201,7 +201,7 @@ impl RandomDraw {
             part += 1;
         }
         for slot in (part as u16..SLOTS).step_by(counts.len()) {
-            let len = keyspace.lock_slot(self.caller, physical, slot).slot.size.keys as usize;
+            let len = keyspace.lock_slot(self.caller, physical, slot).slot.size.keys() as usize;
             if skipped < len {
                 return Some((slot, skipped));
             }

@@ -10,7 +10,7 @@ use super::expiry::ExpiryQueue;
 use super::recency::Recency;
 use super::residency::Differences;
 use super::table::{Index, Ref, Table, place};
-use super::tally::{Change as Count, Size};
+use super::tally::{Change as Count, SlotSize};
 use super::{Caller, Database, Key, Keyspace, Slots};
 use crate::config::EvictionPolicy;
 use crate::types::Change;
@@ -29,7 +29,7 @@ pub struct Slot {
     /// Counts the changes to the slot's keys. It is on disk beside them, so that a change is replayed exactly once.
     pub(super) sequence: u64,
     /// Live keys, in memory or only on disk, and what they hold.
-    pub(super) size: Size,
+    pub(super) size: SlotSize,
     pub(super) expiries: ExpiryQueue,
 }
 

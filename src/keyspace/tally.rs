@@ -16,6 +16,15 @@ pub struct Size {
     pub value_bytes: u64,
 }
 
+/// The same of a slot, of which there are many: in fewer bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotSize {
+    keys: u32,
+    expiring: u32,
+    key_bytes: u64,
+    value_bytes: u64,
+}
+
 /// A change of a [`Size`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
@@ -23,6 +32,35 @@ pub struct Change {
     pub expiring: i64,
     pub key_bytes: i64,
     pub value_bytes: i64,
+}
+
+impl SlotSize {
+    pub fn keys(self) -> u64 {
+        u64::from(self.keys)
+    }
+
+    #[inline]
+    pub fn add(&mut self, change: Change) {
+        self.keys = self.keys.wrapping_add_signed(change.keys as i32);
+        self.expiring = self.expiring.wrapping_add_signed(change.expiring as i32);
+        self.key_bytes = self.key_bytes.wrapping_add_signed(change.key_bytes);
+        self.value_bytes = self.value_bytes.wrapping_add_signed(change.value_bytes);
+    }
+}
+
+/// A slot's index has 32 bits for as many keys.
+impl From<Size> for SlotSize {
+    fn from(size: Size) -> SlotSize {
+        let Size { keys, expiring, key_bytes, value_bytes } = size;
+        SlotSize { keys: keys as u32, expiring: expiring as u32, key_bytes, value_bytes }
+    }
+}
+
+impl From<SlotSize> for Size {
+    fn from(size: SlotSize) -> Size {
+        let SlotSize { keys, expiring, key_bytes, value_bytes } = size;
+        Size { keys: u64::from(keys), expiring: u64::from(expiring), key_bytes, value_bytes }
+    }
 }
 
 impl Size {
