@@ -83,6 +83,8 @@ pub struct Directory {
     limit: usize,
     stock: Mutex<Stock>,
     pub closing: AtomicBool,
+    /// Whether segments are written past the page cache at present.
+    pub is_direct: AtomicBool,
 }
 
 impl Directory {
@@ -96,6 +98,7 @@ impl Directory {
             limit,
             stock: Mutex::default(),
             closing: AtomicBool::new(false),
+            is_direct: AtomicBool::new(false),
         };
         let mut stock = directory.stock.lock();
         for &name in spares {
@@ -207,7 +210,10 @@ impl Directory {
                 self.sync()?;
                 // As in `write_aside`.
                 let recycled = recycle(&spare_path, self.segment_bytes).inspect_err(|_| _ = remove(&spare_path));
-                let file = recycled?;
+                let mut file = recycled?;
+                if !self.is_direct.load(Ordering::Relaxed) {
+                    read_into_page_cache(&mut file)?;
+                }
                 self.stock.lock().ready.push(Spare { path: spare_path, file });
             } else {
                 remove(&path)?;
@@ -283,13 +289,17 @@ fn reopen_spare(path: &Path, segment_bytes: u64) -> io::Result<Option<File>> {
 
 /// Makes a former segment a spare: cuts off what it grew by, and replaces its header, durably.
 fn recycle(path: &Path, segment_bytes: u64) -> io::Result<File> {
-    let mut file = open_to_write(path)?;
+    let file = open_to_write(path)?;
     file.set_len(segment_bytes)?;
     file.write_all_at(&SegmentHeader::spare().encode(), 0)?;
     file.sync_all()?;
-    // Blocks begin and end within pages. If those are not in memory when they are written over, the write must first
-    // read them from disk, while everybody waits.
+    Ok(file)
+}
+
+/// Blocks begin and end within pages. If those are not in memory when they are written over, the write must first read them
+/// from disk, while everybody waits.
+fn read_into_page_cache(file: &mut File) -> io::Result<()> {
     let mut page = vec![0; ZEROS_BYTES];
     while file.read(&mut page)? > 0 {}
-    Ok(file)
+    Ok(())
 }

@@ -6,6 +6,8 @@
 
 use std::hash::BuildHasher;
 
+use super::direct::SECTOR_BYTES;
+
 /// Where the first block of a segment begins.
 pub const SEGMENT_HEADER_BYTES: usize = 4096;
 pub const BLOCK_HEADER_BYTES: usize = 48;
@@ -147,6 +149,19 @@ pub fn block_at<'a>(bytes: &'a [u8], offset: usize, segment: &SegmentHeader) -> 
         .filter(|payload| crc32c::crc32c_append(segment.salt, payload) == header.payload_checksum);
     let end = offset + payload.map_or(ALIGNMENT, |payload| padded(BLOCK_HEADER_BYTES + payload.len()));
     Some(Block { header, payload, end })
+}
+
+/// Where in the segment's bytes the block of that number begins, and the block, if it follows what ends at `offset`: there, or,
+/// as blocks do that went past the page cache, with the next sector.
+pub fn next_block<'a>(
+    bytes: &'a [u8],
+    offset: usize,
+    segment: &SegmentHeader,
+    number: u64,
+) -> Option<(usize, Block<'a>)> {
+    [offset, offset.next_multiple_of(SECTOR_BYTES)].into_iter().find_map(|offset| {
+        block_at(bytes, offset, segment).filter(|block| block.header.number == number).map(|block| (offset, block))
+    })
 }
 
 /// Everything from `offset` on that is or was a block of this segment.

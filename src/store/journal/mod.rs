@@ -6,6 +6,7 @@
 //! one more keeps spare segments ready. [`recovery`] reads the blocks again; [`repair`] drops what it cannot read.
 //! `docs/journal.md` describes the bytes, and what is promised when.
 
+mod direct;
 mod error;
 mod fault;
 mod files;

@@ -13,7 +13,7 @@ use super::Options;
 use super::error::JournalError;
 use super::fault::point;
 use super::files::{Directory, list, segment_path};
-use super::format::{NotAHeader, SEGMENT_HEADER_BYTES, SegmentHeader, block_at, blocks_from};
+use super::format::{NotAHeader, SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from, next_block};
 use super::writer::{Segment, Writer};
 
 pub struct Recovered {
@@ -132,9 +132,9 @@ impl Found {
             read_all(&segment.path, &mut bytes).map_err(JournalError::io(&segment.path))?;
             let mut offset = SEGMENT_HEADER_BYTES;
             while next < limit {
-                let Some(block) = block_at(&bytes, offset, &segment.header) else { break };
-                let (true, Some(payload)) = (block.header.number == next, block.payload) else { break };
-                visit(Visited { path: &segment.path, offset, number: next, payload })?;
+                let Some((begin, block)) = next_block(&bytes, offset, &segment.header, next) else { break };
+                let Some(payload) = block.payload else { break };
+                visit(Visited { path: &segment.path, offset: begin, number: next, payload })?;
                 next += 1;
                 offset = block.end;
             }
@@ -146,9 +146,9 @@ impl Found {
                 return Ok((next, None));
             };
             let segment = &self.segments[place];
-            let what = match block_at(&bytes, offset, &segment.header) {
-                Some(block) if block.header.number == next => "its checksum does not match",
-                _ => "it is not there",
+            let what = match next_block(&bytes, offset, &segment.header, next) {
+                Some(_) => "its checksum does not match",
+                None => "it is not there",
             };
             let what = format!("{witness} says that block {next} was on disk here, and {what}");
             let damage = Damage { file: segment.path.clone(), number: segment.number, offset: offset as u64, what };

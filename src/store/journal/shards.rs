@@ -113,7 +113,7 @@ impl Cut {
         self.block == 0
     }
 
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.buffers.iter().map(Vec::as_slice).filter(|part| !part.is_empty())
     }
 

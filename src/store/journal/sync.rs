@@ -133,6 +133,8 @@ impl Shared {
     }
 
     fn sync_alone(&self, _one_at_a_time: &MutexGuard<'_, ()>) -> io::Result<()> {
+        // With the write, which may be most of it (`direct`).
+        let began = Monotonic::start();
         let (target, files, directory_changed) = {
             let mut writer = self.writer.lock();
             if writer.must_rewrite {
@@ -147,7 +149,6 @@ impl Shared {
             (target, files, std::mem::take(&mut writer.directory_changed))
         };
         // Others write meanwhile.
-        let began = Monotonic::start();
         let synced = files.iter().try_for_each(|unsynced| sync_data(&unsynced.file));
         let synced = synced.and_then(|()| if directory_changed { self.directory.sync() } else { Ok(()) });
         self.sync_meter.record(began.elapsed_us());

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use smallvec::SmallVec;
 
 use super::Shared;
+use super::direct::{Direct, SECTOR_BYTES};
 use super::fault::point;
 use super::files::Begun;
 use super::format::{ALIGNMENT, BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES, SegmentHeader, padded};
@@ -44,6 +45,9 @@ pub struct Writer {
     pub offset: u64,
     /// Whether the file's position is there, too.
     is_positioned: bool,
+    /// The last write has failed, and has left anything there.
+    is_torn: bool,
+    direct: Direct,
     is_prepared: bool,
     /// Cut and not written: what a failed write leaves.
     cut: Cut,
@@ -85,6 +89,8 @@ impl Writer {
             file: Arc::new(begun.file),
             offset: SEGMENT_HEADER_BYTES as u64,
             is_positioned: true,
+            is_torn: false,
+            direct: Direct::default(),
             is_prepared: begun.is_prepared,
             cut: Cut::default(),
             written,
@@ -118,6 +124,8 @@ impl Writer {
         self.segments.push_back(Segment { header: begun.header, bytes: begun.file_bytes, is_durable: false });
         self.offset = offset;
         self.is_positioned = true;
+        self.is_torn = false;
+        self.direct.forget_file();
         self.is_prepared = begun.is_prepared;
         self.directory_changed = true;
         self.mark();
@@ -151,32 +159,62 @@ impl Writer {
         self.growth.written_bytes - self.growth.released_bytes
     }
 
-    /// Writes what was cut as one block at `offset`, whatever was tried there before.
-    fn write_block(&mut self, synced: u64) -> io::Result<u64> {
+    /// Writes what was cut as one block at `offset` or, past the page cache, with the next sector; whatever was tried there
+    /// before. Returns by how many bytes the blocks have grown.
+    fn write_block(&mut self, synced: u64, past_page_cache: bool) -> io::Result<u64> {
         let segment = self.header();
         let header = BlockHeader::new(self.cut.block, synced, segment.salt, self.cut.parts());
-        let bytes = padded(BLOCK_HEADER_BYTES + header.payload_bytes as usize);
-        let padding = bytes - BLOCK_HEADER_BYTES - header.payload_bytes as usize;
+        let encoded = header.encode(&segment);
+        self.is_torn = true;
+        let mut end = None;
+        if self.direct.turn(&self.file, past_page_cache)? {
+            end = self.write_direct(&encoded)?;
+        }
+        let end = match end {
+            Some(end) => end,
+            None => self.write_buffered(&encoded, header.payload_bytes as usize)?,
+        };
+        self.is_torn = false;
+        let bytes = end - self.offset;
+        self.offset = end;
+        Ok(bytes)
+    }
+
+    /// Returns where the block ends; `None`: the file cannot be written so.
+    fn write_direct(&mut self, header: &[u8]) -> io::Result<Option<u64>> {
+        let begin = self.offset.next_multiple_of(SECTOR_BYTES as u64);
+        self.is_positioned = false;
+        if let Err(error) = point("journal::write_part") {
+            self.direct.write(&self.file, begin, std::iter::once(&header[..BLOCK_HEADER_BYTES / 2]))?;
+            return Err(error);
+        }
+        point("journal::write")?;
+        let parts = std::iter::once(header).chain(self.cut.parts());
+        Ok(self.direct.write(&self.file, begin, parts)?.map(|bytes| begin + bytes as u64))
+    }
+
+    /// Returns where the block ends.
+    fn write_buffered(&mut self, header: &[u8], payload_bytes: usize) -> io::Result<u64> {
+        let bytes = padded(BLOCK_HEADER_BYTES + payload_bytes);
+        let padding = bytes - BLOCK_HEADER_BYTES - payload_bytes;
         let mut file = &*self.file;
         if !self.is_positioned {
             file.seek(SeekFrom::Start(self.offset))?;
         }
         self.is_positioned = false;
-        let encoded = header.encode(&segment);
         let mut slices: SmallVec<[IoSlice<'_>; 34]> = SmallVec::new();
-        slices.push(IoSlice::new(&encoded));
+        slices.push(IoSlice::new(header));
         slices.extend(self.cut.parts().map(IoSlice::new));
         if padding > 0 {
             slices.push(IoSlice::new(&[0; ALIGNMENT][..padding]));
         }
         if let Err(error) = point("journal::write_part") {
-            file.write_all(&encoded[..BLOCK_HEADER_BYTES / 2])?;
+            file.write_all(&header[..BLOCK_HEADER_BYTES / 2])?;
             return Err(error);
         }
         write_all_vectored(file, &mut slices)?;
         self.is_positioned = true;
-        self.offset += bytes as u64;
-        Ok(bytes as u64)
+        Ok(self.offset + bytes as u64)
     }
 }
 
@@ -210,7 +248,9 @@ impl Shared {
 
     fn write_cut(&self, writer: &mut Writer) -> io::Result<()> {
         let began = Monotonic::start();
-        let written = self.make_room(writer).and_then(|()| writer.write_block(self.durable.load(Ordering::Relaxed)));
+        let written = self
+            .make_room(writer)
+            .and_then(|()| writer.write_block(self.durable.load(Ordering::Relaxed), self.is_always()));
         let bytes = match written {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -218,6 +258,7 @@ impl Shared {
                 return Err(error);
             }
         };
+        self.directory.is_direct.store(writer.direct.is_on(), Ordering::Relaxed);
         let block = writer.cut.block;
         if self.is_always() {
             writer.retained.keep(block, writer.cut.parts());
@@ -245,7 +286,7 @@ impl Shared {
         let next = writer.offset + (BLOCK_HEADER_BYTES + writer.cut.bytes()) as u64;
         let is_full = has_blocks && next > self.segment_bytes;
         // A block that could not be written may fit elsewhere, or the disk is damaged here.
-        let is_stuck = has_blocks && !writer.is_positioned;
+        let is_stuck = has_blocks && writer.is_torn;
         let is_overfull = is_full && writer.offset >= self.segment_bytes.saturating_mul(GROWTH);
         let has_spare = || self.directory.ready_spares() > 0;
         if is_overfull || ((is_full || is_stuck || !writer.is_prepared) && has_spare()) {

@@ -1,4 +1,5 @@
 mod basics;
+mod direct;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod power_cut;
