@@ -22,6 +22,7 @@ pub struct JournalStatus {
     pub blocks_written: u64,
     pub bytes_written: u64,
     pub write_latency: Latency,
+    /// Of a sync with the write before it.
     pub sync_latency: Latency,
     /// Tasks that wait for an acknowledgement.
     pub waiters: usize,
