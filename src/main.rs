@@ -10,7 +10,7 @@ static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemalloc
 
 /// Free pages go back to the system within 0.3 seconds instead of ten: with more data than memory, entries that leave and
 /// those that come free and need pages all the time, and a tenth of `maxmemory` would lie idle. `MALLOC_CONF` in the
-/// environment overrides it.
+/// environment overrides it; below a bound of `maxmemory` they go back at once whatever it says (`keyspace::tier`).
 // SAFETY: jemalloc takes what has this name for a pointer to a string that ends with NUL, as this is.
 #[unsafe(export_name = "malloc_conf")]
 #[used]

@@ -41,10 +41,9 @@ impl SlotSize {
 
     #[inline]
     pub fn add(&mut self, change: Change) {
-        self.keys = self.keys.wrapping_add_signed(change.keys as i32);
-        self.expiring = self.expiring.wrapping_add_signed(change.expiring as i32);
-        self.key_bytes = self.key_bytes.wrapping_add_signed(change.key_bytes);
-        self.value_bytes = self.value_bytes.wrapping_add_signed(change.value_bytes);
+        let mut size = Size::from(*self);
+        size.add(change);
+        *self = size.into();
     }
 }
 

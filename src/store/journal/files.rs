@@ -209,11 +209,8 @@ impl Directory {
                 self.stock.lock().retired.pop_front();
                 self.sync()?;
                 // As in `write_aside`.
-                let recycled = recycle(&spare_path, self.segment_bytes).inspect_err(|_| _ = remove(&spare_path));
-                let mut file = recycled?;
-                if !self.is_direct.load(Ordering::Relaxed) {
-                    read_into_page_cache(&mut file)?;
-                }
+                let recycled = self.recycle(&spare_path).inspect_err(|_| _ = remove(&spare_path));
+                let file = recycled?;
                 self.stock.lock().ready.push(Spare { path: spare_path, file });
             } else {
                 remove(&path)?;
@@ -222,6 +219,21 @@ impl Directory {
             }
         }
         if self.limit > 0 && self.ready_spares() == 0 { self.prepare() } else { Ok(()) }
+    }
+
+    /// Makes a former segment a spare: cuts off what it grew by, and replaces its header, durably.
+    fn recycle(&self, path: &Path) -> io::Result<File> {
+        let mut file = open_to_write(path)?;
+        file.set_len(self.segment_bytes)?;
+        file.write_all_at(&SegmentHeader::spare().encode(), 0)?;
+        file.sync_all()?;
+        // Unless they go past the page cache, blocks begin and end within pages. If those are not in memory when they are
+        // written over, the write must first read them from disk, while everybody waits.
+        if !self.is_direct.load(Ordering::Relaxed) {
+            let mut page = vec![0; ZEROS_BYTES];
+            while file.read(&mut page)? > 0 {}
+        }
+        Ok(file)
     }
 
     fn prepare(&self) -> io::Result<()> {
@@ -285,21 +297,4 @@ fn reopen_spare(path: &Path, segment_bytes: u64) -> io::Result<Option<File>> {
         && file.read_exact_at(&mut bytes, 0).is_ok()
         && SegmentHeader::decode(&bytes).is_ok_and(|header| header.number == 0);
     Ok(is_spare.then_some(file))
-}
-
-/// Makes a former segment a spare: cuts off what it grew by, and replaces its header, durably.
-fn recycle(path: &Path, segment_bytes: u64) -> io::Result<File> {
-    let file = open_to_write(path)?;
-    file.set_len(segment_bytes)?;
-    file.write_all_at(&SegmentHeader::spare().encode(), 0)?;
-    file.sync_all()?;
-    Ok(file)
-}
-
-/// Blocks begin and end within pages. If those are not in memory when they are written over, the write must first read them
-/// from disk, while everybody waits.
-fn read_into_page_cache(file: &mut File) -> io::Result<()> {
-    let mut page = vec![0; ZEROS_BYTES];
-    while file.read(&mut page)? > 0 {}
-    Ok(())
 }

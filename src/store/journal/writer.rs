@@ -166,11 +166,9 @@ impl Writer {
         let header = BlockHeader::new(self.cut.block, synced, segment.salt, self.cut.parts());
         let encoded = header.encode(&segment);
         self.is_torn = true;
-        let mut end = None;
-        if self.direct.turn(&self.file, past_page_cache)? {
-            end = self.write_direct(&encoded)?;
-        }
-        let end = match end {
+        let is_direct = self.direct.turn(&self.file, past_page_cache)?;
+        let direct_end = if is_direct { self.write_direct(&encoded)? } else { None };
+        let end = match direct_end {
             Some(end) => end,
             None => self.write_buffered(&encoded, header.payload_bytes as usize)?,
         };
@@ -247,10 +245,9 @@ impl Shared {
     }
 
     fn write_cut(&self, writer: &mut Writer) -> io::Result<()> {
-        let began = Monotonic::start();
-        let written = self
-            .make_room(writer)
-            .and_then(|()| writer.write_block(self.durable.load(Ordering::Relaxed), self.is_always()));
+        let (began, is_always) = (Monotonic::start(), self.is_always());
+        let written =
+            self.make_room(writer).and_then(|()| writer.write_block(self.durable.load(Ordering::Relaxed), is_always));
         let bytes = match written {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -260,7 +257,7 @@ impl Shared {
         };
         self.directory.is_direct.store(writer.direct.is_on(), Ordering::Relaxed);
         let block = writer.cut.block;
-        if self.is_always() {
+        if is_always {
             writer.retained.keep(block, writer.cut.parts());
         }
         writer.cut.clear();
