@@ -110,7 +110,7 @@ fn journal(criterion: &mut Criterion) {
     const EFFECT: [u8; 110] = [b'e'; 110];
     let directory = tempfile::tempdir().expect("a temporary directory");
     let options = Options { sync: SyncPolicy::Never, create: true, ..Options::default() };
-    let journal = Journal::open(directory.path(), options, |_| Ok(())).expect("a new journal");
+    let journal = Journal::open(directory.path(), options, &mut |_: &[u8]| Ok(())).expect("a new journal");
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements(PIPELINE as u64));
     let append = || {

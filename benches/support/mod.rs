@@ -44,7 +44,7 @@ impl Server {
             let options =
                 journal::Options { sync: sync_policy(&state.settings), create: true, ..journal::Options::default() };
             let path = directory.join("journal");
-            let journal = Journal::open(&path, options, |_| Ok(())).expect("a new journal");
+            let journal = Journal::open(&path, options, &mut |_: &[u8]| Ok(())).expect("a new journal");
             tier.begin_journal(journal, state.settings.appendonly.get());
         }
         let client = Arc::new(Client::new(1, Peer::default(), clock::now_ms(), true));

@@ -17,7 +17,7 @@ use super::merger::{MergerState, Round, retry};
 use super::tier::Tier;
 use super::{Caller, DATABASES, Keyspace};
 use crate::store::record::{AgeIndex, Record, RecordKey};
-use crate::store::rocks::{IndexEntry, RocksError};
+use crate::store::rocks::{Batch, IndexEntry, RocksError};
 
 /// Keys that one round evicts at most, and how many of a database are looked at together.
 const EVICTED_KEYS: usize = 20_000;
@@ -105,7 +105,7 @@ impl Keyspace {
     }
 
     fn begin_ages(&self, tier: &Tier, index: Option<AgeIndex>, gives_up: &impl Fn() -> bool) -> Result<(), RocksError> {
-        let mut batch = tier.store.batch();
+        let mut batch = Batch::default();
         batch.delete_ages();
         batch.put_age_index(index);
         retry(tier, gives_up, || tier.store.write(&batch))
@@ -196,7 +196,7 @@ impl Keyspace {
 /// Puts the next records from `from` on into the index. Where to go on; `None`: it is complete.
 fn make_step(tier: &Tier, from: &[u8], gives_up: &impl Fn() -> bool) -> Result<Option<Vec<u8>>, RocksError> {
     retry(tier, gives_up, || {
-        let mut batch = tier.store.batch();
+        let mut batch = Batch::default();
         let (mut keys, mut bytes, mut next) = (0, 0, None);
         tier.store.scan_records(from, |key, value| {
             if keys >= STEP_KEYS || bytes >= STEP_BYTES {

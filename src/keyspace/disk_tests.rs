@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::effect::{Effect, Place};
 use super::entry::Entry;
 use super::residency_tests::open;
 use super::tier::Tier;
 use super::*;
-use crate::store::journal::{self, Journal};
+use crate::store::journal::{self, Journal, Replay};
 use crate::store::rocks::{Rocks, RocksError, RocksOptions};
 use crate::types::Change;
 
@@ -37,9 +38,10 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
     let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
     let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
     keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
-    let mut recovery = Recovery::default();
-    let replay = |block: &[u8]| keyspace.replay(block, &mut recovery);
-    let journal = Journal::open(&directory.path().join("journal"), journal::Options::default(), replay).unwrap();
+    let (journal, recovery) = keyspace.replaying(3, |replayer| {
+        let options = journal::Options::default();
+        (Journal::open(&directory.path().join("journal"), options, replayer).unwrap(), replayer.done())
+    });
     keyspace.tier().unwrap().begin_journal(journal, true);
     assert_eq!(recovery.applied, 61);
     keyspace.merge(1, || true).unwrap();
@@ -58,6 +60,28 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         let expected: &[u8] = if number == 3 { b"abc" } else { b"ab" };
         assert_eq!(seen.get(name.as_bytes()).map(Vec::as_slice), Some(expected), "{name}");
     }
+}
+
+#[test]
+fn what_cannot_be_replayed_is_told_once_all_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let keyspace = open(directory.path());
+    let place = |name: &[u8]| Place { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
+    let put = |name: &[u8], kind: u8, into: &mut Vec<u8>| {
+        Effect::Put { kind, payload: b"v", expiry_ms: None }.encode(place(name), name, into);
+    };
+    let mut block = Vec::new();
+    (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));
+    let (refused, at_end) = keyspace.replaying(2, |replayer| (replayer.block(&block), replayer.end()));
+    assert_eq!(refused, Ok(()), "the block makes sense");
+    assert_eq!(at_end, Err("unknown type 99".to_owned()));
+    // What makes no sense is refused with its block.
+    let refused = keyspace.replaying(2, |replayer| replayer.block(&block[..block.len() - 1]));
+    assert_eq!(refused, Err("a change in it cannot be read".to_owned()));
+    let mut elsewhere = Vec::new();
+    Effect::Delete.encode(Place { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
+    let refused = keyspace.replaying(2, |replayer| replayer.block(&elsewhere));
+    assert_eq!(refused, Err("a change in it is of no such database or slot".to_owned()));
 }
 
 #[test]

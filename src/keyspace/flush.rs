@@ -8,7 +8,7 @@ use super::{Caller, DATABASES, Keyspace, merger};
 use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::store::record::SlotMeta;
-use crate::store::rocks::RocksError;
+use crate::store::rocks::{Batch, RocksError};
 
 /// The content of databases that were flushed.
 #[derive(Default)]
@@ -24,7 +24,7 @@ impl Keyspace {
         order.swap(one, other);
         if let Some(tier) = self.tier() {
             self.bring_down(tier)?;
-            let mut batch = tier.store.batch();
+            let mut batch = Batch::default();
             batch.put_order(&order);
             tier.store.write(&batch)?;
             tier.store.flush_wal(self.syncs())?;
@@ -101,7 +101,7 @@ impl Keyspace {
     /// of what the journal still holds is replayed.
     fn flush_disk(&self, databases: impl Iterator<Item = u8>) -> Result<(), RocksError> {
         let Some(tier) = self.tier() else { return Ok(()) };
-        let mut batch = tier.store.batch();
+        let mut batch = Batch::default();
         for physical in databases {
             let Some(slots) = self.databases[usize::from(physical)].slots.get() else { continue };
             let mut may_be_stored = false;

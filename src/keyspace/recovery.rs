@@ -1,25 +1,91 @@
 //! What a start does: take over the counts that are on disk, then replay what the journal has beyond them. No record is
 //! read but those that a change in place is replayed on.
 
+use std::sync::{Arc, mpsc};
+use std::thread::ScopedJoinHandle;
+
 use super::effect::{Effect, Place};
 use super::entry::Owned;
 use super::loader::{Cold, Loader};
 use super::residency::{Differences, Residence};
 use super::tally::Size;
-use super::{Caller, DATABASES, Key, Keyspace, NewExpiry, Spot};
+use super::{Caller, DATABASES, Keyspace, NewExpiry};
 use crate::base::slot::SLOTS;
+use crate::store::journal::Replay;
 use crate::store::rocks::{Rocks, RocksError};
 
 /// Nothing expires while it is replayed: it had not when it was written.
 const REPLAY: Caller = Caller { now_ms: 0, touches: false };
 
+/// How many blocks wait for a thread that replays, at most.
+const BLOCKS_AHEAD: usize = 64;
+
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recovery {
+    pub blocks: u64,
     /// Changes that were not on disk yet.
     pub applied: u64,
     /// Changes that were.
     pub known: u64,
+}
+
+/// Replays blocks of the journal: what its slots do not have yet, in their order. Each thread has its share of the slots.
+pub struct Replayer<'scope> {
+    shares: Vec<Share<'scope>>,
+    done: Recovery,
+}
+
+struct Share<'scope> {
+    queue: mpsc::SyncSender<Block>,
+    thread: ScopedJoinHandle<'scope, Result<Recovery, String>>,
+}
+
+/// A block, and where in it the changes to the slots of a share are.
+struct Block {
+    bytes: Arc<[u8]>,
+    changes: Vec<(Place, usize)>,
+}
+
+impl Replayer<'_> {
+    /// What was replayed, once the journal has ended.
+    pub fn done(&self) -> Recovery {
+        self.done
+    }
+}
+
+impl Replay for Replayer<'_> {
+    /// Looks through it and hands it over.
+    fn block(&mut self, payload: &[u8]) -> Result<(), String> {
+        self.done.blocks += 1;
+        let bytes: Arc<[u8]> = payload.into();
+        let mut parts: Vec<Vec<(Place, usize)>> = self.shares.iter().map(|_| Vec::new()).collect();
+        let mut rest = payload;
+        while !rest.is_empty() {
+            let offset = payload.len() - rest.len();
+            let (place, key, _) = Effect::decode(&mut rest).ok_or("a change in it cannot be read")?;
+            if usize::from(place.database) >= DATABASES || place.slot != crate::base::slot::slot(key) {
+                return Err("a change in it is of no such database or slot".to_owned());
+            }
+            let share = usize::from(place.slot) % parts.len();
+            parts[share].push((place, offset));
+        }
+        for (share, changes) in self.shares.iter().zip(parts) {
+            // A thread that has failed takes no more, and says why in the end.
+            let _ = share.queue.send(Block { bytes: bytes.clone(), changes });
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        for Share { queue, thread } in self.shares.drain(..) {
+            drop(queue);
+            let replayed = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            self.done.applied += replayed.applied;
+            self.done.known += replayed.known;
+        }
+        Ok(())
+    }
 }
 
 impl Keyspace {
@@ -57,35 +123,39 @@ impl Keyspace {
         self.used().next().is_some()
     }
 
-    /// Replays one block of the journal: what its slots do not have yet, in their order.
-    ///
-    /// # Errors
-    /// When the block is not what the journal writes, or a record that it builds upon cannot be read.
-    pub fn replay(&self, block: &[u8], recovery: &mut Recovery) -> Result<(), String> {
-        let mut effects = Vec::new();
-        let mut rest = block;
-        while !rest.is_empty() {
-            effects.push(Effect::decode(&mut rest).ok_or("a change in it cannot be read")?);
-        }
-        // Threads put their changes in side by side; a slot's are told apart by their numbers.
-        effects.sort_by_key(|(place, ..)| *place);
-        for (place, key, effect) in effects {
-            if usize::from(place.database) >= DATABASES || place.slot != crate::base::slot::slot(key) {
-                return Err("a change in it is of no such database or slot".to_owned());
+    /// Lets `read` have what replays a journal on so many threads.
+    pub fn replaying<T>(&self, threads: usize, read: impl FnOnce(&mut Replayer<'_>) -> T) -> T {
+        std::thread::scope(|scope| {
+            let shares = (0..threads.max(1)).map(|_| {
+                let (queue, blocks) = mpsc::sync_channel(BLOCKS_AHEAD);
+                Share { queue, thread: scope.spawn(move || self.replay_share(blocks)) }
+            });
+            read(&mut Replayer { shares: shares.collect(), done: Recovery::default() })
+        })
+    }
+
+    /// Replays what is handed over, up to the first failure.
+    fn replay_share(&self, blocks: mpsc::Receiver<Block>) -> Result<Recovery, String> {
+        let mut recovery = Recovery::default();
+        for Block { bytes, mut changes } in blocks {
+            // Threads put their changes in side by side; a slot's are told apart by their numbers.
+            changes.sort_unstable();
+            for (place, offset) in changes {
+                let (_, key, effect) =
+                    Effect::decode(&mut &bytes[offset..]).ok_or("a change cannot be read a second time")?;
+                if self.replay_effect(place, key, effect)? {
+                    recovery.applied += 1;
+                } else {
+                    recovery.known += 1;
+                }
             }
-            if self.replay_effect(place, key, effect)? {
-                recovery.applied += 1;
-            } else {
-                recovery.known += 1;
-            }
         }
-        Ok(())
+        Ok(recovery)
     }
 
     fn replay_effect(&self, place: Place, key: &[u8], effect: Effect<'_>) -> Result<bool, String> {
-        let Spot { hash, slot } = self.spot(key);
-        let key = Key { bytes: key, hash, slot };
-        let mut guard = self.lock_slot(REPLAY, place.database, slot);
+        let key = self.key(key);
+        let mut guard = self.lock_slot(REPLAY, place.database, place.slot);
         if place.sequence <= guard.slot.sequence {
             return Ok(false);
         }

@@ -94,7 +94,7 @@ pub(super) fn open(directory: &std::path::Path) -> Keyspace {
         Rocks::open(&directory.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).unwrap();
     let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
     let options = journal::Options { create: true, ..journal::Options::default() };
-    let journal = Journal::open(&directory.join("journal"), options, |_| Ok(())).unwrap();
+    let journal = Journal::open(&directory.join("journal"), options, &mut |_: &[u8]| Ok(())).unwrap();
     keyspace.tier().unwrap().begin_journal(journal, true);
     keyspace
 }

@@ -21,7 +21,7 @@ use crate::stats::Counter;
 use crate::store::directory::Usage;
 use crate::store::disk_share;
 use crate::store::record::{AgeIndex, prefix};
-use crate::store::rocks::RocksError;
+use crate::store::rocks::{Batch, RocksError};
 
 /// `maxdisk` below this cannot be kept.
 pub const DISK_MIN_BYTES: u64 = 64 << 20;
@@ -264,7 +264,7 @@ impl Keyspace {
         if !tier.merger.lock().ages.is_complete() {
             return;
         }
-        let mut batch = tier.store.batch();
+        let mut batch = Batch::default();
         batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: ratio }));
         if let Err(error) = tier.store.write(&batch) {
             tracing::warn!(%error, "what a byte takes on disk is not noted for the next start");

@@ -3,20 +3,21 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::base::clock;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
-use crate::keyspace::Recovery;
 use crate::keyspace::space::{DISK_MIN_BYTES, segment_bytes};
 use crate::keyspace::tier::{Tier, set_up_allocator, store_memory_bytes, sync_policy};
 use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
+/// What replays the journal, at most.
+const REPLAY_THREADS_MAX: usize = 8;
 /// How often the merger's thread looks at what is not a round: wishes, the disk.
 const STEP: Duration = Duration::from_millis(100);
 /// Measuring the data directory takes one part in so many of the time at most.
@@ -59,7 +60,7 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     }
     set_up_allocator(settings);
     let memory_bytes = store_memory_bytes(settings);
-    let options = RocksOptions { memory_bytes, create: is_new, ..RocksOptions::for_disk(maxdisk) };
+    let options = RocksOptions { memory_bytes, create: is_new, compacts: false, ..RocksOptions::for_disk(maxdisk) };
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
     if is_new {
         directory.finish().map_err(io::Error::other)?;
@@ -88,8 +89,6 @@ impl Disk {
         let Opened { directory, is_new, began } = opened;
         let Some(tier) = state.keyspace.tier() else { return Ok(None) };
         state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
-        let mut recovery = Recovery::default();
-        let mut blocks = 0_u64;
         let defaults = journal::Options::default();
         let options = journal::Options {
             segment_bytes: segment_bytes(state.settings.maxdisk.get(), defaults.segment_bytes),
@@ -98,11 +97,11 @@ impl Disk {
             create: is_new || directory.has_no_journal() || !state.keyspace.was_ever_written(),
             ..defaults
         };
-        let journal = Journal::open(&directory.journal(), options, |block| {
-            blocks += 1;
-            state.keyspace.replay(block, &mut recovery)
-        })
-        .map_err(io::Error::other)?;
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(REPLAY_THREADS_MAX);
+        let (journal, recovery) = state
+            .keyspace
+            .replaying(threads, |replayer| (Journal::open(&directory.journal(), options, replayer), replayer.done()));
+        let journal = journal.map_err(io::Error::other)?;
         directory.journal_begins()?;
         tier.begin_journal(journal, state.settings.appendonly.get());
         let keys: u64 = (0..crate::keyspace::DATABASES).map(|number| state.keyspace.len(number)).sum();
@@ -110,7 +109,7 @@ impl Disk {
             keys,
             replayed = recovery.applied,
             known = recovery.known,
-            blocks,
+            blocks = recovery.blocks,
             took_ms = began.elapsed().as_millis() as u64,
             "the data is there"
         );
@@ -163,7 +162,7 @@ impl Disk {
 
 fn spawn(state: &Arc<State>, name: String, run: impl FnOnce(&State) + Send + 'static) -> io::Result<JoinHandle<()>> {
     let state = state.clone();
-    std::thread::Builder::new().name(name).spawn(move || {
+    thread::Builder::new().name(name).spawn(move || {
         let _alarm = Alarm::new(&state, "disk");
         run(&state);
     })
@@ -174,6 +173,9 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     let Some(tier) = state.keyspace.tier() else { return };
     if let Err(error) = rustix::process::nice(MERGER_NICENESS) {
         tracing::debug!(%error, "the merger gives way to nobody");
+    }
+    if let Err(error) = tier.store.begin_compactions() {
+        tracing::warn!(%error, "nothing is compacted");
     }
     let mut last_round = Instant::now();
     let mut measured_next = Instant::now();

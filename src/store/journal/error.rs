@@ -15,6 +15,9 @@ pub enum JournalError {
     /// The block is intact; who replays it cannot make sense of it.
     #[error("block {block} in {} at offset {offset} cannot be replayed: {what}", file.display())]
     Replay { file: PathBuf, offset: u64, block: u64, what: String },
+    /// The blocks make sense, but could not be taken over.
+    #[error("{} cannot be replayed: {what}", directory.display())]
+    NotReplayed { directory: PathBuf, what: String },
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }

@@ -93,6 +93,29 @@ impl Ticket {
     }
 }
 
+/// Who takes over what a journal holds when it is opened.
+pub trait Replay {
+    /// One block's payload.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn block(&mut self, payload: &[u8]) -> Result<(), String>;
+
+    /// That was the last. Nothing is changed in the journal's directory before this has returned.
+    ///
+    /// # Errors
+    /// Why the blocks could not be taken over.
+    fn end(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(&[u8]) -> Result<(), String>> Replay for F {
+    fn block(&mut self, payload: &[u8]) -> Result<(), String> {
+        self(payload)
+    }
+}
+
 /// Dropped without [`Journal::close`], it leaves the files as a killed process would.
 pub struct Journal {
     shared: Arc<Shared>,
@@ -127,14 +150,10 @@ struct Shared {
 }
 
 impl Journal {
-    /// Opens the journal in `directory`, calls `replay` with the payload of each block in it, oldest first, and is
-    /// ready to go on after the last. A torn end, as a crash leaves it, ends the replay; anything that was on disk
+    /// Opens the journal in `directory`, hands `replay` the payload of each block in it, oldest first, and is ready to
+    /// go on after the last. A torn end, as a crash leaves it, ends the replay; anything that was on disk
     /// once and is not readable now is an error.
-    pub fn open(
-        directory: &Path,
-        options: Options,
-        replay: impl FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<Journal, JournalError> {
+    pub fn open(directory: &Path, options: Options, replay: &mut impl Replay) -> Result<Journal, JournalError> {
         let recovered = recovery::recover(directory, &options, replay)?;
         let next = recovered.writer.written + 1;
         let shared = Arc::new(Shared {

@@ -9,12 +9,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::Options;
 use super::error::JournalError;
 use super::fault::point;
 use super::files::{Directory, list, segment_path};
 use super::format::{NotAHeader, SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from, next_block};
 use super::writer::{Segment, Writer};
+use super::{Options, Replay};
 
 pub struct Recovered {
     pub writer: Writer,
@@ -199,11 +199,7 @@ fn read_all(path: &Path, into: &mut Vec<u8>) -> io::Result<()> {
 }
 
 /// Replays what is there, and begins a new segment after it.
-pub fn recover(
-    path: &Path,
-    options: &Options,
-    mut replay: impl FnMut(&[u8]) -> Result<(), String>,
-) -> Result<Recovered, JournalError> {
+pub fn recover(path: &Path, options: &Options, replay: &mut impl Replay) -> Result<Recovered, JournalError> {
     if options.create {
         std::fs::create_dir_all(path).map_err(JournalError::io(path))?;
     }
@@ -224,7 +220,7 @@ pub fn recover(
         if block.payload.is_empty() {
             return Ok(());
         }
-        replay(block.payload).map_err(|what| JournalError::Replay {
+        replay.block(block.payload).map_err(|what| JournalError::Replay {
             file: block.path.to_owned(),
             offset: block.offset as u64,
             block: block.number,
@@ -234,6 +230,7 @@ pub fn recover(
     if let Some(damage) = damage {
         return Err(damage.into());
     }
+    replay.end().map_err(|what| JournalError::NotReplayed { directory: path.to_owned(), what })?;
     let released = found.first_block().map_or(0, |first| first - 1);
     let directory = Directory::open(path, options.segment_bytes, options.spare_segments, &found.spares);
     let directory = directory.map_err(JournalError::io(path))?;

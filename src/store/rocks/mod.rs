@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod filter;
+mod opening;
 mod options;
 mod read;
 mod run;
@@ -22,11 +23,12 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::sync::{ShardedLock, ShardedLockReadGuard};
 use parking_lot::Mutex;
 use rocksdb::checkpoint::Checkpoint;
-use rocksdb::{ColumnFamily, ColumnFamilyDescriptor, DB, Options, WriteBatch, WriteOptions, properties};
+use rocksdb::{ColumnFamily, DB, Options, WriteOptions, properties};
 
-use super::directory::free_bytes;
 pub use batch::{Batch, RecordPlace};
 pub use error::{RocksError, RocksErrorKind};
+pub use opening::Recovery;
+use opening::open;
 use options::Resources;
 pub use options::{BLOB_BYTES, RocksOptions};
 use read::ReadWays;
@@ -54,12 +56,6 @@ const ORDER_KEY: &[u8] = b"order";
 const AGE_KEY: &[u8] = b"age";
 /// In `meta`: the number of the last batch that changes records, see [`run`].
 const NUMBER_KEY: &[u8] = b"batch";
-/// What [`Rocks::try_recover`] writes to see whether writing works.
-const PROBE_KEY: &[u8] = b"probe";
-/// RocksDB looks for room every 5 seconds where it means to go on by itself.
-const PATIENCE: Duration = Duration::from_secs(12);
-/// With less room, a database that is opened anew fails again at once.
-const REOPEN_FREE_BYTES: u64 = 16 << 20;
 /// How soon a write is tried again that has to wait for flushes and compactions.
 const STALL_PAUSE: Duration = Duration::from_millis(5);
 
@@ -84,15 +80,6 @@ impl State {
             State::ReadOnly(_, error) | State::Closed(error) => Err(error.clone()),
         }
     }
-}
-
-/// What [`Rocks::try_recover`] has found or done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recovery {
-    /// Writing works; nothing was lost.
-    Working,
-    /// The database was opened anew. If `has_lost_writes`, batches that were written, but not synced, are gone from the end.
-    Reopened { has_lost_writes: bool },
 }
 
 /// Whether writing failed, since when, and why.
@@ -152,6 +139,8 @@ pub struct Rocks {
     stalled_ms: AtomicU64,
     /// What is bounded now; `options` has that of the start.
     disk_bytes: AtomicU64,
+    /// The same of whether it compacts.
+    compacts: AtomicBool,
     state: ShardedLock<State>,
 }
 
@@ -161,7 +150,7 @@ impl Rocks {
         let resources = Resources::new(options.memory_bytes);
         let (database, last_number) = open(directory, options, &resources)?;
         resources.reclaim.set_paused(status::is_mostly_blobs(&database));
-        let disk_bytes = AtomicU64::new(options.disk_bytes);
+        let (disk_bytes, compacts) = (AtomicU64::new(options.disk_bytes), AtomicBool::new(options.compacts));
         // Whatever happens later, it is not made a second time.
         let options = RocksOptions { create: false, ..options.clone() };
         Ok(Rocks {
@@ -180,6 +169,7 @@ impl Rocks {
             stalls: AtomicU64::new(0),
             stalled_ms: AtomicU64::new(0),
             disk_bytes,
+            compacts,
             state: ShardedLock::new(State::Open(database)),
         })
     }
@@ -201,11 +191,6 @@ impl Rocks {
             Err(error) => self.failure.set(error),
         }
         result
-    }
-
-    /// A new batch.
-    pub fn batch(&self) -> Batch {
-        Batch::default()
     }
 
     /// Writes a batch to the log and the memtables, whole or not at all; it survives the end of the process, and of the
@@ -374,6 +359,21 @@ impl Rocks {
         if self.disk_bytes.swap(disk_bytes, Ordering::Relaxed) == disk_bytes {
             return Ok(());
         }
+        self.apply_sizes()
+    }
+
+    /// Lets compaction begin, where it was opened without: a start then has the processors for itself.
+    ///
+    /// # Errors
+    /// When RocksDB refuses it.
+    pub fn begin_compactions(&self) -> Result<(), RocksError> {
+        if self.compacts.swap(true, Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.apply_sizes()
+    }
+
+    fn apply_sizes(&self) -> Result<(), RocksError> {
         self.with(|database| {
             for (name, pairs) in options::sizes(&self.options_now()) {
                 let pairs: Vec<(&str, &str)> = pairs.iter().map(|(option, value)| (*option, &value[..])).collect();
@@ -389,7 +389,11 @@ impl Rocks {
     }
 
     fn options_now(&self) -> RocksOptions {
-        RocksOptions { disk_bytes: self.disk_bytes.load(Ordering::Relaxed), ..self.options.clone() }
+        RocksOptions {
+            disk_bytes: self.disk_bytes.load(Ordering::Relaxed),
+            compacts: self.compacts.load(Ordering::Relaxed),
+            ..self.options.clone()
+        }
     }
 
     /// Makes a copy of all that is written at `to`, which must not exist: table and blob files by links, the log in full,
@@ -436,86 +440,6 @@ impl Rocks {
         self.failure.message()
     }
 
-    /// Sees whether writing works again, and opens the database anew where RocksDB will not go on by itself: after any
-    /// error but a full disk, and after a full disk that has had room for a while.
-    ///
-    /// # Errors
-    /// What still stands in the way of writing. It is to be called again, a second later or so.
-    pub fn try_recover(&self) -> Result<Recovery, RocksError> {
-        let Err(error) = self.probe() else { return Ok(Recovery::Working) };
-        let is_stalled = self
-            .with(|database| self.check_not_stalled(database))
-            .is_err_and(|error| error.kind == RocksErrorKind::Stalled);
-        let waits = is_stalled || error.kind == RocksErrorKind::NoSpace && self.failure.lasts() < PATIENCE;
-        let has_room = free_bytes(&self.directory).is_ok_and(|bytes| bytes >= REOPEN_FREE_BYTES);
-        if waits || !has_room {
-            return Err(error);
-        }
-        self.reopen()
-    }
-
-    fn probe(&self) -> Result<(), RocksError> {
-        let mut batch = Batch::default();
-        batch.put_meta(PROBE_KEY, &[]);
-        self.write(&batch)
-    }
-
-    /// Closes the database and opens it again. Readers wait meanwhile; if it can only be opened for reading, they go on.
-    pub fn reopen(&self) -> Result<Recovery, RocksError> {
-        self.end_background_work();
-        // Before the state, as those lock who write.
-        let mut is_partial = self.is_partial.lock();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if let State::Open(database) = &*state {
-            self.written.fetch_max(database.latest_sequence_number(), Ordering::Relaxed);
-        }
-        // The database is closed before the next is opened, or its own lock would be in the way.
-        *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
-        let opened = open(&self.directory, &self.options_now(), &self.resources).map(|(database, last_number)| {
-            self.last_number.fetch_max(last_number, Ordering::Relaxed);
-            *is_partial = false;
-            let has_lost_writes = database.latest_sequence_number() < self.written.load(Ordering::Relaxed);
-            *state = State::Open(database);
-            Recovery::Reopened { has_lost_writes }
-        });
-        match opened {
-            Ok(recovery) => {
-                self.written.store(0, Ordering::Relaxed);
-                drop((state, is_partial));
-                self.probe()?;
-                Ok(recovery)
-            }
-            Err(error) => {
-                self.failure.set(&error);
-                *state = match open_for_reading(&self.directory, &self.options, &self.resources) {
-                    Ok(database) => State::ReadOnly(database, error.clone()),
-                    Err(_) => State::Closed(error.clone()),
-                };
-                Err(error)
-            }
-        }
-    }
-
-    /// Syncs the log, ends background work and closes the database; whatever is called afterwards fails.
-    pub fn close(&self) -> Result<(), RocksError> {
-        let synced = self.flush_wal(true);
-        // So that the next start has no log to replay. Where it fails, it has: nothing is lost.
-        if let Err(error) = self.flush() {
-            tracing::warn!(%error, "the next start replays RocksDB's log");
-        }
-        self.end_background_work();
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is closed"));
-        synced
-    }
-
-    /// Before the state is locked, which whoever waits for a compaction has as well: so that ends at once.
-    fn end_background_work(&self) {
-        if let State::Open(database) = &*self.state() {
-            database.cancel_all_background_work(true);
-        }
-    }
-
     #[cfg(test)]
     fn with_families(&self, act: impl FnOnce([&ColumnFamily; 4])) {
         self.with(|database| {
@@ -536,40 +460,6 @@ fn write_options() -> WriteOptions {
 
 fn family<'a>(database: &'a DB, name: &str) -> Result<&'a ColumnFamily, RocksError> {
     database.cf_handle(name).ok_or_else(|| RocksError::new(RocksErrorKind::Missing, format!("no column family {name}")))
-}
-
-fn descriptors(options: &RocksOptions, resources: &Resources) -> Result<Vec<ColumnFamilyDescriptor>, RocksError> {
-    let families = options::families(options, resources)?.into_iter();
-    Ok(families.map(|(name, family)| ColumnFamilyDescriptor::new(name, family)).collect())
-}
-
-/// With the number of the last batch, which is complete then.
-fn open(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<(DB, u64), RocksError> {
-    fail::fail_point!("rocks::open", |argument| Err(RocksError::injected(argument)));
-    let database =
-        DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources)?)?;
-    check_numbers(&database)?;
-    let last_number = run::complete(&database, directory)?;
-    Ok((database, last_number))
-}
-
-fn open_for_reading(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {
-    let database = options::database(options, resources)?;
-    Ok(DB::open_cf_descriptors_read_only(&database, directory, descriptors(options, resources)?, false)?)
-}
-
-/// Batches name column families by number.
-fn check_numbers(database: &DB) -> Result<(), RocksError> {
-    for (name, id) in [(META, FamilyId::Meta), (EXPIRY, FamilyId::Expiry), (AGE, FamilyId::Age)] {
-        let (mut expected, mut ours) = (WriteBatch::default(), Batch::default());
-        expected.put_cf(family(database, name)?, b"", b"");
-        ours.put_empty(id);
-        if expected.data() != ours.write_batch().data() {
-            let message = format!("the column family {name} is not the one this program makes");
-            return Err(RocksError::new(RocksErrorKind::Corruption, message));
-        }
-    }
-    Ok(())
 }
 
 /// The first key behind all that begin with `prefix`; empty: there is none.

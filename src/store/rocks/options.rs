@@ -51,6 +51,8 @@ const SMALL_BYTES_MIN: u64 = 64 << 10;
 /// what lies there more often. Where the disk has a limit, what is deleted is to go soon.
 const LEVEL_0_FILES_COMPACTED: u64 = 24;
 const LEVEL_0_FILES_COMPACTED_LIMITED: u64 = 4;
+/// Of the slots' metas: each file has all of them again, and a start reads all files.
+const LEVEL_0_FILES_COMPACTED_META: u64 = 2;
 /// From so many on, compaction no longer gives way to anything.
 pub(super) const LEVEL_0_FILES_URGENT: u64 = 32;
 /// A read may have to ask the filters of all of them.
@@ -82,6 +84,8 @@ pub struct RocksOptions {
     pub disk_bytes: u64,
     /// What the log takes at most, near enough.
     pub log_bytes: u64,
+    /// Whether compaction may begin.
+    pub compacts: bool,
 }
 
 impl Default for RocksOptions {
@@ -100,6 +104,7 @@ impl RocksOptions {
             max_open_files: 4096,
             disk_bytes,
             log_bytes: disk_share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
+            compacts: true,
         }
     }
 }
@@ -109,7 +114,7 @@ pub(super) fn table_bytes(disk_bytes: u64) -> u64 {
     disk_share(disk_bytes, TABLE_SHARE, TABLE_BYTES_MIN, TABLE_BYTES_MAX)
 }
 
-/// What goes by the size of the disk, for each column family: RocksDB's names and values, which can change while it is open.
+/// What can change while it is open, for each column family: RocksDB's names and values.
 pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str, String)>); 4] {
     let buffer_bytes = buffer_bytes(bounded(options.memory_bytes)) as u64;
     let disk_bytes = options.disk_bytes;
@@ -120,8 +125,9 @@ pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str
     let compaction_bytes = disk_share(disk_bytes, COMPACTION_SHARE, 4 * TABLE_BYTES_MIN, 25 * TABLE_BYTES_MAX);
     let level_0_files = if disk_bytes == 0 { LEVEL_0_FILES_COMPACTED } else { LEVEL_0_FILES_COMPACTED_LIMITED };
     let debt_bytes = disk_share(disk_bytes, DEBT_SHARE, 8 * TABLE_BYTES_MIN, DEBT_BYTES_MAX);
-    let of = |memtable_bytes: u64| {
+    let of = |memtable_bytes: u64, level_0_files: u64| {
         vec![
+            ("disable_auto_compactions", (!options.compacts).to_string()),
             ("soft_pending_compaction_bytes_limit", debt_bytes.to_string()),
             ("hard_pending_compaction_bytes_limit", debt_bytes.to_string()),
             ("write_buffer_size", memtable_bytes.min(memtable_max).to_string()),
@@ -134,10 +140,10 @@ pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str
     };
     let index_bytes = (buffer_bytes / 4).min(INDEX_BUFFER_BYTES_MAX);
     [
-        (RECORDS, of((buffer_bytes / 2).min(WRITE_BUFFER_BYTES_MAX))),
-        (META, of(index_bytes)),
-        (EXPIRY, of(index_bytes)),
-        (AGE, of(index_bytes)),
+        (RECORDS, of((buffer_bytes / 2).min(WRITE_BUFFER_BYTES_MAX), level_0_files)),
+        (META, of(index_bytes, LEVEL_0_FILES_COMPACTED_META)),
+        (EXPIRY, of(index_bytes, level_0_files)),
+        (AGE, of(index_bytes, level_0_files)),
     ]
 }
 

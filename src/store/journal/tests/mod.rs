@@ -74,7 +74,7 @@ fn options(sync: SyncPolicy) -> Options {
 
 fn try_open(path: &Path, options: Options) -> (Result<Journal, JournalError>, Vec<Vec<u8>>) {
     let mut blocks = Vec::new();
-    let journal = Journal::open(path, options, |payload| {
+    let journal = Journal::open(path, options, &mut |payload: &[u8]| {
         blocks.push(payload.to_vec());
         Ok(())
     });

@@ -1,3 +1,4 @@
+use super::super::Replay;
 use super::*;
 
 /// Blocks that are each known to be durable by the time the next is written.
@@ -243,7 +244,34 @@ fn bytes_that_look_like_blocks_are_no_blocks() {
 fn who_replays_can_refuse() {
     let place = Place::new();
     synced_blocks(&place, 2);
-    let refused = Journal::open(place.path(), options(SyncPolicy::Always), |_| Err("no such operation".to_owned()));
+    let mut refuse = |_: &[u8]| Err("no such operation".to_owned());
+    let refused = Journal::open(place.path(), options(SyncPolicy::Always), &mut refuse);
     let error = refused.err().map(|error| error.to_string()).unwrap_or_default();
     assert!(error.starts_with("block 1 in ") && error.ends_with(": no such operation"), "{error}");
+}
+
+/// Takes every block, and fails in the end.
+struct Late;
+
+impl Replay for Late {
+    fn block(&mut self, _: &[u8]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        Err("no room".to_owned())
+    }
+}
+
+#[test]
+fn who_replays_can_fail_in_the_end_and_nothing_is_changed() {
+    let place = Place::new();
+    synced_blocks(&place, 2);
+    let names = || super::super::files::list(place.path()).expect("a list").segments;
+    let before = names();
+    let failed = Journal::open(place.path(), options(SyncPolicy::Always), &mut Late);
+    let error = failed.err().map(|error| error.to_string()).unwrap_or_default();
+    assert!(error.ends_with(" cannot be replayed: no room"), "{error}");
+    assert_eq!(names(), before);
+    assert_eq!(place.open(options(SyncPolicy::Always)).1.len(), 2);
 }

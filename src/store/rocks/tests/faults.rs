@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
+use super::super::opening::PATIENCE;
 use super::*;
+use crate::store::directory::free_bytes;
 
 /// What stops RocksDB for good: a compaction that reads damaged bytes.
 #[test]

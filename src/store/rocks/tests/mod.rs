@@ -107,6 +107,28 @@ fn damaged_and_missing_files_are_told_apart() {
 }
 
 #[test]
+fn compaction_waits_until_it_may_begin() {
+    let scratch = Scratch::new();
+    // With a limit, few files in level 0 are enough.
+    let options = RocksOptions { compacts: false, create: true, ..RocksOptions::for_disk(1 << 30) };
+    let rocks = Rocks::open(&scratch.path(), &options).expect("a database");
+    for number in 0..10 {
+        put(&rocks, &[&numbered(1), &numbered(2)], &record(None, number, b"value"));
+        rocks.flush().expect("flushed");
+    }
+    // Also not when it is opened anew.
+    rocks.reopen().expect("reopened");
+    assert_eq!(rocks.status().level_0_files, 10);
+    rocks.begin_compactions().expect("options");
+    let began = Instant::now();
+    while rocks.status().level_0_files > 4 {
+        assert!(began.elapsed() < Duration::from_secs(20), "nothing is compacted");
+        std::thread::yield_now();
+    }
+    assert_eq!(get(&rocks, &numbered(2)), Some(record(None, 9, b"value")));
+}
+
+#[test]
 fn what_was_written_is_read_after_a_restart() {
     let scratch = Scratch::new();
     let blob = vec![b'b'; BLOB_BYTES * 3];
