@@ -25,6 +25,7 @@ pub mod space;
 mod table;
 mod tally;
 pub mod tier;
+mod trickle;
 
 use std::ops::Deref;
 use std::sync::Arc;

@@ -28,13 +28,15 @@ pub struct Pace {
     journal_bytes: AtomicU64,
     /// How much of the round is written.
     written: AtomicU32,
+    /// What rounds before it have taken.
+    earlier_bytes: AtomicU64,
 }
 
 impl Pace {
     /// A round begins that takes what the journal holds by now.
     pub fn begin(&self, journal_bytes: u64) {
         self.written.store(0, Ordering::Relaxed);
-        self.taken_bytes.store(0, Ordering::Relaxed);
+        self.earlier_bytes.fetch_add(self.taken_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.journal_bytes.store(journal_bytes, Ordering::Relaxed);
     }
 
@@ -50,6 +52,11 @@ impl Pace {
 
     pub fn end(&self) {
         self.begin(0);
+    }
+
+    /// About how many bytes have ever been written by clients, given what differs now.
+    pub fn total_bytes(&self, dirty_bytes: u64) -> u64 {
+        self.earlier_bytes.load(Ordering::Relaxed) + self.taken_bytes.load(Ordering::Relaxed) + dirty_bytes
     }
 
     /// What has to be written yet, in bytes: of what differs now and was taken before, or what of the journal waits for that.
@@ -96,8 +103,10 @@ mod tests {
         near(pace.backlog_bytes(MIB, 42 * MIB), 32 * MIB);
         pace.wrote(201, 200);
         near(pace.backlog_bytes(MIB, 42 * MIB), 2 * MIB);
+        assert_eq!(pace.total_bytes(MIB), 31 * MIB);
         pace.end();
         assert_eq!(pace.backlog_bytes(7, 5), 7);
+        assert_eq!(pace.total_bytes(2 * MIB), 32 * MIB);
     }
 
     #[test]

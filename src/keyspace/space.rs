@@ -15,7 +15,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 
 use super::tier::Tier;
+use super::trickle::Trickle;
 use super::{DATABASES, Keyspace, Size};
+use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::stats::Counter;
 use crate::store::directory::Usage;
@@ -26,7 +28,7 @@ use crate::store::rocks::{Batch, RocksError};
 /// `maxdisk` below this cannot be kept.
 pub const DISK_MIN_BYTES: u64 = 64 << 20;
 /// Of `maxdisk`, in percent: what is left of it besides journal and log is filled with keys up to the first; a pass begins
-/// at the second, and writes wait from the third.
+/// at the second, and from the third on writes wait, but for a [`Trickle`].
 const KEYS_PERCENT: u64 = 60;
 const PASS_PERCENT: u64 = 65;
 const STALL_PERCENT: u64 = 75;
@@ -79,6 +81,7 @@ pub struct Space {
     taking_over: Mutex<()>,
     pass: Mutex<Pass>,
     changed: Condvar,
+    trickle: Trickle,
     /// Keys that were deleted for their age.
     pub evicted: Counter,
     pub passes: Counter,
@@ -104,6 +107,7 @@ impl Default for Space {
             taking_over: Mutex::default(),
             pass: Mutex::default(),
             changed: Condvar::new(),
+            trickle: Trickle::default(),
             evicted: Counter::default(),
             passes: Counter::default(),
         }
@@ -310,6 +314,12 @@ impl Keyspace {
         }
         tier.store.compact_indexes()?;
         Ok(!tier.space.is_ended())
+    }
+
+    /// Whether a write may go on although the directory is so near to `maxdisk`.
+    pub(super) fn trickles(&self, tier: &Tier, dirty_bytes: u64) -> bool {
+        let (limit_bytes, total_bytes) = (self.settings.maxdisk.get(), tier.pace.total_bytes(dirty_bytes));
+        tier.space.trickle.lets_through(clock::now_ms(), total_bytes, tier.space.used_bytes(), limit_bytes)
     }
 
     /// Whether the directory is so near to `maxdisk` that writes have to wait.

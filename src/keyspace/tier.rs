@@ -359,7 +359,8 @@ impl super::Keyspace {
         if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes || is_disk_full {
             tier.wish(|wishes| wishes.round = true);
         }
-        let is_full = journal_bytes >= limit_bytes.saturating_mul(JOURNAL_SHARE) || is_disk_full;
+        let is_journal_full = journal_bytes >= limit_bytes.saturating_mul(JOURNAL_SHARE);
+        let is_full = is_journal_full || is_disk_full && !self.trickles(tier, dirty_bytes);
         match wait_ms(tier.pace.backlog_bytes(dirty_bytes, journal_bytes), limit_bytes).filter(|_| !is_full) {
             None => {
                 tier.counters.stalls.add(1);
