@@ -336,7 +336,7 @@ impl<S: Stream> Connection<S> {
 
     fn received(&self, bytes: usize) {
         self.state.stats.shard().network_input_bytes.add(bytes as u64);
-        self.session.client.active_ms.store(clock::now_ms(), Ordering::Relaxed);
+        self.session.client.active_ms.store(clock::recent_ms(), Ordering::Relaxed);
     }
 
     /// Executes the complete commands of `input`, sends what can be sent at once and keeps the rest. Returns how many
@@ -457,7 +457,7 @@ impl<S: Stream> Connection<S> {
                     return Ok(Poll::Pending);
                 }
             }
-            self.session.client.active_ms.store(clock::now_ms(), Ordering::Relaxed);
+            self.session.client.active_ms.store(clock::recent_ms(), Ordering::Relaxed);
         }
         self.sent = 0;
         self.output.clear();
