@@ -44,7 +44,6 @@ pub use entry::Owned;
 pub use eviction::Room;
 pub use flush::Flushed;
 pub use merger::Merged;
-pub use recovery::Recovery;
 pub use residency::Residence;
 pub use scan::{Cursor, Scan, Step, Visitor, Walk};
 use slot::Slot;

@@ -23,6 +23,7 @@ const BLOCKS_AHEAD: usize = 64;
 /// What a replay did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Recovery {
+    /// Blocks that were looked through.
     pub blocks: u64,
     /// Changes that were not on disk yet.
     pub applied: u64,

@@ -16,7 +16,7 @@ use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
-/// What replays the journal, at most.
+/// Threads that replay the journal, at most.
 const REPLAY_THREADS_MAX: usize = 8;
 /// How often the merger's thread looks at what is not a round: wishes, the disk.
 const STEP: Duration = Duration::from_millis(100);
