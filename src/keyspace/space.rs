@@ -6,6 +6,8 @@
 //! estimate at a share of the limit. Passes are made while the files hold much more than the estimate and the directory
 //! comes near its limit; where it comes too near, writes wait.
 //!
+//! Amid writes a pass ends with garbage in the tables again, so it tells a range only.
+//!
 //! An estimate that is too low lets the directory grow, which has a pass made, which corrects it. One that is too high
 //! (garbage was taken for keys, or keys come that compress better) would keep the directory small, and no pass would come:
 //! but what tables, log and memory hold is always a bound from above, which comes down as keys are evicted and compacted.
@@ -40,6 +42,8 @@ const GARBAGE_PERCENT: u64 = 5;
 const KNOWN_PERCENT: u64 = 50;
 /// Less than one part in so many of the limit tells nothing of what a byte takes: next to what slots take it is lost.
 const TELLING_SHARE: u64 = 16;
+/// Of what is written over or deleted while a pass goes on, at most one part in so many is in the tables at its end.
+const LEFTOVER_SHARE: f64 = 6.0;
 /// A byte of a key is in its record and in two indexes, so it never takes more, garbage apart.
 const RATIO_MAX: f64 = 4.0;
 /// Of a segment of the journal, a part of `maxdisk`: see [`segment_bytes`].
@@ -75,6 +79,8 @@ pub struct Space {
     ratio: AtomicU64,
     /// A pass has ended, and nobody has drawn the conclusions.
     has_passed: AtomicBool,
+    /// What was written over or deleted while it went on, as keys and values count.
+    superseded_bytes: AtomicU64,
     /// How many rounds there had been when the last whole pass began; `u64::MAX`: there was none.
     passed_rounds: AtomicU64,
     /// Held while figures are taken over, so that none comes back once they were forgotten.
@@ -103,6 +109,7 @@ impl Default for Space {
             other_file_bytes: AtomicU64::new(0),
             ratio: AtomicU64::new(0),
             has_passed: AtomicBool::new(false),
+            superseded_bytes: AtomicU64::new(0),
             passed_rounds: AtomicU64::new(u64::MAX),
             taking_over: Mutex::default(),
             pass: Mutex::default(),
@@ -142,11 +149,11 @@ impl Space {
         self.set_ratio(ratio.clamp(0.0, RATIO_MAX));
     }
 
-    /// Takes over what a byte takes, as far as it can be told. Returns it where it is exact: after a pass.
-    fn learn(&self, limit_bytes: u64, content_bytes: u64, table_bytes: u64, unwritten_bytes: u64) -> Option<f64> {
+    /// Takes over what a byte takes, as far as it can be told. True: from a pass.
+    fn learn(&self, limit_bytes: u64, content_bytes: u64, table_bytes: u64, unwritten_bytes: u64) -> bool {
         let has_passed = self.has_passed.swap(false, Ordering::AcqRel);
         if content_bytes <= limit_bytes / TELLING_SHARE {
-            return None;
+            return false;
         }
         let ratio = |bytes: u64| (bytes as f64 / content_bytes as f64).min(RATIO_MAX);
         let found = ratio(table_bytes);
@@ -154,12 +161,25 @@ impl Space {
         // Next to full tables, what is in none yet is little, and taken for garbage.
         let are_full = table_bytes > limit_bytes / 100 * KNOWN_PERCENT;
         let most = if are_full { found } else { ratio(table_bytes + unwritten_bytes) };
-        if has_passed || !is_known && are_full {
+        if has_passed {
+            self.set_ratio(self.ratio_after_pass(found, content_bytes));
+        } else if !is_known && are_full {
             self.set_ratio(found);
         } else if is_known && self.ratio() > most {
             self.set_ratio(most);
         }
-        has_passed.then_some(found)
+        has_passed
+    }
+
+    /// What a byte takes, where the tables hold so much a byte of `content_bytes` after a pass. Amid writes some of it is
+    /// garbage again, nobody knows how much: what was known before stays unless it cannot be.
+    fn ratio_after_pass(&self, found: f64, content_bytes: u64) -> f64 {
+        let superseded_bytes = self.superseded_bytes.load(Ordering::Relaxed);
+        let garbage_share = (superseded_bytes as f64 / LEFTOVER_SHARE / content_bytes as f64).min(1.0);
+        match self.ratio() {
+            known if known > 0.0 && (found * (1.0 - garbage_share)..=found).contains(&known) => known,
+            _ => found * (1.0 - garbage_share / 2.0),
+        }
     }
 
     fn want_pass(&self) {
@@ -249,8 +269,8 @@ impl Keyspace {
         let unwritten_bytes = usage.log_bytes + self.dirty_bytes();
         let learned = space.learn(limit_bytes, self.content_bytes(), table_bytes, unwritten_bytes);
         drop(taking_over);
-        if let Some(ratio) = learned {
-            self.note_ratio(tier, ratio);
+        if learned {
+            self.note_ratio(tier);
         }
         let garbage_bytes = table_bytes.saturating_sub(self.live_disk_bytes());
         let is_near = space.used_bytes() > limit_bytes / 100 * PASS_PERCENT;
@@ -264,12 +284,12 @@ impl Keyspace {
     }
 
     /// For the next start, which would have to take garbage for keys.
-    fn note_ratio(&self, tier: &Tier, ratio: f64) {
+    fn note_ratio(&self, tier: &Tier) {
         if !tier.merger.lock().ages.is_complete() {
             return;
         }
         let mut batch = Batch::default();
-        batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: ratio }));
+        batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: tier.space.ratio() }));
         if let Err(error) = tier.store.write(&batch) {
             tracing::warn!(%error, "what a byte takes on disk is not noted for the next start");
         }
@@ -282,6 +302,9 @@ impl Keyspace {
     pub fn compact_for_space(&self) -> Result<(), RocksError> {
         let Some(tier) = self.tier() else { return Ok(()) };
         let rounds = tier.counters.rounds.get();
+        // Falls as what is written over or deleted grows.
+        let kept_less_written = || self.content_bytes() as i64 - tier.pace.total_bytes(self.dirty_bytes()) as i64;
+        let before = kept_less_written();
         let result = match self.compact_all(tier) {
             // The store was closed under it.
             Err(_) if tier.space.is_ended() => Ok(false),
@@ -290,6 +313,8 @@ impl Keyspace {
         if let Ok(true) = result {
             tier.space.passes.add(1);
             tier.space.passed_rounds.store(rounds, Ordering::Relaxed);
+            let superseded_bytes = (before - kept_less_written()).max(0) as u64;
+            tier.space.superseded_bytes.store(superseded_bytes, Ordering::Relaxed);
             tier.space.has_passed.store(true, Ordering::Release);
         }
         tier.space.pass.lock().is_running = false;
@@ -355,7 +380,7 @@ mod tests {
         let space = passed();
         space.set_ratio(0.5);
         for content_bytes in [0, 100, LIMIT_BYTES / TELLING_SHARE] {
-            assert_eq!(space.learn(LIMIT_BYTES, content_bytes, 40 * MIB, 0), None);
+            assert!(!space.learn(LIMIT_BYTES, content_bytes, 40 * MIB, 0));
             assert_eq!(space.ratio(), 0.5, "{content_bytes}");
             assert!(!space.is_compacting());
         }
@@ -369,16 +394,33 @@ mod tests {
     #[test]
     fn a_pass_tells_exactly_and_files_tell_a_bound() {
         let space = passed();
-        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 5 * MIB), Some(0.5));
+        assert!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 5 * MIB));
         assert_eq!(space.ratio(), 0.5);
         // More files may be garbage; fewer cannot be.
-        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 40 * MIB, 0), None);
+        assert!(!space.learn(LIMIT_BYTES, 20 * MIB, 40 * MIB, 0));
         assert_eq!(space.ratio(), 0.5);
         space.learn(LIMIT_BYTES, 40 * MIB, 9 * MIB, MIB);
         assert_eq!(space.ratio(), 0.25);
         space.forget();
         space.learn(LIMIT_BYTES, 20 * MIB, 30 * MIB, 0);
         assert_eq!(space.ratio(), 0.0, "less than half of the limit");
+    }
+
+    #[test]
+    fn a_pass_amid_writes_tells_a_range() {
+        let learned = |known: f64, superseded_bytes: u64| {
+            let space = passed();
+            space.set_ratio(known);
+            space.superseded_bytes.store(superseded_bytes, Ordering::Relaxed);
+            assert!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 0));
+            space.ratio()
+        };
+        // Of 48 MiB a sixth, 8 of 20, may be garbage: 0.3 to 0.5.
+        for (known, expected) in [(0.0, 0.4), (0.29, 0.4), (0.31, 0.31), (0.49, 0.49), (0.51, 0.4)] {
+            assert!((learned(known, 48 * MIB) - expected).abs() < 1e-9, "{known}");
+        }
+        assert_eq!((learned(0.0, u64::MAX), learned(1e-3, u64::MAX)), (0.25, 1e-3));
+        assert_eq!(learned(0.49, 0), 0.5);
     }
 
     #[test]
