@@ -112,8 +112,8 @@ fn settled(client: &mut Client) -> Settled {
     let mut settled = None;
     let has_settled = eventually(PATIENCE, || {
         let evicted_keys = client.info_number("stats", "evicted_keys");
-        let busy = ["dirty_keys", "disk_is_compacting", "disk_excess_bytes"];
-        if busy.iter().any(|name| client.info_number("tiering", name) > 0) {
+        let busy = ["disk_is_compacting", "disk_excess_bytes"];
+        if busy.iter().any(|name| client.info_number("tiering", name) > 0) || !client.is_merged() {
             return false;
         }
         let (numbers, count) = (scan(client), client.command(&["DBSIZE"]).integer());

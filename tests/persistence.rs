@@ -26,12 +26,8 @@ fn refusal(directory: &Path) -> String {
     lines[0].to_owned()
 }
 
-fn is_merged(client: &mut Client) -> bool {
-    client.info_number("tiering", "dirty_keys") == 0
-}
-
 fn wait_until_merged(client: &mut Client) {
-    assert!(eventually(PATIENCE, || is_merged(client)), "{}", client.command(&["INFO", "tiering"]).text());
+    assert!(eventually(PATIENCE, || client.is_merged()), "{}", client.command(&["INFO", "tiering"]).text());
 }
 
 fn key(number: usize) -> String {

@@ -243,7 +243,7 @@ fn writes_slow_down_before_they_would_stand_still() {
     assert!(watcher.info_number("tiering", "write_delays") > 10);
     assert_eq!(watcher.info_number("tiering", "write_stalls"), 0);
     fail::remove("rocks::table");
-    assert!(eventually(PATIENCE, || watcher.info_number("tiering", "dirty_keys") == 0));
+    assert!(eventually(PATIENCE, || watcher.is_merged()));
     assert_eq!(watcher.command(&["DBSIZE"]).integer(), number as i64);
     node.end();
     scenario.teardown();

@@ -319,6 +319,11 @@ impl Tier {
         now_ms < self.eviction_rests_until_ms.load(Ordering::Relaxed)
     }
 
+    /// Whether a round is under way.
+    pub fn is_merging(&self) -> bool {
+        self.merger.is_locked()
+    }
+
     /// Asks the merger's thread for something.
     pub fn wish(&self, add: impl FnOnce(&mut Wishes)) {
         add(&mut self.wishes.lock());

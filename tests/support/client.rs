@@ -87,6 +87,11 @@ impl Client {
         text.and_then(|number| number.trim().parse().ok()).unwrap_or_else(|| panic!("no {name} in {info}"))
     }
 
+    /// Whether all that has changed is on disk, and counts are exact.
+    pub fn is_merged(&mut self) -> bool {
+        ["dirty_keys", "merge_in_progress"].iter().all(|name| self.info_number("tiering", name) == 0)
+    }
+
     /// Sends all commands in one write, then reads as many replies.
     pub fn pipeline<C: AsRef<[A]>, A: AsRef<[u8]>>(&mut self, commands: &[C]) -> Vec<Value> {
         let bytes: Vec<u8> = commands.iter().flat_map(|command| encode(command.as_ref())).collect();

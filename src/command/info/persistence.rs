@@ -75,6 +75,8 @@ pub fn tiering(context: &Context<'_>, text: &mut String) {
         "loaded_keys": loader.keys.get(),
         "load_batch_mean": format_args!("{:.1}", ratio(&loader.keys, &loader.reads)),
         "load_latency_usec": percentiles(&loader.latencies),
+        // Asked after `dirty_keys`: a round takes those away before it has written them.
+        "merge_in_progress": u8::from(tier.is_merging()),
         "merge_rounds": counters.rounds.get(),
         "merged_entries": counters.merged_entries.get(),
         "merge_batch_mean": format_args!("{:.1}", ratio(&counters.merged_entries, &counters.rounds)),
