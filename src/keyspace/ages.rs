@@ -126,7 +126,7 @@ impl Keyspace {
         // What was written since the index was begun is younger than what is missing.
         let up_to_ms = match &mut state.ages {
             Ages::Complete => u64::MAX,
-            Ages::Incomplete { full_since, .. } if !self.is_disk_full(tier) => {
+            Ages::Incomplete { full_since, .. } if !self.is_disk_full(tier, self.dirty_bytes()) => {
                 *full_since = None;
                 return Ok(false);
             }

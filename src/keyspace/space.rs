@@ -33,7 +33,7 @@ pub const DISK_MIN_BYTES: u64 = 64 << 20;
 /// at the second, and from the third on writes wait, but for a [`Trickle`].
 const KEYS_PERCENT: u64 = 60;
 const PASS_PERCENT: u64 = 65;
-const STALL_PERCENT: u64 = 75;
+const STALL_PERCENT: u64 = 78;
 /// Once it has to, eviction goes so far below the bound.
 const EVICTED_PERCENT: u64 = 2;
 /// A pass has to be worth so much.
@@ -75,6 +75,8 @@ pub struct Space {
     file_bytes: AtomicU64,
     /// Of these, what are neither tables nor blob files.
     other_file_bytes: AtomicU64,
+    /// All that clients had written by then.
+    measured_total_bytes: AtomicU64,
     /// A float's bits: how many bytes of files a byte of keys and values takes. 0: not known.
     ratio: AtomicU64,
     /// A pass has ended, and nobody has drawn the conclusions.
@@ -107,6 +109,7 @@ impl Default for Space {
             log_bytes: AtomicU64::new(0),
             file_bytes: AtomicU64::new(0),
             other_file_bytes: AtomicU64::new(0),
+            measured_total_bytes: AtomicU64::new(0),
             ratio: AtomicU64::new(0),
             has_passed: AtomicBool::new(false),
             superseded_bytes: AtomicU64::new(0),
@@ -125,6 +128,12 @@ impl Space {
     /// All that counts towards `maxdisk`, as it was measured last; 0: there is no limit.
     pub fn used_bytes(&self) -> u64 {
         [&self.journal_bytes, &self.log_bytes, &self.file_bytes].iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The same by now, given all that clients have written: at the least that much more, since a round that takes long
+    /// has nobody measure meanwhile.
+    fn present_bytes(&self, total_bytes: u64) -> u64 {
+        self.used_bytes() + total_bytes.saturating_sub(self.measured_total_bytes.load(Ordering::Relaxed))
     }
 
     /// There is no limit any more: nobody measures, and what was learned is void by the time there is one again.
@@ -261,6 +270,7 @@ impl Keyspace {
         if limit_bytes == 0 {
             return;
         }
+        space.measured_total_bytes.store(tier.pace.total_bytes(self.dirty_bytes()), Ordering::Relaxed);
         let (table_bytes, other_file_bytes) = (tier.store.file_bytes(), tier.store.other_file_bytes());
         space.journal_bytes.store(usage.journal_bytes, Ordering::Relaxed);
         space.log_bytes.store(usage.log_bytes, Ordering::Relaxed);
@@ -276,8 +286,8 @@ impl Keyspace {
         let is_near = space.used_bytes() > limit_bytes / 100 * PASS_PERCENT;
         // Without another round there is nothing new to drop but what one pass leaves of blob files: it is worth a pass
         // only while writes wait.
-        let is_worth_it =
-            tier.counters.rounds.get() != space.passed_rounds.load(Ordering::Relaxed) || self.is_disk_full(tier);
+        let is_worth_it = tier.counters.rounds.get() != space.passed_rounds.load(Ordering::Relaxed)
+            || self.is_disk_full(tier, self.dirty_bytes());
         if is_near && is_worth_it && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
             space.want_pass();
         }
@@ -344,14 +354,20 @@ impl Keyspace {
     /// Whether a write may go on although the directory is so near to `maxdisk`.
     pub(super) fn trickles(&self, tier: &Tier, dirty_bytes: u64) -> bool {
         let (limit_bytes, total_bytes) = (self.settings.maxdisk.get(), tier.pace.total_bytes(dirty_bytes));
-        tier.space.trickle.lets_through(clock::now_ms(), total_bytes, tier.space.used_bytes(), limit_bytes)
+        tier.space.trickle.lets_through(
+            clock::now_ms(),
+            total_bytes,
+            tier.space.present_bytes(total_bytes),
+            limit_bytes,
+        )
     }
 
     /// Whether the directory is so near to `maxdisk` that writes have to wait.
     #[inline]
-    pub(super) fn is_disk_full(&self, tier: &Tier) -> bool {
+    pub(super) fn is_disk_full(&self, tier: &Tier, dirty_bytes: u64) -> bool {
         let limit_bytes = self.settings.maxdisk.get();
-        limit_bytes > 0 && tier.space.used_bytes() > limit_bytes / 100 * STALL_PERCENT
+        let present_bytes = || tier.space.present_bytes(tier.pace.total_bytes(dirty_bytes));
+        limit_bytes > 0 && present_bytes() > limit_bytes / 100 * STALL_PERCENT
     }
 
     /// The least that `maxdisk` can be set to now: twice what journal and log may take as this start has made them.

@@ -360,7 +360,7 @@ impl super::Keyspace {
         }
         let limit_bytes = self.dirty_limit_bytes();
         let (dirty_bytes, journal_bytes) = (self.dirty_bytes(), tier.journal_bytes());
-        let is_disk_full = self.is_disk_full(tier);
+        let is_disk_full = self.is_disk_full(tier, dirty_bytes);
         if dirty_bytes >= limit_bytes / 2 || journal_bytes >= limit_bytes || is_disk_full {
             tier.wish(|wishes| wishes.round = true);
         }
