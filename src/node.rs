@@ -4,6 +4,7 @@ mod descriptors;
 mod disk;
 mod expiry;
 pub mod logging;
+mod schedule;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

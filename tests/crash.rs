@@ -81,7 +81,7 @@ impl Plan {
     /// A plan for a server that runs with this merge interval now.
     fn of(setting: Setting, running_interval_ms: u64, random: &mut StdRng) -> Plan {
         let is_ours = matches!(setting.kind, Kind::Rockpool(_));
-        let merge_interval_ms = *[5, 20, 100, 500].choose(random).expect("not empty");
+        let merge_interval_ms = *[5, 20, 100, 300].choose(random).expect("not empty");
         let mut flags = Vec::new();
         if is_ours {
             flags.extend(["--merge-interval".to_owned(), format!("{merge_interval_ms}")]);
@@ -121,9 +121,10 @@ impl Plan {
     }
 }
 
-/// What a killed server without a journal may have lost: generous, for machines under load.
+/// What a killed server without a journal may have lost: a pause of the merger, which is ten intervals at most, and its
+/// round; generous, for machines under load.
 fn lossy_for(merge_interval_ms: u64) -> Duration {
-    Duration::from_millis(3 * merge_interval_ms + 1_000)
+    Duration::from_millis(12 * merge_interval_ms + 1_000)
 }
 
 struct Story {

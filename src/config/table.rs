@@ -346,7 +346,8 @@ parameters! {
         appendonly: Flag = Flag::new(true), ["appendonly"];
         /// When the journal is synced to the device.
         appendfsync: Choice<JournalSync> = Choice::new(JournalSync::Everysec), ["appendfsync"];
-        /// Milliseconds between two merges of what has changed into RocksDB.
+        /// Milliseconds between two merges of what has changed into RocksDB; while writes go on, up to ten times as long
+        /// where a merge takes more than a fiftieth of it.
         merge_interval: Integer = Integer::new(500, 1..=3_600_000), ["merge-interval"];
         /// Changes that may wait in memory to be merged: at half of it a merge begins, from all of it on writes are slowed down,
         /// at twice of it they wait. The journal holds up to three times as much.

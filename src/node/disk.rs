@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::schedule::Schedule;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
@@ -168,7 +169,7 @@ fn spawn(state: &Arc<State>, name: String, run: impl FnOnce(&State) + Send + 'st
     })
 }
 
-/// Merges every `merge-interval`, and whenever it is asked to, until it is told to end.
+/// Merges when [`Schedule`] says so, and whenever it is asked to, until it is told to end.
 fn run_merger(state: &State, directory: &DataDirectory) {
     let Some(tier) = state.keyspace.tier() else { return };
     if let Err(error) = rustix::process::nice(MERGER_NICENESS) {
@@ -177,15 +178,17 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     if let Err(error) = tier.store.begin_compactions() {
         tracing::warn!(%error, "nothing is compacted");
     }
-    let mut last_round = Instant::now();
+    let mut schedule = Schedule::new(Instant::now());
     let mut measured_next = Instant::now();
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
         measure(state, directory, &mut measured_next);
-        if wishes.round || wishes.save || wishes.end || last_round.elapsed() >= interval {
-            last_round = Instant::now();
+        let now = Instant::now();
+        let is_due = schedule.is_due(now, interval, state.stats.sum(|shard| &shard.changes));
+        if wishes.round || wishes.save || wishes.end || is_due {
             merge(state, directory, wishes.end, &mut measured_next);
+            schedule.made(now, Instant::now());
         }
         if wishes.save {
             save(state, directory);
