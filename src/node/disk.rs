@@ -17,6 +17,8 @@ use crate::store::directory::{self, DataDirectory};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
+/// Of a smaller `maxmemory`, code, caches and buffers leave so little that resident memory exceeds it by more than 15%.
+const MEMORY_NEEDED_BYTES: u64 = 64 << 20;
 /// Threads that replay the journal, at most.
 const REPLAY_THREADS_MAX: usize = 8;
 /// How often the merger's thread looks at what is not a round: wishes, the disk.
@@ -46,6 +48,9 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     let maxdisk = settings.maxdisk.get();
     if maxdisk > 0 && maxdisk < DISK_MIN_BYTES {
         return Err(io::Error::other(format!("maxdisk {maxdisk} is too small: the least is {DISK_MIN_BYTES} bytes")));
+    }
+    if (1..MEMORY_NEEDED_BYTES).contains(&settings.maxmemory.get()) {
+        tracing::warn!("maxmemory below 64 MB is less than what the program needs besides keys: it takes more");
     }
     let path = PathBuf::from(&*settings.dir.get());
     let checkpoint = settings.restore.get();

@@ -198,8 +198,9 @@ fn chapter5(sweep: &Sweep) -> Result<Experiment, Failure> {
     }
     let about = [
         "The book gathers writes until there are a hundred, or a second has passed, and gives them to RocksDB as one batch. \
-         Here what has changed is merged into RocksDB every merge-interval, a key that changed many times once; the journal \
-         acknowledges meanwhile, as appendfsync says. The longer the interval, the more overwriting of the same keys is \
+         Here what has changed is merged into RocksDB every merge-interval, or up to ten of them while writes go on and merges \
+         take long, a key that changed many times once; the journal acknowledges meanwhile, as appendfsync says. The longer \
+         the interval, the more overwriting of the same keys is \
          spared: see the CPU time until at rest. A measurement lasts three intervals at least.",
     ];
     experiment(sweep, (5, "batched writes"), &about, "redis", all)
