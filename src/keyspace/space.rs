@@ -4,9 +4,8 @@
 //! to be evicted. What can is the keyspace's own count of bytes, which an eviction lowers at once: what these take in
 //! files, compacted, is learned after each *pass*, a compaction of everything, piece by piece. Eviction keeps that
 //! estimate at a share of the limit. Passes are made while the files hold much more than the estimate and the directory
-//! comes near its limit; where it comes too near, writes wait.
-//!
-//! Amid writes a pass ends with garbage in the tables again, so it tells a range only.
+//! comes near its limit; where it comes too near, writes wait. Amid writes a pass ends with garbage in the tables again, so
+//! it tells a range only.
 //!
 //! An estimate that is too low lets the directory grow, which has a pass made, which corrects it. One that is too high
 //! (garbage was taken for keys, or keys come that compress better) would keep the directory small, and no pass would come:
@@ -131,9 +130,12 @@ impl Space {
     }
 
     /// The same by now, given all that clients have written: at the least that much more, since a round that takes long
-    /// has nobody measure meanwhile.
+    /// has nobody measure meanwhile. 0: nobody has measured yet.
     fn present_bytes(&self, total_bytes: u64) -> u64 {
-        self.used_bytes() + total_bytes.saturating_sub(self.measured_total_bytes.load(Ordering::Relaxed))
+        match self.used_bytes() {
+            0 => 0,
+            used => used + total_bytes.saturating_sub(self.measured_total_bytes.load(Ordering::Relaxed)),
+        }
     }
 
     /// There is no limit any more: nobody measures, and what was learned is void by the time there is one again.
@@ -158,11 +160,11 @@ impl Space {
         self.set_ratio(ratio.clamp(0.0, RATIO_MAX));
     }
 
-    /// Takes over what a byte takes, as far as it can be told. True: from a pass.
-    fn learn(&self, limit_bytes: u64, content_bytes: u64, table_bytes: u64, unwritten_bytes: u64) -> bool {
+    /// Takes over what a byte takes, as far as it can be told. Returns it where a pass has told.
+    fn learn(&self, limit_bytes: u64, content_bytes: u64, table_bytes: u64, unwritten_bytes: u64) -> Option<f64> {
         let has_passed = self.has_passed.swap(false, Ordering::AcqRel);
         if content_bytes <= limit_bytes / TELLING_SHARE {
-            return false;
+            return None;
         }
         let ratio = |bytes: u64| (bytes as f64 / content_bytes as f64).min(RATIO_MAX);
         let found = ratio(table_bytes);
@@ -177,7 +179,7 @@ impl Space {
         } else if is_known && self.ratio() > most {
             self.set_ratio(most);
         }
-        has_passed
+        has_passed.then(|| self.ratio())
     }
 
     /// What a byte takes, where the tables hold so much a byte of `content_bytes` after a pass. Amid writes some of it is
@@ -279,8 +281,8 @@ impl Keyspace {
         let unwritten_bytes = usage.log_bytes + self.dirty_bytes();
         let learned = space.learn(limit_bytes, self.content_bytes(), table_bytes, unwritten_bytes);
         drop(taking_over);
-        if learned {
-            self.note_ratio(tier);
+        if let Some(ratio) = learned {
+            self.note_ratio(tier, ratio);
         }
         let garbage_bytes = table_bytes.saturating_sub(self.live_disk_bytes());
         let is_near = space.used_bytes() > limit_bytes / 100 * PASS_PERCENT;
@@ -294,12 +296,12 @@ impl Keyspace {
     }
 
     /// For the next start, which would have to take garbage for keys.
-    fn note_ratio(&self, tier: &Tier) {
+    fn note_ratio(&self, tier: &Tier, ratio: f64) {
         if !tier.merger.lock().ages.is_complete() {
             return;
         }
         let mut batch = Batch::default();
-        batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: tier.space.ratio() }));
+        batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: ratio }));
         if let Err(error) = tier.store.write(&batch) {
             tracing::warn!(%error, "what a byte takes on disk is not noted for the next start");
         }
@@ -396,7 +398,7 @@ mod tests {
         let space = passed();
         space.set_ratio(0.5);
         for content_bytes in [0, 100, LIMIT_BYTES / TELLING_SHARE] {
-            assert!(!space.learn(LIMIT_BYTES, content_bytes, 40 * MIB, 0));
+            assert_eq!(space.learn(LIMIT_BYTES, content_bytes, 40 * MIB, 0), None);
             assert_eq!(space.ratio(), 0.5, "{content_bytes}");
             assert!(!space.is_compacting());
         }
@@ -410,10 +412,10 @@ mod tests {
     #[test]
     fn a_pass_tells_exactly_and_files_tell_a_bound() {
         let space = passed();
-        assert!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 5 * MIB));
+        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 5 * MIB), Some(0.5));
         assert_eq!(space.ratio(), 0.5);
         // More files may be garbage; fewer cannot be.
-        assert!(!space.learn(LIMIT_BYTES, 20 * MIB, 40 * MIB, 0));
+        assert_eq!(space.learn(LIMIT_BYTES, 20 * MIB, 40 * MIB, 0), None);
         assert_eq!(space.ratio(), 0.5);
         space.learn(LIMIT_BYTES, 40 * MIB, 9 * MIB, MIB);
         assert_eq!(space.ratio(), 0.25);
@@ -428,8 +430,9 @@ mod tests {
             let space = passed();
             space.set_ratio(known);
             space.superseded_bytes.store(superseded_bytes, Ordering::Relaxed);
-            assert!(space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 0));
-            space.ratio()
+            let learned = space.learn(LIMIT_BYTES, 20 * MIB, 10 * MIB, 0).expect("a pass has told");
+            assert_eq!(space.ratio(), learned);
+            learned
         };
         // Of 48 MiB a sixth, 8 of 20, may be garbage: 0.3 to 0.5.
         for (known, expected) in [(0.0, 0.4), (0.29, 0.4), (0.31, 0.31), (0.49, 0.49), (0.51, 0.4)] {
@@ -437,6 +440,17 @@ mod tests {
         }
         assert_eq!((learned(0.0, u64::MAX), learned(1e-3, u64::MAX)), (0.25, 1e-3));
         assert_eq!(learned(0.49, 0), 0.5);
+    }
+
+    #[test]
+    fn what_is_written_counts_from_the_first_measurement_on() {
+        let space = Space::default();
+        assert_eq!(space.present_bytes(9 * MIB), 0);
+        space.file_bytes.store(40 * MIB, Ordering::Relaxed);
+        space.measured_total_bytes.store(9 * MIB, Ordering::Relaxed);
+        assert_eq!(space.present_bytes(11 * MIB), 42 * MIB);
+        space.forget();
+        assert_eq!(space.present_bytes(500 * MIB), 0);
     }
 
     #[test]

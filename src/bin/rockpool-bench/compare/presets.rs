@@ -200,8 +200,7 @@ fn chapter5(sweep: &Sweep) -> Result<Experiment, Failure> {
         "The book gathers writes until there are a hundred, or a second has passed, and gives them to RocksDB as one batch. \
          Here what has changed is merged into RocksDB every merge-interval, or up to ten of them while writes go on and merges \
          take long, a key that changed many times once; the journal acknowledges meanwhile, as appendfsync says. The longer \
-         the interval, the more overwriting of the same keys is \
-         spared: see the CPU time until at rest. A measurement lasts three intervals at least.",
+         the interval, the more overwriting of the same keys is spared: see the CPU time until at rest. A measurement lasts three intervals at least.",
     ];
     experiment(sweep, (5, "batched writes"), &about, "redis", all)
 }
