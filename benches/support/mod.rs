@@ -6,6 +6,7 @@ use std::task::{Context, Waker};
 
 use rockpool::base::clock;
 use rockpool::command::clients::{Client, Peer};
+use rockpool::command::dispatch::Turn;
 use rockpool::command::session::Session;
 use rockpool::command::state::State;
 use rockpool::config::{Settings, find};
@@ -54,7 +55,8 @@ impl Server {
     /// Executes a batch, and has what it changed written to the journal. Returns the replies.
     pub fn run(&mut self, batch: &mut [u8]) -> &[u8] {
         self.output.clear();
-        let progress = self.conversation.turn(&self.state, &mut self.session, batch, &mut self.output, usize::MAX);
+        let (turn, session) = (&mut Turn::new(&self.state), &mut self.session);
+        let progress = self.conversation.turn(turn, None, session, batch, &mut self.output, usize::MAX);
         assert_eq!(progress.consumed, batch.len(), "a batch is executed in one turn: {:?}", progress.next);
         if let (Some(ticket), Some(tier)) = (progress.ticket, self.state.keyspace.tier()) {
             let polled = tier.poll_acknowledged(ticket, &mut Context::from_waker(Waker::noop()));

@@ -26,6 +26,9 @@ const QUOTED_MAX_BYTES: usize = 128;
 /// How many commands are looked at ahead: their cache lines must not push out each other.
 pub const FORESIGHT: usize = 32;
 
+/// Commands executed at one time and under one passing of the gate; more that were read follow at once.
+pub const TURN_COMMANDS: usize = 128;
+
 /// The index of no command.
 const NO_COMMAND: usize = usize::MAX;
 
@@ -84,10 +87,31 @@ pub struct Turn<'s> {
 
 /// What is known of a command before its turn.
 #[derive(Clone, Copy, Default)]
-struct Foreseen {
+pub struct Foreseen {
     command: Option<&'static Command>,
     /// Its first key: which argument that is, and where it belongs.
     key: Option<(usize, Spot)>,
+}
+
+impl Foreseen {
+    /// Looks a command up ahead, that of the index `previous` first, and its key.
+    fn look(state: &State, args: &Args<'_>, previous: usize) -> Foreseen {
+        let command = find(args, previous).ok();
+        let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
+            let key = args.get(index)?;
+            Some((index, state.keyspace.spot(key)))
+        });
+        Foreseen { command, key }
+    }
+
+    /// Like [`Turn::foresee`], of the only command of a client; the key is to be brought into the cache by the caller.
+    pub fn only(state: &State, session: &Session, args: &Args<'_>) -> Foreseen {
+        Foreseen::look(state, args, session.client.last_command.load(Ordering::Relaxed))
+    }
+
+    pub fn spot(&self) -> Option<Spot> {
+        Some(self.key?.1)
+    }
 }
 
 impl<'s> Turn<'s> {
@@ -103,6 +127,17 @@ impl<'s> Turn<'s> {
         }
     }
 
+    pub fn state(&self) -> &'s State {
+        self.state
+    }
+
+    /// Another client's commands follow, the first of which was looked at ahead, or not.
+    pub fn turn_to_client(&mut self, first: Option<Foreseen>) {
+        self.foreseen.clear();
+        self.foreseen.extend(first);
+        self.pressure = None;
+    }
+
     /// Notes the keys of a later command that are not in memory, so that they are loaded together with others.
     pub fn foresee_cold(&mut self, session: &mut Session, args: Args<'_>) {
         let keyspace = &self.state.keyspace;
@@ -115,7 +150,12 @@ impl<'s> Turn<'s> {
         }
     }
 
-    /// What the turn has put into the journal, which has to be there before its replies go.
+    /// Whether it has lasted long enough: time goes on.
+    pub fn is_long(&self) -> bool {
+        self.executed >= TURN_COMMANDS as u64
+    }
+
+    /// What the turn has put into the journal since this was asked last, which has to be there before its replies go.
     pub fn ticket(&self) -> Option<Ticket> {
         take_ticket()
     }
@@ -127,17 +167,14 @@ impl<'s> Turn<'s> {
         let mut previous = session.client.last_command.load(Ordering::Relaxed);
         for number in (0..count).rev() {
             each(number, &mut |args| {
-                let command = find(&args, previous).ok();
-                previous = command.map_or(NO_COMMAND, |command| command.index);
-                let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
-                    let key = args.get(index)?;
-                    Some((index, self.state.keyspace.spot(key)))
-                });
-                self.foreseen.push(Foreseen { command, key });
+                let foreseen = Foreseen::look(self.state, &args, previous);
+                previous = foreseen.command.map_or(NO_COMMAND, |command| command.index);
+                self.foreseen.push(foreseen);
             });
         }
-        let spots = self.foreseen.iter().rev().filter_map(|foreseen| Some(foreseen.key?.1));
-        self.state.keyspace.prefetch(session.client.database(), spots);
+        let database = session.client.database();
+        let spots = self.foreseen.iter().rev().filter_map(Foreseen::spot);
+        self.state.keyspace.prefetch(spots.map(|spot| (database, spot)));
     }
 
     /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,

@@ -1,9 +1,8 @@
 //! One connection: reads, has turns taken, writes; whatever it waits for, it waits for here.
 
-use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
@@ -18,18 +17,19 @@ use super::listener::Kind;
 use super::stream::Stream;
 use crate::base::clock;
 use crate::command::clients::{BufferSizes, Client, Ending};
-use crate::command::dispatch::Flow;
+use crate::command::dispatch::{Flow, Foreseen, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
+use crate::keyspace::Spot;
 use crate::keyspace::loader::Loading;
 use crate::store::journal::Ticket;
 
 /// Read at once, in bytes.
-const READ_BYTES: usize = 64 * 1024;
+pub const READ_BYTES: usize = 64 * 1024;
 /// Read at once of a long argument, in bytes.
 const LARGE_READ_BYTES: usize = 512 * 1024;
 /// A worker's buffers that grew past this are given back.
-const WORKER_KEPT_BYTES: usize = 1024 * 1024;
+const KEPT_BY_WORKER_BYTES: usize = 1024 * 1024;
 /// A connection's buffers that grew past this are given back once they are empty.
 const KEPT_BYTES: usize = 16 * 1024;
 /// Nobody waits longer than this; it stands for "never".
@@ -43,13 +43,19 @@ const STRANGER_OUTPUT_BYTES: usize = 16 * 1024;
 
 /// A worker's buffers. Connections use them while they are being polled, so that an idle one holds no memory, and all
 /// of them work in the same warm cache lines.
-struct Scratch {
+#[derive(Default)]
+pub struct Buffers {
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
-thread_local! {
-    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { input: Vec::new(), output: Vec::new() }) };
+impl Buffers {
+    /// Gives a buffer back whose content has been sent, and that has become very large.
+    pub fn bound(buffer: &mut Vec<u8>) {
+        if buffer.capacity() > KEPT_BY_WORKER_BYTES {
+            *buffer = Vec::new();
+        }
+    }
 }
 
 /// What keeps a client waiting. Meanwhile its input is only kept.
@@ -62,13 +68,6 @@ enum Wait {
     Load(Loading),
     /// The disk has to catch up.
     Stall(Pin<Box<Sleep>>),
-}
-
-/// What has to be in the journal before the output may be sent.
-struct Acknowledgement {
-    ticket: Ticket,
-    /// The worker's other connections have had their turns meanwhile: one write serves all of them.
-    others_ran: bool,
 }
 
 /// Where a connection is served, and where it should be.
@@ -86,18 +85,18 @@ struct Registration {
     client: Arc<Client>,
 }
 
-/// How serving a connection has ended.
-pub enum Served<S> {
+/// Where a connection that ends here is going on.
+pub enum End {
     /// It is over.
     Over,
-    /// Another worker is to go on with it.
-    Moves(Box<Connection<S>>, usize),
+    /// The worker of this number is to go on with it.
+    Moves(usize),
 }
 
-pub struct Connection<S> {
+pub struct Connection {
     // The first field is dropped first.
     registration: Registration,
-    stream: S,
+    stream: Stream,
     place: Place,
     state: Arc<State>,
     session: Session,
@@ -108,7 +107,8 @@ pub struct Connection<S> {
     output: Vec<u8>,
     sent: usize,
     wait: Option<Wait>,
-    acknowledgement: Option<Acknowledgement>,
+    /// What has to be in the journal before the output may be sent.
+    ticket: Option<Ticket>,
     /// Close once the output is sent.
     closing: bool,
     /// The input may hold complete commands.
@@ -117,9 +117,16 @@ pub struct Connection<S> {
     turns_left: usize,
 }
 
-impl<S: Stream> Connection<S> {
+impl Connection {
     /// The `ordinal`-th connection, to be served by worker number `worker`.
-    pub fn new(stream: S, state: Arc<State>, client: Arc<Client>, kind: Kind, ordinal: usize, worker: usize) -> Self {
+    pub fn new(
+        stream: Stream,
+        state: Arc<State>,
+        client: Arc<Client>,
+        kind: Kind,
+        ordinal: usize,
+        worker: usize,
+    ) -> Self {
         Connection {
             registration: Registration { state: state.clone(), client: client.clone() },
             stream,
@@ -131,21 +138,11 @@ impl<S: Stream> Connection<S> {
             output: Vec::new(),
             sent: 0,
             wait: None,
-            acknowledgement: None,
+            ticket: None,
             closing: false,
             pending: false,
             turns_left: 0,
         }
-    }
-
-    /// Serves the client until it goes or is sent away, or this is not the right worker for it any more.
-    pub async fn serve(mut self: Box<Self>) -> Served<S> {
-        match poll_fn(|context| self.poll(context)).await {
-            Ok(Some(worker)) => return Served::Moves(self, worker),
-            Ok(None) => poll_fn(|context| self.discard_input(context)).await,
-            Err(error) => tracing::debug!(%error, client = self.session.client.id, "connection broke"),
-        }
-        Served::Over
     }
 
     /// Makes worker number `worker`, whose thread this is, the one that is told when something comes in.
@@ -156,19 +153,107 @@ impl<S: Stream> Connection<S> {
         Ok(Connection { stream, place, ..self })
     }
 
-    /// Goes as far as it can without waiting. Ready: the connection is over, or goes on with the worker of that number.
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+    /// Reads once what the client has sent, if it waits for nothing and nothing of it waits: then it is the beginning of
+    /// a command. Returns how many bytes were read.
+    pub fn receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> usize {
+        let is_at_rest = self.input.is_empty()
+            && self.output.is_empty()
+            && self.ticket.is_none()
+            && self.wait.is_none()
+            && !self.closing
+            && !self.pending
+            && self.session.client.ending() == Ending::Not;
+        if !is_at_rest {
+            return 0;
+        }
+        let mut read = ReadBuf::new(buffer);
+        let polled = self.stream.poll_read(context, &mut read);
+        let count = read.filled().len();
+        match polled {
+            Poll::Pending => return 0,
+            // It may have closed its half only.
+            Poll::Ready(Ok(())) => self.closing = count == 0,
+            Poll::Ready(Err(error)) => {
+                self.broke(&error);
+                self.closing = true;
+            }
+        }
+        if count > 0 {
+            self.received(count);
+        }
+        count
+    }
+
+    /// Looks at the command that was received, if it is one alone; [`Connection::execute`] has to follow.
+    pub fn foresee(&mut self, input: &mut [u8]) -> Option<Foreseen> {
+        self.conversation.foresee(&self.state, &self.session, input)
+    }
+
+    /// Where a foreseen command's key is: in which database, and there.
+    pub fn spot(&self, foreseen: &Foreseen) -> Option<(usize, Spot)> {
+        Some((self.session.client.database(), foreseen.spot()?))
+    }
+
+    /// Executes the complete commands of what was received; the replies are appended to `output`, to be sent next.
+    pub fn execute(&mut self, turn: &mut Turn<'_>, first: Option<Foreseen>, input: &mut [u8], output: &mut Vec<u8>) {
+        self.turns_left = TURNS_A_POLL;
+        let consumed = self.take_turns(turn, first, input, output);
+        self.input.extend_from_slice(&input[consumed..]);
+    }
+
+    /// Whether its replies wait for the journal: so long, polling it leads to nothing.
+    pub fn awaits_commit(&self) -> bool {
+        match (self.ticket, self.state.keyspace.tier()) {
+            (Some(ticket), Some(tier)) => {
+                !tier.is_acknowledged(ticket) && self.session.client.ending() != Ending::Killed
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether it has not gone on since its replies had to wait for the journal.
+    pub fn is_uncommitted(&self) -> bool {
+        self.ticket.is_some()
+    }
+
+    /// Brings into the journal what its replies tell of, and with it what anybody's do. Ready: it is there, as `appendfsync`
+    /// wants it, or the client need not wait for it any more.
+    pub fn poll_commit(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let (Some(ticket), Some(tier)) = (self.ticket, self.state.keyspace.tier()) else { return Poll::Ready(()) };
+        if tier.poll_acknowledged(ticket, context).is_ready() {
+            return Poll::Ready(());
+        }
+        self.session.client.register(context.waker());
+        if self.session.client.ending() == Ending::Killed { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Goes as far as it can without waiting.
+    pub fn poll(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<End> {
         // Before anything is looked at, so that no change is missed.
         self.session.client.register(context.waker());
         self.turns_left = TURNS_A_POLL;
-        let result = self.progress(context);
+        let result = self.progress(context, buffers);
         self.session.client.set_buffer_sizes(BufferSizes {
             input: self.input.len(),
             input_capacity: self.input.capacity(),
-            output: self.output.len() - self.sent,
+            output: self.unsent_bytes(),
             output_capacity: self.output.capacity(),
         });
-        result
+        result.map(|end| match end {
+            Ok(End::Moves(worker)) => End::Moves(worker),
+            Ok(End::Over) => {
+                self.discard_input(context, buffers);
+                End::Over
+            }
+            Err(error) => {
+                self.broke(&error);
+                End::Over
+            }
+        })
+    }
+
+    fn broke(&self, error: &io::Error) {
+        tracing::debug!(%error, client = self.session.client.id, "connection broke");
     }
 
     /// The worker that should serve it, if that is another one. Not to be asked while it waits for something: that wakes
@@ -183,22 +268,25 @@ impl<S: Stream> Connection<S> {
         (home != self.place.worker && !self.state.is_shutting_down()).then_some(home)
     }
 
-    fn progress(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+    fn progress(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<End>> {
         loop {
             match self.session.client.ending() {
                 Ending::Not => {}
                 Ending::Drained => self.closing = true,
                 Ending::Killed => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
-            ready!(self.poll_acknowledged(context));
+            if self.awaits_commit() {
+                return Poll::Pending;
+            }
+            self.ticket = None;
             self.session.client.take_pushes(&mut self.output);
             let flushed = self.poll_flush(context)?;
             if self.closing {
-                return flushed.map(|()| Ok(None));
+                return flushed.map(|()| Ok(End::Over));
             }
             if self.wait.is_some() {
                 if self.poll_wait(context).is_pending() {
-                    return self.poll_departure(context).map_ok(|()| None);
+                    return self.poll_departure(context).map_ok(|()| End::Over);
                 }
                 self.wait = None;
                 self.session.client.set_blocked(false);
@@ -206,38 +294,26 @@ impl<S: Stream> Connection<S> {
                 continue;
             }
             if self.turns_left == 0 {
-                return let_others_run(context);
+                // After the others of its worker, those included whose sockets have become ready meanwhile.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if self.pending {
                 self.pending = false;
                 let mut input = std::mem::take(&mut self.input);
-                let consumed = self.take_turns(&mut input, context)?;
+                let consumed = self.answer(&mut input, context, buffers)?;
                 input.drain(..consumed);
                 self.keep(input);
                 continue;
             }
             if let Some(worker) = self.other_worker() {
-                return Poll::Ready(Ok(Some(worker)));
+                return Poll::Ready(Ok(End::Moves(worker)));
             }
-            if ready!(self.poll_read(context))? == 0 {
+            if ready!(self.poll_read(context, buffers))? == 0 {
                 // It may have closed its half only, and still wait for replies.
                 self.closing = true;
             }
         }
-    }
-
-    /// Ready: what the output tells of is in the journal, as `appendfsync` wants it.
-    fn poll_acknowledged(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let (Some(waiting), Some(tier)) = (&mut self.acknowledgement, self.state.keyspace.tier()) else {
-            return Poll::Ready(());
-        };
-        if !waiting.others_ran && !tier.is_acknowledged(waiting.ticket) {
-            waiting.others_ran = true;
-            return let_others_run(context);
-        }
-        ready!(tier.poll_acknowledged(waiting.ticket, context));
-        self.acknowledgement = None;
-        Poll::Ready(())
     }
 
     fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -262,32 +338,36 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Reads once and executes what is complete. Returns how many bytes were read; 0: the client has closed.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<usize>> {
         if !self.input.is_empty() {
-            return self.poll_read_more(context);
+            return self.poll_read_more(context, buffers);
         }
-        // Taken out, not borrowed: polling the stream or a handler may not meet a borrowed cell.
-        let mut input = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.input));
+        let mut input = std::mem::take(&mut buffers.input);
         input.resize(READ_BYTES, 0);
-        let result = self.poll_read_into(context, &mut input);
-        SCRATCH.with_borrow_mut(|scratch| scratch.input = input);
+        let result = self.poll_read_into(context, &mut input, buffers);
+        buffers.input = input;
         result
     }
 
-    fn poll_read_into(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut read = ReadBuf::new(buffer);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut read))?;
+    fn poll_read_into(
+        &mut self,
+        context: &mut Context<'_>,
+        input: &mut [u8],
+        buffers: &mut Buffers,
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(input);
+        ready!(self.stream.poll_read(context, &mut read))?;
         let count = read.filled().len();
         if count > 0 {
             self.received(count);
-            let consumed = self.take_turns(&mut buffer[..count], context)?;
-            self.input.extend_from_slice(&buffer[consumed..count]);
+            let consumed = self.answer(&mut input[..count], context, buffers)?;
+            self.input.extend_from_slice(&input[consumed..count]);
         }
         Poll::Ready(Ok(count))
     }
 
     /// Goes on with an incomplete command. The buffer grows with what has come, never with what was announced.
-    fn poll_read_more(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_read_more(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<usize>> {
         let old_bytes = self.input.len();
         let limit_bytes = self.state.settings.client_query_buffer_limit.get() as usize;
         if old_bytes + self.conversation.memory_bytes() > limit_bytes {
@@ -303,7 +383,7 @@ impl<S: Stream> Connection<S> {
         let count = ready!(self.poll_append(context, missing.min(LARGE_READ_BYTES)))?;
         if count > 0 {
             let mut input = std::mem::take(&mut self.input);
-            let consumed = self.take_turns(&mut input, context)?;
+            let consumed = self.answer(&mut input, context, buffers)?;
             input.drain(..consumed);
             self.keep(input);
         }
@@ -316,7 +396,7 @@ impl<S: Stream> Connection<S> {
         let room = (self.input.capacity() - old_bytes).max(READ_BYTES);
         self.input.resize(old_bytes + most_bytes.min(room), 0);
         let mut read = ReadBuf::new(&mut self.input[old_bytes..]);
-        let polled = Pin::new(&mut self.stream).poll_read(context, &mut read);
+        let polled = self.stream.poll_read(context, &mut read);
         let count = read.filled().len();
         self.input.truncate(old_bytes + count);
         ready!(polled)?;
@@ -341,53 +421,58 @@ impl<S: Stream> Connection<S> {
 
     /// Executes the complete commands of `input`, sends what can be sent at once and keeps the rest. Returns how many
     /// bytes of the input are done with.
-    fn take_turns(&mut self, input: &mut [u8], context: &mut Context<'_>) -> io::Result<usize> {
-        let mut output = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.output));
+    fn answer(&mut self, input: &mut [u8], context: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<usize> {
+        let output = &mut buffers.output;
         output.clear();
+        let state = self.state.clone();
+        let consumed = self.take_turns(&mut Turn::new(&state), None, input, output);
+        let result = self.send(output, context);
+        Buffers::bound(output);
+        result.map(|()| consumed)
+    }
+
+    /// Executes the complete commands of `input` and appends the replies to `output`. Returns how many bytes of the input
+    /// are done with.
+    fn take_turns(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut first: Option<Foreseen>,
+        input: &mut [u8],
+        output: &mut Vec<u8>,
+    ) -> usize {
         self.session.client.set_input(input.len(), input.len().max(READ_BYTES));
-        let unsent_bytes = self.output.len() - self.sent;
-        let limit_bytes = match self.state.settings.client_output_buffer_limit.normal.get().hard_bytes {
-            0 => usize::MAX,
-            bytes => bytes as usize,
-        };
+        let output_max_bytes = (output.len() + self.output_limit_bytes()).saturating_sub(self.unsent_bytes());
         let mut consumed = 0;
         loop {
             self.turns_left = self.turns_left.saturating_sub(1);
-            let progress = self.conversation.turn(
-                &self.state,
-                &mut self.session,
-                &mut input[consumed..],
-                &mut output,
-                limit_bytes.saturating_sub(unsent_bytes),
-            );
+            let input = &mut input[consumed..];
+            let progress =
+                self.conversation.turn(turn, first.take(), &mut self.session, input, output, output_max_bytes);
             consumed += progress.consumed;
-            if let Some(ticket) = progress.ticket {
-                self.acknowledgement = Some(Acknowledgement { ticket, others_ran: false });
-            }
+            self.ticket = progress.ticket.or(self.ticket);
             match progress.next {
                 Next::Read => {}
-                Next::Again if self.turns_left > 0 && self.session.client.ending() == Ending::Not => continue,
+                Next::Again if self.turns_left > 0 && self.session.client.ending() == Ending::Not => {
+                    *turn = Turn::new(turn.state());
+                    continue;
+                }
                 Next::Again => self.pending = true,
                 Next::Close => self.closing = true,
                 Next::Suspend(flow) => self.suspend(flow),
             }
-            break;
+            return consumed;
         }
-        let result = if unsent_bytes + output.len() > limit_bytes {
-            self.cut_for_output();
-            Ok(())
-        } else {
-            self.send(&output, context)
-        };
-        if output.capacity() > WORKER_KEPT_BYTES {
-            output = Vec::new();
+    }
+
+    fn unsent_bytes(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    fn output_limit_bytes(&self) -> usize {
+        match self.state.settings.client_output_buffer_limit.normal.get().hard_bytes {
+            0 => usize::MAX / 2,
+            bytes => bytes as usize,
         }
-        SCRATCH.with_borrow_mut(|scratch| scratch.output = output);
-        result?;
-        if self.output.len() - self.sent > STRANGER_OUTPUT_BYTES && self.state.requires_auth(&self.session.client) {
-            self.cut_for_output();
-        }
-        Ok(consumed)
     }
 
     /// Ends the connection, without what it should have been sent: nobody reads it.
@@ -417,19 +502,26 @@ impl<S: Stream> Connection<S> {
 
     /// Whether what there is to send is held back.
     fn is_held(&self) -> bool {
-        self.acknowledgement.is_some() || matches!(self.wait, Some(Wait::Delay(_))) && !self.closing
+        self.ticket.is_some() || matches!(self.wait, Some(Wait::Delay(_))) && !self.closing
     }
 
-    /// Writes `bytes` behind what waits already; what the socket does not take is kept.
-    fn send(&mut self, mut bytes: &[u8], context: &mut Context<'_>) -> io::Result<()> {
+    /// Sends replies, behind what waits already; what the socket does not take is kept.
+    pub fn send(&mut self, mut bytes: &[u8], context: &mut Context<'_>) -> io::Result<()> {
+        if self.unsent_bytes() + bytes.len() > self.output_limit_bytes() {
+            self.cut_for_output();
+            return Ok(());
+        }
         let waits = self.is_held() || !self.output.is_empty();
         while !bytes.is_empty() && !waits {
-            match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            match self.stream.poll_write(context, bytes) {
                 Poll::Ready(written) => bytes = &bytes[self.wrote(written?)?..],
                 Poll::Pending => break,
             }
         }
         self.output.extend_from_slice(bytes);
+        if self.unsent_bytes() > STRANGER_OUTPUT_BYTES && self.state.requires_auth(&self.session.client) {
+            self.cut_for_output();
+        }
         Ok(())
     }
 
@@ -450,7 +542,7 @@ impl<S: Stream> Connection<S> {
             return Ok(Poll::Pending);
         }
         while self.sent < self.output.len() {
-            match Pin::new(&mut self.stream).poll_write(context, &self.output[self.sent..]) {
+            match self.stream.poll_write(context, &self.output[self.sent..]) {
                 Poll::Ready(written) => self.sent += self.wrote(written?)?,
                 Poll::Pending => {
                     self.forget_sent();
@@ -478,26 +570,16 @@ impl<S: Stream> Connection<S> {
 
     /// Reads away what has come by now: closing a socket that holds unread bytes resets the connection, and the last
     /// replies may be lost with it.
-    fn discard_input(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut input = SCRATCH.with_borrow_mut(|scratch| std::mem::take(&mut scratch.input));
-        input.resize(READ_BYTES, 0);
+    fn discard_input(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) {
+        buffers.input.resize(READ_BYTES, 0);
         for _ in 0..TURNS_A_POLL {
-            let mut read = ReadBuf::new(&mut input);
-            let polled = Pin::new(&mut self.stream).poll_read(context, &mut read);
+            let mut read = ReadBuf::new(&mut buffers.input);
+            let polled = self.stream.poll_read(context, &mut read);
             if !matches!(polled, Poll::Ready(Ok(()))) || read.filled().is_empty() {
                 break;
             }
         }
-        SCRATCH.with_borrow_mut(|scratch| scratch.input = input);
-        Poll::Ready(())
     }
-}
-
-/// Has the task run again after the others of its worker, those included whose sockets became ready meanwhile.
-fn let_others_run<T>(context: &mut Context<'_>) -> Poll<T> {
-    // Its first poll does that, and is never ready.
-    let _ = pin!(tokio::task::yield_now()).poll(context);
-    Poll::Pending
 }
 
 impl Drop for Registration {

@@ -1,15 +1,12 @@
 //! What one connection speaks: turns received bytes into executed commands and bytes to send.
 
 use super::listener::Kind;
-use crate::command::dispatch::{FORESIGHT, Flow, Turn};
+use crate::command::dispatch::{FORESIGHT, Flow, Foreseen, TURN_COMMANDS, Turn};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::state::State;
 use crate::protocol::{Args, book, resp};
 use crate::reply::{Error, Sink};
 use crate::store::journal::Ticket;
-
-/// Commands executed at one time and under one passing of the gate; more that were read follow at once.
-const TURN_COMMANDS: usize = 128;
 
 /// What follows from a turn.
 #[derive(Debug)]
@@ -45,19 +42,29 @@ impl Conversation {
         }
     }
 
-    /// Executes the next complete commands of `input` and appends their replies to `output`, which may not grow past
-    /// `output_max_bytes` by more than one reply.
+    /// Looks at the command in `input`, if it is the only one that is complete. It must be executed next.
+    pub fn foresee(&mut self, state: &State, session: &Session, input: &mut [u8]) -> Option<Foreseen> {
+        match self {
+            Conversation::Resp(parser) => foresee(parser, state, session, input),
+            Conversation::Book(parser) => foresee(parser, state, session, input),
+        }
+    }
+
+    /// Executes, in `turn`, the next complete commands of `input`, the first of which may be foreseen, and appends their
+    /// replies to `output`, which may not grow past `output_max_bytes` by more than one reply.
     pub fn turn(
         &mut self,
-        state: &State,
+        turn: &mut Turn<'_>,
+        first: Option<Foreseen>,
         session: &mut Session,
         input: &mut [u8],
         output: &mut Vec<u8>,
         output_max_bytes: usize,
     ) -> Progress {
+        turn.turn_to_client(first);
         match self {
-            Conversation::Resp(parser) => take_turn(parser, state, session, input, output, output_max_bytes),
-            Conversation::Book(parser) => take_turn(parser, state, session, input, output, output_max_bytes),
+            Conversation::Resp(parser) => take_turn(parser, turn, session, input, output, output_max_bytes),
+            Conversation::Book(parser) => take_turn(parser, turn, session, input, output, output_max_bytes),
         }
     }
 
@@ -153,21 +160,31 @@ impl Protocol for book::RequestParser {
     }
 }
 
+/// Reads what a client may say now: so many commands at most. Returns that bound, and what is wrong behind them.
+fn read<P: Protocol>(protocol: &mut P, state: &State, authenticated: bool, input: &mut [u8]) -> (usize, Option<Error>) {
+    let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
+    // What a command before AUTH may look like must not bind the one after it.
+    let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
+    (max_commands, protocol.advance(input, &limits, max_commands).err())
+}
+
+fn foresee<P: Protocol>(protocol: &mut P, state: &State, session: &Session, input: &mut [u8]) -> Option<Foreseen> {
+    read(protocol, state, !state.requires_auth(&session.client), input);
+    let look = |args: Args<'_>| Some(Foreseen::only(state, session, &args));
+    if protocol.commands() == 1 { protocol.with_command(input, 0, look) } else { None }
+}
+
 fn take_turn<P: Protocol>(
     protocol: &mut P,
-    state: &State,
+    turn: &mut Turn<'_>,
     session: &mut Session,
     input: &mut [u8],
     output: &mut Vec<u8>,
     output_max_bytes: usize,
 ) -> Progress {
+    let state = turn.state();
     let authenticated = !state.requires_auth(&session.client);
-    let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
-    // What a command before AUTH may look like must not bind the one after it.
-    let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
-    let mut error = protocol.advance(input, &limits, max_commands).err();
-
-    let mut turn = Turn::new(state);
+    let (max_commands, mut error) = read(protocol, state, authenticated, input);
     let mut executed = 0;
     let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
     while executed < protocol.commands() {

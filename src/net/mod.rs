@@ -3,6 +3,7 @@
 mod balance;
 mod connection;
 mod conversation;
+mod cycle;
 mod listener;
 mod stream;
 mod sweep;

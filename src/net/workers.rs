@@ -1,19 +1,22 @@
 //! Worker threads. Each runs its own single-threaded runtime and keeps its connections until the number of workers that
 //! serve changes ([`balance`]), so that executing a command takes no hand-over between threads.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::task::unconstrained;
 
 use super::balance;
-use super::connection::{Connection, Served};
+use super::connection::Connection;
+use super::cycle::Cycle;
 use super::listener::{AsyncListener, BoundListener, Kind};
 use super::stream::Stream;
 use super::sweep;
@@ -52,9 +55,10 @@ enum Arrival {
         path: String,
         ordinal: usize,
     },
-    /// Connections of another worker that this one is to go on with.
-    MovedTcp(Box<Connection<TcpStream>>),
-    MovedUnix(Box<Connection<UnixStream>>),
+    /// A connection of another worker that this one is to go on with.
+    Moved(Box<Connection>),
+    /// Nobody any more: the server ends.
+    Stop,
 }
 
 type Queues = Arc<[mpsc::UnboundedSender<Arrival>]>;
@@ -62,6 +66,7 @@ type Queues = Arc<[mpsc::UnboundedSender<Arrival>]>;
 /// The running workers and the task that accepts for them.
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
+    queues: Queues,
     stop: watch::Sender<bool>,
 }
 
@@ -76,14 +81,15 @@ impl Workers {
         state.active_workers.store(count, Ordering::Relaxed);
         let (tell_time, times) = std::sync::mpsc::channel();
         for (index, arrivals) in arrivals.into_iter().enumerate() {
-            let worker = Worker { index, state: state.clone(), queues: queues.clone(), connections: JoinSet::new() };
-            let (stopped, tell_time) = (stopped.clone(), tell_time.clone());
+            let worker =
+                Worker { index, state: state.clone(), queues: queues.clone(), cycle: Cycle::new(state.clone()) };
+            let tell_time = tell_time.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let run = move || {
                 let _alarm = Alarm::new(&worker.state, "worker");
                 let _ = tell_time.send(balance::processor_time_file());
                 drop(tell_time);
-                LocalSet::new().block_on(&runtime, worker.work(arrivals, stopped));
+                runtime.block_on(unconstrained(worker.work(arrivals)));
             };
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(run)?);
         }
@@ -99,12 +105,16 @@ impl Workers {
             Ok(files) => drop(tokio::spawn(balance::run(state.clone(), files, stopped))),
             Err(error) => tracing::debug!(%error, "processor times cannot be read: all workers serve"),
         }
-        Ok(Workers { threads, stop })
+        Ok(Workers { threads, queues, stop })
     }
 
     /// Ends all connections after what they were about to send, and the threads.
     pub fn stop(self) {
         self.stop.send_replace(true);
+        for queue in self.queues.iter() {
+            // One that has gone has panicked, and said so.
+            let _ = queue.send(Arrival::Stop);
+        }
         for thread in self.threads {
             if thread.join().is_err() {
                 tracing::error!("a worker thread panicked");
@@ -166,24 +176,23 @@ struct Worker {
     state: Arc<State>,
     /// Of all workers.
     queues: Queues,
-    connections: JoinSet<()>,
+    cycle: Cycle,
 }
 
 impl Worker {
-    /// Welcomes who arrives, until the server stops; then lets all have what they were about to get.
-    async fn work(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>, mut stopped: watch::Receiver<bool>) {
-        loop {
-            let next = tokio::select! {
-                next = arrivals.recv() => next,
-                Some(ended) = self.connections.join_next() => {
-                    report(ended);
-                    continue;
+    /// Serves who arrives, until the server stops; then lets all have what they were about to get.
+    async fn work(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
+        poll_fn(|context| {
+            self.poll_cycle(context);
+            while let Poll::Ready(arrival) = arrivals.poll_recv(context) {
+                match arrival {
+                    Some(Arrival::Stop) | None => return Poll::Ready(()),
+                    Some(arrival) => self.welcome_or_tell(arrival),
                 }
-                _ = stopped.wait_for(|stopped| *stopped) => None,
-            };
-            let Some(next) = next else { break };
-            self.welcome_or_tell(next);
-        }
+            }
+            Poll::Pending
+        })
+        .await;
         // Those on their way come in yet.
         arrivals.close();
         while let Some(arrival) = arrivals.recv().await {
@@ -193,13 +202,21 @@ impl Worker {
         for client in self.state.clients.all() {
             client.drain();
         }
-        let drained = async {
-            while let Some(ended) = self.connections.join_next().await {
-                report(ended);
-            }
-        };
+        let drained = poll_fn(|context| {
+            self.poll_cycle(context);
+            if self.cycle.len() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
         if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!(count = self.connections.len(), "connections that did not read their replies were cut");
+            tracing::warn!(count = self.cycle.len(), "connections that did not read their replies were cut");
+        }
+    }
+
+    /// Goes on with the connections, and sends those away that belong to another worker.
+    fn poll_cycle(&mut self, context: &mut Context<'_>) {
+        for (connection, worker) in self.cycle.poll(context) {
+            self.state.stats.shard().connections_moved.add(1);
+            // That worker is gone only when the server ends.
+            let _ = self.queues[worker].send(Arrival::Moved(connection));
         }
     }
 
@@ -219,64 +236,31 @@ impl Worker {
                 }
                 let stream = TcpStream::from_std(stream)?;
                 let peer = Peer::of_tcp(&stream, address)?;
-                self.take_in(stream, peer, kind, ordinal, Arrival::MovedTcp)
+                self.take_in(Stream::Tcp(stream), peer, kind, ordinal)
             }
             Arrival::Unix { stream, path, ordinal } => {
                 let stream = UnixStream::from_std(stream)?;
                 let peer = Peer::of_unix(&stream, &path);
-                self.take_in(stream, peer, Kind::Resp, ordinal, Arrival::MovedUnix)
+                self.take_in(Stream::Unix(stream), peer, Kind::Resp, ordinal)
             }
-            Arrival::MovedTcp(connection) => self.go_on(*connection, Arrival::MovedTcp),
-            Arrival::MovedUnix(connection) => self.go_on(*connection, Arrival::MovedUnix),
+            Arrival::Moved(connection) => {
+                self.cycle.add(Box::new(connection.settle(self.index)?));
+                Ok(())
+            }
+            Arrival::Stop => Ok(()),
         }
     }
 
     /// Serves a new client, or tells it why it may not come in.
-    fn take_in<S: Stream>(
-        &mut self,
-        stream: S,
-        peer: Peer,
-        kind: Kind,
-        ordinal: usize,
-        moved: fn(Box<Connection<S>>) -> Arrival,
-    ) -> io::Result<()> {
+    fn take_in(&mut self, stream: Stream, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
         match admit(&self.state, peer, kind) {
             Ok(client) => {
-                self.serve(Connection::new(stream, self.state.clone(), client, kind, ordinal, self.index), moved);
+                let connection = Connection::new(stream, self.state.clone(), client, kind, ordinal, self.index);
+                self.cycle.add(Box::new(connection));
                 Ok(())
             }
-            Err(error) => refuse(stream.into_std()?, kind, &error),
+            Err(error) => refuse(stream, kind, &error),
         }
-    }
-
-    /// Serves on whom another worker has served.
-    fn go_on<S: Stream>(
-        &mut self,
-        connection: Connection<S>,
-        moved: fn(Box<Connection<S>>) -> Arrival,
-    ) -> io::Result<()> {
-        let connection = connection.settle(self.index)?;
-        self.serve(connection, moved);
-        Ok(())
-    }
-
-    /// Serves it here until it is over, or sends it on, wrapped by `moved`, to the worker it belongs to.
-    fn serve<S: Stream>(&mut self, connection: Connection<S>, moved: fn(Box<Connection<S>>) -> Arrival) {
-        let connection = Box::new(connection);
-        let (queues, state) = (self.queues.clone(), self.state.clone());
-        self.connections.spawn_local(async move {
-            if let Served::Moves(connection, worker) = connection.serve().await {
-                state.stats.shard().connections_moved.add(1);
-                // That worker is gone only when the server ends.
-                let _ = queues[worker].send(moved(connection));
-            }
-        });
-    }
-}
-
-fn report(ended: Result<(), JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a connection's task failed");
     }
 }
 
@@ -306,13 +290,13 @@ fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> 
 }
 
 /// Tells a client why it may not come in, as far as its socket takes it at once.
-fn refuse(mut stream: impl io::Write, kind: Kind, error: &Error) -> io::Result<()> {
+fn refuse(stream: Stream, kind: Kind, error: &Error) -> io::Result<()> {
     let mut bytes = Vec::new();
     match kind {
         Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
         Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
     }
-    stream.write_all(&bytes)
+    stream.write_last(&bytes)
 }
 
 #[cfg(test)]

@@ -1,0 +1,390 @@
+//! A worker's cycle: its connections receive, execute, commit and send, one step for all of them before the next.
+//!
+//! With one command a connection at a time, most of a worker's time is the kernel's, and whatever the kernel has done in
+//! between, the code and data of the next step are out of the processor's nearest caches. Step by step they stay there, the
+//! keys of all connections are fetched from memory together, and one commit serves all.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use parking_lot::Mutex;
+use slab::Slab;
+
+use super::connection::{Buffers, Connection, End, READ_BYTES};
+use crate::command::dispatch::{FORESIGHT, Foreseen, Turn};
+use crate::command::state::State;
+
+/// Once so many bytes have been received they are executed and answered, before more are: they should stay in the cache.
+const RECEIVED_BYTES: usize = 16 * 1024;
+/// So many connections wait for a commit at most while others may join them.
+const HELD_MAX: usize = 256;
+
+/// The connections that were woken since the last cycle.
+#[derive(Default)]
+struct Woken {
+    places: Vec<usize>,
+    /// Of the task that goes through the cycles.
+    task: Option<Waker>,
+}
+
+/// Wakes one connection.
+struct Notice {
+    woken: Arc<Mutex<Woken>>,
+    place: usize,
+    /// Whether it is among the woken.
+    is_given: AtomicBool,
+}
+
+impl Wake for Notice {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.is_given.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut woken = self.woken.lock();
+        woken.places.push(self.place);
+        if let (1, Some(task)) = (woken.places.len(), &woken.task) {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// A connection and what belongs to its place.
+struct Member {
+    connection: Box<Connection>,
+    notice: Arc<Notice>,
+    waker: Waker,
+    /// Whether it is among those held.
+    is_held: bool,
+    has_failed: bool,
+}
+
+impl Member {
+    /// Takes a step, and survives it if the connection does not: a panic ends nobody else's connection.
+    #[inline]
+    fn step<R>(&mut self, step: impl FnOnce(&mut Connection, &mut Context<'_>) -> R) -> Option<R> {
+        if self.has_failed {
+            return None;
+        }
+        let (connection, waker) = (&mut *self.connection, &self.waker);
+        let result = catch_unwind(AssertUnwindSafe(|| step(connection, &mut Context::from_waker(waker))));
+        if result.is_err() {
+            tracing::error!("a connection has panicked and is closed");
+            self.has_failed = true;
+        }
+        result.ok()
+    }
+}
+
+/// What one connection has received, and is answered. The ranges are of [`Cycle::received`] and [`Cycle::replies`].
+struct Exchange {
+    place: usize,
+    input: Range<usize>,
+    foreseen: Option<Foreseen>,
+    output: Range<usize>,
+}
+
+pub struct Cycle {
+    state: Arc<State>,
+    members: Slab<Member>,
+    woken: Arc<Mutex<Woken>>,
+    /// Those of the present cycle.
+    places: Vec<usize>,
+    exchanges: Vec<Exchange>,
+    received: Vec<u8>,
+    replies: Vec<u8>,
+    /// Those whose replies wait for the next commit.
+    held: Vec<usize>,
+    /// Those that are to go on with another worker, of that number.
+    leaving: Vec<(Box<Connection>, usize)>,
+    buffers: Buffers,
+}
+
+impl Cycle {
+    pub fn new(state: Arc<State>) -> Cycle {
+        Cycle {
+            state,
+            members: Slab::new(),
+            woken: Arc::default(),
+            places: Vec::new(),
+            exchanges: Vec::new(),
+            received: Vec::new(),
+            replies: Vec::new(),
+            held: Vec::new(),
+            leaving: Vec::new(),
+            buffers: Buffers::default(),
+        }
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// One connection more, which this thread's runtime serves.
+    pub fn add(&mut self, connection: Box<Connection>) {
+        let vacant = self.members.vacant_entry();
+        let (woken, place) = (self.woken.clone(), vacant.key());
+        let notice = Arc::new(Notice { woken, place, is_given: AtomicBool::new(false) });
+        let waker = Waker::from(notice.clone());
+        waker.wake_by_ref();
+        vacant.insert(Member { connection, notice, waker, is_held: false, has_failed: false });
+    }
+
+    /// Goes through one cycle with those that were woken, and wakes the task when the next is due. Returns the connections
+    /// that go on with another worker, and its number.
+    pub fn poll(&mut self, task: &mut Context<'_>) -> Vec<(Box<Connection>, usize)> {
+        self.take_woken(task.waker());
+        let places = std::mem::take(&mut self.places);
+        let held = self.held.len();
+        let mut rest = &places[..];
+        while !rest.is_empty() {
+            let (present, later) = rest.split_at(self.receive(rest));
+            self.execute();
+            self.send();
+            present.iter().for_each(|&place| self.go_on(place));
+            rest = later;
+        }
+        self.places = places;
+        // Not before nobody joins any more: who has become ready meanwhile is looked for once more.
+        if self.held.len() == held || self.held.len() >= HELD_MAX {
+            self.commit();
+        }
+        if !self.held.is_empty() {
+            task.waker().wake_by_ref();
+        }
+        std::mem::take(&mut self.leaving)
+    }
+
+    fn take_woken(&mut self, task: &Waker) {
+        self.places.clear();
+        let mut woken = self.woken.lock();
+        std::mem::swap(&mut woken.places, &mut self.places);
+        if !woken.task.as_ref().is_some_and(|present| present.will_wake(task)) {
+            woken.task = Some(task.clone());
+        }
+    }
+
+    /// Reads from the sockets of `places`, until that is much. Returns how many of them had their turn.
+    fn receive(&mut self, places: &[usize]) -> usize {
+        self.exchanges.clear();
+        let mut end = 0;
+        for (index, &place) in places.iter().enumerate() {
+            let Some(member) = self.members.get_mut(place) else { continue };
+            // Before anything is looked at, so that no change is missed.
+            member.notice.is_given.store(false, Ordering::SeqCst);
+            if self.received.len() < end + READ_BYTES {
+                self.received.resize(end + READ_BYTES, 0);
+            }
+            let room = &mut self.received[end..end + READ_BYTES];
+            let bytes = member.step(|connection, context| connection.receive(context, room)).unwrap_or_default();
+            if bytes > 0 {
+                self.exchanges.push(Exchange { place, input: end..end + bytes, foreseen: None, output: 0..0 });
+                end += bytes;
+            }
+            if end >= RECEIVED_BYTES {
+                return index + 1;
+            }
+        }
+        places.len()
+    }
+
+    fn execute(&mut self) {
+        self.replies.clear();
+        if self.exchanges.is_empty() {
+            return;
+        }
+        let mut turn = Turn::new(&self.state);
+        for group in self.exchanges.chunks_mut(FORESIGHT) {
+            // One alone has nothing to overlap with.
+            if group.len() > 1 {
+                foresee(&self.state, &mut self.members, group, &mut self.received);
+            }
+            for exchange in group {
+                let Some(member) = self.members.get_mut(exchange.place) else { continue };
+                if turn.is_long() {
+                    turn = Turn::new(&self.state);
+                }
+                let (input, begin) = (&mut self.received[exchange.input.clone()], self.replies.len());
+                let (turn, replies) = (&mut turn, &mut self.replies);
+                member.step(|connection, _| connection.execute(turn, exchange.foreseen, input, replies));
+                exchange.output = begin..self.replies.len();
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        for exchange in &self.exchanges {
+            let Some(member) = self.members.get_mut(exchange.place) else { continue };
+            let replies = &self.replies[exchange.output.clone()];
+            member.step(|connection, context| connection.send(replies, context));
+        }
+        Buffers::bound(&mut self.replies);
+    }
+
+    /// Lets a connection do what is left for it to do, and holds it if it has to wait for a commit.
+    fn go_on(&mut self, place: usize) {
+        let Some(member) = self.members.get_mut(place).filter(|member| !member.is_held) else { return };
+        let buffers = &mut self.buffers;
+        let end = match member.connection.awaits_commit() && !member.has_failed {
+            true => Some(Poll::Pending),
+            false => member.step(|connection, context| connection.poll(context, buffers)),
+        };
+        match end {
+            Some(Poll::Ready(End::Moves(worker))) => self.leaving.push((self.members.remove(place).connection, worker)),
+            Some(Poll::Ready(End::Over)) | None => drop(self.members.remove(place)),
+            // Not whether it still has to wait: others commit, too, and nobody would wake it.
+            Some(Poll::Pending) if member.connection.is_uncommitted() => {
+                member.is_held = true;
+                self.held.push(place);
+            }
+            Some(Poll::Pending) => {}
+        }
+    }
+
+    /// Brings what was executed into the journal: the first one does that for all of them.
+    fn commit(&mut self) {
+        for place in std::mem::take(&mut self.held) {
+            let Some(member) = self.members.get_mut(place) else { continue };
+            member.is_held = false;
+            if member.connection.poll_commit(&mut Context::from_waker(&member.waker)).is_ready() {
+                self.go_on(place);
+            }
+        }
+    }
+}
+
+/// Looks at the commands of those that have sent one alone, and has their keys brought into the cache together.
+fn foresee(state: &State, members: &mut Slab<Member>, group: &mut [Exchange], received: &mut [u8]) {
+    for exchange in &mut *group {
+        let Some(member) = members.get_mut(exchange.place) else { continue };
+        let input = &mut received[exchange.input.clone()];
+        exchange.foreseen = member.step(|connection, _| connection.foresee(input)).flatten();
+    }
+    state.keyspace.prefetch(group.iter().filter_map(|exchange| {
+        let member = members.get(exchange.place)?;
+        member.connection.spot(exchange.foreseen.as_ref()?)
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::UnixStream;
+
+    use crate::command::clients::{Client, Peer};
+    use crate::config::Settings;
+    use crate::net::Kind;
+    use crate::net::stream::Stream;
+
+    /// A cycle with so many connections, and their clients' ends.
+    fn cycle(count: usize) -> (Cycle, Vec<UnixStream>) {
+        let state = Arc::new(State::new(Arc::new(Settings::default()), 1, None));
+        let mut cycle = Cycle::new(state.clone());
+        let add = |ordinal| {
+            let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+            let client = state.clients.connect(count, |id| Client::new(id, Peer::default(), 0, true)).expect("room");
+            let stream = Stream::Unix(ours);
+            cycle.add(Box::new(Connection::new(stream, state.clone(), client, Kind::Resp, ordinal, 0)));
+            theirs
+        };
+        let clients = (0..count).map(add).collect();
+        (cycle, clients)
+    }
+
+    /// Goes through cycles until `done` is.
+    async fn run<R>(cycle: &mut Cycle, done: impl Future<Output = R>) -> R {
+        let cycles = poll_fn(|context| {
+            assert!(cycle.poll(context).is_empty(), "nobody leaves");
+            Poll::<()>::Pending
+        });
+        let both = async {
+            tokio::select! {
+                result = done => result,
+                () = cycles => unreachable!("cycles have no end"),
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), both).await.expect("an end in time")
+    }
+
+    async fn ask(client: &mut UnixStream, request: &str) -> String {
+        client.write_all(request.as_bytes()).await.expect("a request is taken");
+        let mut reply = [0; 64];
+        let bytes = client.read(&mut reply).await.expect("a reply");
+        String::from_utf8_lossy(&reply[..bytes]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn each_is_answered_what_it_asked() {
+        let (mut cycle, mut clients) = cycle(100);
+        for round in 0..3 {
+            for (number, client) in clients.iter_mut().enumerate() {
+                // Some of them several commands at once, some not a whole one.
+                let more = if number % 7 == 0 { "INCR more\r\n" } else { "" };
+                let request = format!("{more}INCRBY {number} {}\r\nPI", round + 1);
+                client.write_all(request.as_bytes()).await.expect("a request is taken");
+            }
+            for (number, client) in clients.iter_mut().enumerate() {
+                let expected = format!(":{}\r\n+PONG\r\n", (round + 1) * (round + 2) / 2);
+                let reply = run(&mut cycle, async {
+                    client.write_all(b"NG\r\n").await.expect("a request is taken");
+                    let mut reply = String::new();
+                    while !reply.ends_with("+PONG\r\n") {
+                        let mut bytes = [0; 64];
+                        let count = client.read(&mut bytes).await.expect("a reply");
+                        assert!(count > 0, "not closed");
+                        reply += &String::from_utf8_lossy(&bytes[..count]);
+                    }
+                    reply
+                })
+                .await;
+                assert!(reply.ends_with(&expected), "client {number}: {reply:?}");
+                assert_eq!(reply.len() > expected.len(), number % 7 == 0);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_one_connection() {
+        let (mut cycle, mut clients) = cycle(3);
+        for client in &mut clients {
+            assert_eq!(run(&mut cycle, ask(client, "PING\r\n")).await, "+PONG\r\n");
+        }
+        cycle.members[1].step(|_, _| panic!("as it should"));
+        cycle.members[1].waker.wake_by_ref();
+        assert_eq!(run(&mut cycle, clients[1].read(&mut [0; 8])).await.expect("an orderly end"), 0);
+        for client in [0, 2] {
+            assert_eq!(run(&mut cycle, ask(&mut clients[client], "PING\r\n")).await, "+PONG\r\n");
+        }
+        assert_eq!(cycle.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn who_comes_later_takes_a_place_that_is_free_and_is_not_taken_for_who_left() {
+        let (mut cycle, mut clients) = cycle(2);
+        let left = cycle.members[0].waker.clone();
+        drop(clients.remove(0));
+        run(&mut cycle, ask(&mut clients[0], "PING\r\n")).await;
+        while cycle.len() > 1 {
+            run(&mut cycle, tokio::task::yield_now()).await;
+        }
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
+        let state = cycle.state.clone();
+        let client = state.clients.connect(9, |id| Client::new(id, Peer::default(), 0, true)).expect("room");
+        cycle.add(Box::new(Connection::new(Stream::Unix(ours), state, client, Kind::Resp, 2, 0)));
+        left.wake_by_ref();
+        assert_eq!(run(&mut cycle, ask(&mut theirs, "PING\r\n")).await, "+PONG\r\n");
+        left.wake();
+        assert_eq!(run(&mut cycle, ask(&mut theirs, "PING\r\n")).await, "+PONG\r\n");
+    }
+}
