@@ -19,6 +19,8 @@ use crate::command::state::State;
 
 /// Once so many bytes have been received they are executed and answered, before more are: they should stay in the cache.
 const RECEIVED_BYTES: usize = 16 * 1024;
+/// Once so many bytes of replies wait they are sent, before more is executed.
+const REPLIES_BYTES: usize = 256 * 1024;
 /// So many connections wait for a commit at most while others may join them.
 const HELD_MAX: usize = 256;
 
@@ -146,8 +148,12 @@ impl Cycle {
         let mut rest = &places[..];
         while !rest.is_empty() {
             let (present, later) = rest.split_at(self.receive(rest));
-            self.execute();
-            self.send();
+            let mut answered = 0;
+            while answered < self.exchanges.len() {
+                let executed = self.execute(answered);
+                self.send(answered..executed);
+                answered = executed;
+            }
             present.iter().for_each(|&place| self.go_on(place));
             rest = later;
         }
@@ -198,18 +204,22 @@ impl Cycle {
         places.len()
     }
 
-    fn execute(&mut self) {
+    /// Executes what was received, from that exchange on, until there is much to send. Returns the first exchange whose turn
+    /// has not come.
+    fn execute(&mut self, first: usize) -> usize {
         self.replies.clear();
-        if self.exchanges.is_empty() {
-            return;
-        }
+        let mut executed = first;
         let mut turn = Turn::new(&self.state);
-        for group in self.exchanges.chunks_mut(FORESIGHT) {
+        for group in self.exchanges[first..].chunks_mut(FORESIGHT) {
             // One alone has nothing to overlap with.
             if group.len() > 1 {
                 foresee(&self.state, &mut self.members, group, &mut self.received);
             }
             for exchange in group {
+                if self.replies.len() >= REPLIES_BYTES {
+                    return executed;
+                }
+                executed += 1;
                 let Some(member) = self.members.get_mut(exchange.place) else { continue };
                 if turn.is_long() {
                     turn = Turn::new(&self.state);
@@ -220,10 +230,11 @@ impl Cycle {
                 exchange.output = begin..self.replies.len();
             }
         }
+        executed
     }
 
-    fn send(&mut self) {
-        for exchange in &self.exchanges {
+    fn send(&mut self, exchanges: Range<usize>) {
+        for exchange in &self.exchanges[exchanges] {
             let Some(member) = self.members.get_mut(exchange.place) else { continue };
             let replies = &self.replies[exchange.output.clone()];
             member.step(|connection, context| connection.send(replies, context));
@@ -354,6 +365,41 @@ mod tests {
                 assert!(reply.ends_with(&expected), "client {number}: {reply:?}");
                 assert_eq!(reply.len() > expected.len(), number % 7 == 0);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn large_replies_are_sent_before_more_are_made() {
+        const VALUE_BYTES: usize = 100_000;
+        let (mut cycle, mut clients) = cycle(20);
+        let value = "v".repeat(VALUE_BYTES);
+        assert_eq!(run(&mut cycle, ask(&mut clients[0], &format!("SET key {value}\r\n"))).await, "+OK\r\n");
+        for client in &mut clients {
+            client.write_all(b"GET key\r\n").await.expect("a request is taken");
+        }
+        while cycle.woken.lock().places.len() < clients.len() {
+            tokio::task::yield_now().await;
+        }
+        let waker = Waker::noop();
+        cycle.take_woken(waker);
+        let places = std::mem::take(&mut cycle.places);
+        assert_eq!(cycle.receive(&places), places.len());
+        assert_eq!(cycle.exchanges.len(), clients.len());
+        let mut executed = 0;
+        let mut turns = 0;
+        while executed < cycle.exchanges.len() {
+            let next = cycle.execute(executed);
+            assert!(cycle.replies.len() <= REPLIES_BYTES + VALUE_BYTES + 64);
+            cycle.send(executed..next);
+            executed = next;
+            turns += 1;
+        }
+        assert_eq!(turns, 7);
+        places.iter().for_each(|&place| cycle.go_on(place));
+        for client in &mut clients {
+            let mut reply = vec![0; VALUE_BYTES + 11];
+            run(&mut cycle, client.read_exact(&mut reply)).await.expect("a reply");
+            assert_eq!(String::from_utf8_lossy(&reply), format!("${VALUE_BYTES}\r\n{value}\r\n"));
         }
     }
 
