@@ -95,6 +95,7 @@ pub struct Foreseen {
 
 impl Foreseen {
     /// Looks a command up ahead, that of the index `previous` first, and its key.
+    #[inline]
     fn look(state: &State, args: &Args<'_>, previous: usize) -> Foreseen {
         let command = find(args, previous).ok();
         let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
@@ -109,12 +110,14 @@ impl Foreseen {
         Foreseen::look(state, args, session.client.last_command.load(Ordering::Relaxed))
     }
 
+    #[inline]
     pub fn spot(&self) -> Option<Spot> {
         Some(self.key?.1)
     }
 }
 
 impl<'s> Turn<'s> {
+    #[inline]
     pub fn new(state: &'s State) -> Turn<'s> {
         Turn {
             state,
@@ -132,9 +135,12 @@ impl<'s> Turn<'s> {
     }
 
     /// Another client's commands follow, the first of which was looked at ahead, or not.
+    #[inline]
     pub fn turn_to_client(&mut self, first: Option<Foreseen>) {
         self.foreseen.clear();
-        self.foreseen.extend(first);
+        if let Some(first) = first {
+            self.foreseen.push(first);
+        }
         self.pressure = None;
     }
 
@@ -172,9 +178,8 @@ impl<'s> Turn<'s> {
                 self.foreseen.push(foreseen);
             });
         }
-        let database = session.client.database();
         let spots = self.foreseen.iter().rev().filter_map(Foreseen::spot);
-        self.state.keyspace.prefetch(spots.map(|spot| (database, spot)));
+        self.state.keyspace.prefetch(session.client.database(), spots);
     }
 
     /// Looks a command up, checks whether it may run, and runs it. Whatever happens, `reply` gets exactly one reply,

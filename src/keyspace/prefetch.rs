@@ -9,16 +9,16 @@ use super::{Keyspace, Slots, Spot};
 use crate::base::prefetch::prefetch;
 
 impl Keyspace {
-    /// Prefetches the entries of keys of databases, or where they would be. Only a hint: it changes and promises nothing.
-    pub fn prefetch(&self, spots: impl Iterator<Item = (usize, Spot)> + Clone) {
-        let slots = |(database, spot)| Some((self.database(database).slots.get()?, spot));
-        for (slots, spot) in spots.clone().filter_map(slots) {
+    /// Prefetches the entries of keys, or where they would be. Only a hint: it changes and promises nothing.
+    pub fn prefetch(&self, database: usize, spots: impl Iterator<Item = Spot> + Clone) {
+        let Some(slots) = self.database(database).slots.get() else { return };
+        for spot in spots.clone() {
             prefetch(&slots.slots[usize::from(spot.slot)]);
         }
-        for (slots, spot) in spots.clone().filter_map(slots) {
+        for spot in spots.clone() {
             with_slot(slots, spot, |slot| slot.table.prefetch_cells(place(spot.hash)));
         }
-        for (slots, spot) in spots.filter_map(slots) {
+        for spot in spots {
             with_slot(slots, spot, |slot| slot.table.prefetch_entry(place(spot.hash)));
         }
     }

@@ -12,10 +12,12 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::connection::{Buffers, Connection, End, READ_BYTES};
 use crate::command::dispatch::{FORESIGHT, Foreseen, Turn};
 use crate::command::state::State;
+use crate::keyspace::Spot;
 
 /// Once so many bytes have been received they are executed and answered, before more are: they should stay in the cache.
 const RECEIVED_BYTES: usize = 16 * 1024;
@@ -276,15 +278,16 @@ impl Cycle {
 
 /// Looks at the commands of those that have sent one alone, and has their keys brought into the cache together.
 fn foresee(state: &State, members: &mut Slab<Member>, group: &mut [Exchange], received: &mut [u8]) {
+    let mut spots = SmallVec::<[(usize, Spot); FORESIGHT]>::new();
     for exchange in &mut *group {
         let Some(member) = members.get_mut(exchange.place) else { continue };
         let input = &mut received[exchange.input.clone()];
         exchange.foreseen = member.step(|connection, _| connection.foresee(input)).flatten();
+        spots.extend(exchange.foreseen.and_then(|foreseen| member.connection.spot(&foreseen)));
     }
-    state.keyspace.prefetch(group.iter().filter_map(|exchange| {
-        let member = members.get(exchange.place)?;
-        member.connection.spot(exchange.foreseen.as_ref()?)
-    }));
+    for alike in spots.chunk_by(|(database, _), (other, _)| database == other) {
+        state.keyspace.prefetch(alike[0].0, alike.iter().map(|&(_, spot)| spot));
+    }
 }
 
 #[cfg(test)]
