@@ -201,6 +201,14 @@ impl Connection {
         self.input.extend_from_slice(&input[consumed..]);
     }
 
+    /// Sends what [`Connection::execute`] has made. A socket that is broken ends the connection when it goes on.
+    pub fn deliver(&mut self, replies: &[u8], context: &mut Context<'_>) {
+        if let Err(error) = self.send(replies, context) {
+            self.broke(&error);
+            self.state.clients.kill(&self.session.client);
+        }
+    }
+
     /// Whether its replies wait for the journal: so long, polling it leads to nothing.
     pub fn awaits_commit(&self) -> bool {
         match (self.ticket, self.state.keyspace.tier()) {
@@ -506,7 +514,7 @@ impl Connection {
     }
 
     /// Sends replies, behind what waits already; what the socket does not take is kept.
-    pub fn send(&mut self, mut bytes: &[u8], context: &mut Context<'_>) -> io::Result<()> {
+    fn send(&mut self, mut bytes: &[u8], context: &mut Context<'_>) -> io::Result<()> {
         if self.unsent_bytes() + bytes.len() > self.output_limit_bytes() {
             self.cut_for_output();
             return Ok(());

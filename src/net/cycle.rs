@@ -239,7 +239,7 @@ impl Cycle {
         for exchange in &self.exchanges[exchanges] {
             let Some(member) = self.members.get_mut(exchange.place) else { continue };
             let replies = &self.replies[exchange.output.clone()];
-            member.step(|connection, context| connection.send(replies, context));
+            member.step(|connection, context| connection.deliver(replies, context));
         }
         Buffers::bound(&mut self.replies);
     }
