@@ -141,7 +141,8 @@ async fn serve(
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     stream.set_nodelay(true)?;
     // It is in no list of clients: id 0 is nobody's.
-    let client = Arc::new(Client::new(0, Peer::of_tcp(&stream, address)?, clock::now_ms(), true));
+    let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
+    let client = Arc::new(Client::new(0, peer, clock::now_ms(), true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_PATIENCE));
     let connection = http1::Builder::new()

@@ -1,22 +1,35 @@
 //! Bringing what a batch of commands is going to touch into the cache, all at once.
 //!
-//! With a million keys a lookup is three dependent cache misses: the slot, its cells, the entry. Done one command after
-//! the other they are most of a GET's time. Done for the whole batch, a step at a time, they overlap; Valkey and Garnet
+//! With a million keys a lookup is three dependent cache misses: the slot, its cells, the entry; a write notes besides that
+//! memory and disk differ. Done one command after the other they are most of a GET's time. Done for the whole batch, a step at a time, they overlap; Valkey and Garnet
 //! do the like.
 
 use super::table::place;
 use super::{Keyspace, Slots, Spot};
 use crate::base::prefetch::prefetch;
 
+/// A line of the cache. A slot lies on two; the second one is for writes to disk.
+const LINE_BYTES: usize = 64;
+
 impl Keyspace {
     /// Prefetches the entries of keys, or where they would be. Only a hint: it changes and promises nothing.
     pub fn prefetch(&self, database: usize, spots: impl Iterator<Item = Spot> + Clone) {
         let Some(slots) = self.database(database).slots.get() else { return };
+        let has_disk = self.tier().is_some();
         for spot in spots.clone() {
-            prefetch(&slots.slots[usize::from(spot.slot)]);
+            let slot = std::ptr::from_ref(&slots.slots[usize::from(spot.slot)]);
+            prefetch(slot);
+            if has_disk {
+                prefetch(slot.wrapping_byte_add(LINE_BYTES));
+            }
         }
         for spot in spots.clone() {
-            with_slot(slots, spot, |slot| slot.table.prefetch_cells(place(spot.hash)));
+            with_slot(slots, spot, |slot| {
+                slot.table.prefetch_cells(place(spot.hash));
+                if has_disk {
+                    slot.differences.prefetch();
+                }
+            });
         }
         for spot in spots {
             with_slot(slots, spot, |slot| slot.table.prefetch_entry(place(spot.hash)));

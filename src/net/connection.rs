@@ -2,18 +2,19 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::balance;
 use super::conversation::{Conversation, Next};
 use super::listener::Kind;
+use super::sockets::Readiness;
 use super::stream::Stream;
 use crate::base::clock;
 use crate::command::clients::{BufferSizes, Client, Ending};
@@ -95,7 +96,7 @@ pub enum End {
 
 pub struct Connection {
     // The first field is dropped first.
-    registration: Registration,
+    _registration: Registration,
     stream: Stream,
     place: Place,
     state: Arc<State>,
@@ -128,7 +129,7 @@ impl Connection {
         worker: usize,
     ) -> Self {
         Connection {
-            registration: Registration { state: state.clone(), client: client.clone() },
+            _registration: Registration { state: state.clone(), client: client.clone() },
             stream,
             place: Place { ordinal, worker, active_workers: 0 },
             state,
@@ -145,17 +146,29 @@ impl Connection {
         }
     }
 
-    /// Makes worker number `worker`, whose thread this is, the one that is told when something comes in.
-    pub fn settle(self, worker: usize) -> io::Result<Self> {
-        let Registration { state, client } = &self.registration;
-        let stream = state.clients.change_socket(client, || self.stream.register_here())?;
-        let place = Place { worker, ..self.place };
-        Ok(Connection { stream, place, ..self })
+    /// Has worker number `worker` go on with it.
+    pub fn settle(&mut self, worker: usize) {
+        self.place.worker = worker;
+    }
+
+    /// Has `waker` woken whenever another thread or connection has changed something about its client.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.session.client.set_waker(waker.clone());
+    }
+
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+
+    /// Notes what its socket has become ready for.
+    #[inline]
+    pub fn became(&mut self, ready: Readiness) {
+        self.stream.became(ready);
     }
 
     /// Reads once what the client has sent, if it waits for nothing and nothing of it waits: then it is the beginning of
     /// a command. Returns how many bytes were read.
-    pub fn receive(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> usize {
+    pub fn receive(&mut self, buffer: &mut [u8]) -> usize {
         let is_at_rest = self.input.is_empty()
             && self.output.is_empty()
             && self.ticket.is_none()
@@ -166,21 +179,17 @@ impl Connection {
         if !is_at_rest {
             return 0;
         }
-        let mut read = ReadBuf::new(buffer);
-        let polled = self.stream.poll_read(context, &mut read);
-        let count = read.filled().len();
-        match polled {
+        let count = match self.stream.read(buffer) {
             Poll::Pending => return 0,
-            // It may have closed its half only.
-            Poll::Ready(Ok(())) => self.closing = count == 0,
+            Poll::Ready(Ok(count)) => count,
             Poll::Ready(Err(error)) => {
                 self.broke(&error);
-                self.closing = true;
+                0
             }
-        }
-        if count > 0 {
-            self.received(count);
-        }
+        };
+        // It may have closed its half only.
+        self.closing = count == 0;
+        self.received(count);
         count
     }
 
@@ -202,8 +211,8 @@ impl Connection {
     }
 
     /// Sends what [`Connection::execute`] has made. A socket that is broken ends the connection when it goes on.
-    pub fn deliver(&mut self, replies: &[u8], context: &mut Context<'_>) {
-        if let Err(error) = self.send(replies, context) {
+    pub fn deliver(&mut self, replies: &[u8]) {
+        if let Err(error) = self.send(replies) {
             self.broke(&error);
             self.state.clients.kill(&self.session.client);
         }
@@ -231,14 +240,11 @@ impl Connection {
         if tier.poll_acknowledged(ticket, context).is_ready() {
             return Poll::Ready(());
         }
-        self.session.client.register(context.waker());
         if self.session.client.ending() == Ending::Killed { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Goes as far as it can without waiting.
     pub fn poll(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<End> {
-        // Before anything is looked at, so that no change is missed.
-        self.session.client.register(context.waker());
         self.turns_left = TURNS_A_POLL;
         let result = self.progress(context, buffers);
         self.session.client.set_buffer_sizes(BufferSizes {
@@ -250,7 +256,7 @@ impl Connection {
         result.map(|end| match end {
             Ok(End::Moves(worker)) => End::Moves(worker),
             Ok(End::Over) => {
-                self.discard_input(context, buffers);
+                self.discard_input(buffers);
                 End::Over
             }
             Err(error) => {
@@ -288,13 +294,13 @@ impl Connection {
             }
             self.ticket = None;
             self.session.client.take_pushes(&mut self.output);
-            let flushed = self.poll_flush(context)?;
+            let flushed = self.flush()?;
             if self.closing {
                 return flushed.map(|()| Ok(End::Over));
             }
             if self.wait.is_some() {
                 if self.poll_wait(context).is_pending() {
-                    return self.poll_departure(context).map_ok(|()| End::Over);
+                    return self.poll_departure().map_ok(|()| End::Over);
                 }
                 self.wait = None;
                 self.session.client.set_blocked(false);
@@ -309,7 +315,7 @@ impl Connection {
             if self.pending {
                 self.pending = false;
                 let mut input = std::mem::take(&mut self.input);
-                let consumed = self.answer(&mut input, context, buffers)?;
+                let consumed = self.answer(&mut input, buffers)?;
                 input.drain(..consumed);
                 self.keep(input);
                 continue;
@@ -317,7 +323,7 @@ impl Connection {
             if let Some(worker) = self.other_worker() {
                 return Poll::Ready(Ok(End::Moves(worker)));
             }
-            if ready!(self.poll_read(context, buffers))? == 0 {
+            if ready!(self.poll_read(buffers))? == 0 {
                 // It may have closed its half only, and still wait for replies.
                 self.closing = true;
             }
@@ -336,9 +342,9 @@ impl Connection {
 
     /// Notices while the client has to wait that it has gone; then what it sent last is not executed any more. What
     /// it sends meanwhile is kept, and past a bound left to the kernel.
-    fn poll_departure(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_departure(&mut self) -> Poll<io::Result<()>> {
         while self.input.len() < READ_BYTES {
-            if ready!(self.poll_append(context, READ_BYTES))? == 0 {
+            if ready!(self.poll_append(READ_BYTES))? == 0 {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -346,36 +352,29 @@ impl Connection {
     }
 
     /// Reads once and executes what is complete. Returns how many bytes were read; 0: the client has closed.
-    fn poll_read(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<usize>> {
+    fn poll_read(&mut self, buffers: &mut Buffers) -> Poll<io::Result<usize>> {
         if !self.input.is_empty() {
-            return self.poll_read_more(context, buffers);
+            return self.poll_read_more(buffers);
         }
         let mut input = std::mem::take(&mut buffers.input);
         input.resize(READ_BYTES, 0);
-        let result = self.poll_read_into(context, &mut input, buffers);
+        let result = self.poll_read_into(&mut input, buffers);
         buffers.input = input;
         result
     }
 
-    fn poll_read_into(
-        &mut self,
-        context: &mut Context<'_>,
-        input: &mut [u8],
-        buffers: &mut Buffers,
-    ) -> Poll<io::Result<usize>> {
-        let mut read = ReadBuf::new(input);
-        ready!(self.stream.poll_read(context, &mut read))?;
-        let count = read.filled().len();
+    fn poll_read_into(&mut self, input: &mut [u8], buffers: &mut Buffers) -> Poll<io::Result<usize>> {
+        let count = ready!(self.stream.read(input))?;
         if count > 0 {
             self.received(count);
-            let consumed = self.answer(&mut input[..count], context, buffers)?;
+            let consumed = self.answer(&mut input[..count], buffers)?;
             self.input.extend_from_slice(&input[consumed..count]);
         }
         Poll::Ready(Ok(count))
     }
 
     /// Goes on with an incomplete command. The buffer grows with what has come, never with what was announced.
-    fn poll_read_more(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<io::Result<usize>> {
+    fn poll_read_more(&mut self, buffers: &mut Buffers) -> Poll<io::Result<usize>> {
         let old_bytes = self.input.len();
         let limit_bytes = self.state.settings.client_query_buffer_limit.get() as usize;
         if old_bytes + self.conversation.memory_bytes() > limit_bytes {
@@ -388,10 +387,10 @@ impl Connection {
         if self.input.capacity() - old_bytes < READ_BYTES {
             self.input.reserve_exact(missing.min(old_bytes.max(READ_BYTES)));
         }
-        let count = ready!(self.poll_append(context, missing.min(LARGE_READ_BYTES)))?;
+        let count = ready!(self.poll_append(missing.min(LARGE_READ_BYTES)))?;
         if count > 0 {
             let mut input = std::mem::take(&mut self.input);
-            let consumed = self.answer(&mut input, context, buffers)?;
+            let consumed = self.answer(&mut input, buffers)?;
             input.drain(..consumed);
             self.keep(input);
         }
@@ -399,13 +398,12 @@ impl Connection {
     }
 
     /// Reads once, at most `most_bytes`, behind the input. Returns how many bytes came; 0: the client has closed.
-    fn poll_append(&mut self, context: &mut Context<'_>, most_bytes: usize) -> Poll<io::Result<usize>> {
+    fn poll_append(&mut self, most_bytes: usize) -> Poll<io::Result<usize>> {
         let old_bytes = self.input.len();
         let room = (self.input.capacity() - old_bytes).max(READ_BYTES);
         self.input.resize(old_bytes + most_bytes.min(room), 0);
-        let mut read = ReadBuf::new(&mut self.input[old_bytes..]);
-        let polled = self.stream.poll_read(context, &mut read);
-        let count = read.filled().len();
+        let polled = self.stream.read(&mut self.input[old_bytes..]);
+        let count = if let Poll::Ready(Ok(count)) = polled { count } else { 0 };
         self.input.truncate(old_bytes + count);
         ready!(polled)?;
         if count > 0 {
@@ -423,18 +421,18 @@ impl Connection {
     }
 
     fn received(&self, bytes: usize) {
-        self.state.stats.shard().network_input_bytes.add(bytes as u64);
+        self.state.stats.add(|shard| &shard.network_input_bytes, bytes as u64);
         self.session.client.active_ms.store(clock::recent_ms(), Ordering::Relaxed);
     }
 
     /// Executes the complete commands of `input`, sends what can be sent at once and keeps the rest. Returns how many
     /// bytes of the input are done with.
-    fn answer(&mut self, input: &mut [u8], context: &mut Context<'_>, buffers: &mut Buffers) -> io::Result<usize> {
+    fn answer(&mut self, input: &mut [u8], buffers: &mut Buffers) -> io::Result<usize> {
         let output = &mut buffers.output;
         output.clear();
         let state = self.state.clone();
         let consumed = self.take_turns(&mut Turn::new(&state), None, input, output);
-        let result = self.send(output, context);
+        let result = self.send(output);
         Buffers::bound(output);
         result.map(|()| consumed)
     }
@@ -514,14 +512,14 @@ impl Connection {
     }
 
     /// Sends replies, behind what waits already; what the socket does not take is kept.
-    fn send(&mut self, mut bytes: &[u8], context: &mut Context<'_>) -> io::Result<()> {
+    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         if self.unsent_bytes() + bytes.len() > self.output_limit_bytes() {
             self.cut_for_output();
             return Ok(());
         }
         let waits = self.is_held() || !self.output.is_empty();
         while !bytes.is_empty() && !waits {
-            match self.stream.poll_write(context, bytes) {
+            match self.stream.write(bytes) {
                 Poll::Ready(written) => bytes = &bytes[self.wrote(written?)?..],
                 Poll::Pending => break,
             }
@@ -537,12 +535,12 @@ impl Connection {
         if bytes == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.state.stats.shard().network_output_bytes.add(bytes as u64);
+        self.state.stats.add(|shard| &shard.network_output_bytes, bytes as u64);
         Ok(bytes)
     }
 
     /// Sends what waits. Ready: nothing waits any more.
-    fn poll_flush(&mut self, context: &mut Context<'_>) -> io::Result<Poll<()>> {
+    fn flush(&mut self) -> io::Result<Poll<()>> {
         if self.output.is_empty() {
             return Ok(Poll::Ready(()));
         }
@@ -550,7 +548,7 @@ impl Connection {
             return Ok(Poll::Pending);
         }
         while self.sent < self.output.len() {
-            match self.stream.poll_write(context, &self.output[self.sent..]) {
+            match self.stream.write(&self.output[self.sent..]) {
                 Poll::Ready(written) => self.sent += self.wrote(written?)?,
                 Poll::Pending => {
                     self.forget_sent();
@@ -578,12 +576,10 @@ impl Connection {
 
     /// Reads away what has come by now: closing a socket that holds unread bytes resets the connection, and the last
     /// replies may be lost with it.
-    fn discard_input(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) {
+    fn discard_input(&mut self, buffers: &mut Buffers) {
         buffers.input.resize(READ_BYTES, 0);
         for _ in 0..TURNS_A_POLL {
-            let mut read = ReadBuf::new(&mut buffers.input);
-            let polled = self.stream.poll_read(context, &mut read);
-            if !matches!(polled, Poll::Ready(Ok(()))) || read.filled().is_empty() {
+            if !matches!(self.stream.read(&mut buffers.input), Poll::Ready(Ok(1..))) {
                 break;
             }
         }

@@ -4,6 +4,7 @@
 //! between, the code and data of the next step are out of the processor's nearest caches. Step by step they stay there, the
 //! keys of all connections are fetched from memory together, and one commit serves all.
 
+use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use super::connection::{Buffers, Connection, End, READ_BYTES};
+use super::sockets::Sockets;
 use crate::command::dispatch::{FORESIGHT, Foreseen, Turn};
 use crate::command::state::State;
 use crate::keyspace::Spot;
@@ -25,8 +27,10 @@ const RECEIVED_BYTES: usize = 16 * 1024;
 const REPLIES_BYTES: usize = 256 * 1024;
 /// So many connections wait for a commit at most while others may join them.
 const HELD_MAX: usize = 256;
+/// After so many cycles the worker's timers have their turn.
+const CYCLES_A_POLL: usize = 8;
 
-/// The connections that were woken since the last cycle.
+/// The connections that were woken since the last cycle, by something else than their sockets.
 #[derive(Default)]
 struct Woken {
     places: Vec<usize>,
@@ -64,6 +68,8 @@ struct Member {
     connection: Box<Connection>,
     notice: Arc<Notice>,
     waker: Waker,
+    /// Whether it is among those of the present cycle whose turn has not come.
+    is_due: bool,
     /// Whether it is among those held.
     is_held: bool,
     has_failed: bool,
@@ -97,6 +103,7 @@ struct Exchange {
 pub struct Cycle {
     state: Arc<State>,
     members: Slab<Member>,
+    sockets: Sockets,
     woken: Arc<Mutex<Woken>>,
     /// Those of the present cycle.
     places: Vec<usize>,
@@ -111,10 +118,15 @@ pub struct Cycle {
 }
 
 impl Cycle {
-    pub fn new(state: Arc<State>) -> Cycle {
-        Cycle {
+    /// Its sockets are watched by the runtime that has been entered.
+    ///
+    /// # Errors
+    /// When the process has no file descriptors left.
+    pub fn new(state: Arc<State>) -> io::Result<Cycle> {
+        Ok(Cycle {
             state,
             members: Slab::new(),
+            sockets: Sockets::new()?,
             woken: Arc::default(),
             places: Vec::new(),
             exchanges: Vec::new(),
@@ -123,7 +135,7 @@ impl Cycle {
             held: Vec::new(),
             leaving: Vec::new(),
             buffers: Buffers::default(),
-        }
+        })
     }
 
     /// How many connections there are.
@@ -131,20 +143,65 @@ impl Cycle {
         self.members.len()
     }
 
-    /// One connection more, which this thread's runtime serves.
-    pub fn add(&mut self, connection: Box<Connection>) {
+    /// One connection more.
+    ///
+    /// # Errors
+    /// When the system watches no more sockets.
+    pub fn add(&mut self, connection: Box<Connection>) -> io::Result<()> {
         let vacant = self.members.vacant_entry();
         let (woken, place) = (self.woken.clone(), vacant.key());
+        self.sockets.add(connection.socket(), place)?;
         let notice = Arc::new(Notice { woken, place, is_given: AtomicBool::new(false) });
         let waker = Waker::from(notice.clone());
+        connection.set_waker(&waker);
         waker.wake_by_ref();
-        vacant.insert(Member { connection, notice, waker, is_held: false, has_failed: false });
+        vacant.insert(Member { connection, notice, waker, is_due: false, is_held: false, has_failed: false });
+        Ok(())
     }
 
-    /// Goes through one cycle with those that were woken, and wakes the task when the next is due. Returns the connections
-    /// that go on with another worker, and its number.
+    /// Goes through cycles with those that are due, until nobody is, or that was long; the task is woken when the next cycle
+    /// is due. Returns the connections that go on with another worker, and its number.
     pub fn poll(&mut self, task: &mut Context<'_>) -> Vec<(Box<Connection>, usize)> {
-        self.take_woken(task.waker());
+        for _ in 0..CYCLES_A_POLL {
+            let is_told = self.gather(task);
+            if !is_told && self.places.is_empty() && self.held.is_empty() {
+                return std::mem::take(&mut self.leaving);
+            }
+            self.run();
+        }
+        task.waker().wake_by_ref();
+        std::mem::take(&mut self.leaving)
+    }
+
+    /// Gathers those that are due. Returns whether the sockets told of any, and must be asked again.
+    fn gather(&mut self, task: &mut Context<'_>) -> bool {
+        self.places.clear();
+        let mut woken = self.woken.lock();
+        std::mem::swap(&mut woken.places, &mut self.places);
+        if !woken.task.as_ref().is_some_and(|present| present.will_wake(task.waker())) {
+            woken.task = Some(task.waker().clone());
+        }
+        drop(woken);
+        let members = &mut self.members;
+        self.places.retain(|&place| {
+            members.get_mut(place).is_some_and(|member| {
+                // Before anything is looked at, so that no change is missed. One that had this place before may have woken it, too.
+                member.notice.is_given.swap(false, Ordering::SeqCst);
+                !std::mem::replace(&mut member.is_due, true)
+            })
+        });
+        let told = self.sockets.poll(task, |place, ready| {
+            let Some(member) = members.get_mut(place) else { return };
+            member.connection.became(ready);
+            if !std::mem::replace(&mut member.is_due, true) {
+                self.places.push(place);
+            }
+        });
+        // The server then ends: this worker would serve nobody any more.
+        told.expect("a selector can be asked")
+    }
+
+    fn run(&mut self) {
         let places = std::mem::take(&mut self.places);
         let held = self.held.len();
         let mut rest = &places[..];
@@ -164,19 +221,6 @@ impl Cycle {
         if self.held.len() == held || self.held.len() >= HELD_MAX {
             self.commit();
         }
-        if !self.held.is_empty() {
-            task.waker().wake_by_ref();
-        }
-        std::mem::take(&mut self.leaving)
-    }
-
-    fn take_woken(&mut self, task: &Waker) {
-        self.places.clear();
-        let mut woken = self.woken.lock();
-        std::mem::swap(&mut woken.places, &mut self.places);
-        if !woken.task.as_ref().is_some_and(|present| present.will_wake(task)) {
-            woken.task = Some(task.clone());
-        }
     }
 
     /// Reads from the sockets of `places`, until that is much. Returns how many of them had their turn.
@@ -185,16 +229,12 @@ impl Cycle {
         let mut end = 0;
         for (index, &place) in places.iter().enumerate() {
             let Some(member) = self.members.get_mut(place) else { continue };
-            // Before anything is looked at, so that no change is missed. One that had this place before may wake it, too: it has
-            // one exchange at a time.
-            if !member.notice.is_given.swap(false, Ordering::SeqCst) {
-                continue;
-            }
+            member.is_due = false;
             if self.received.len() < end + READ_BYTES {
                 self.received.resize(end + READ_BYTES, 0);
             }
             let room = &mut self.received[end..end + READ_BYTES];
-            let bytes = member.step(|connection, context| connection.receive(context, room)).unwrap_or_default();
+            let bytes = member.step(|connection, _| connection.receive(room)).unwrap_or_default();
             if bytes > 0 {
                 self.exchanges.push(Exchange { place, input: end..end + bytes, foreseen: None, output: 0..0 });
                 end += bytes;
@@ -239,7 +279,7 @@ impl Cycle {
         for exchange in &self.exchanges[exchanges] {
             let Some(member) = self.members.get_mut(exchange.place) else { continue };
             let replies = &self.replies[exchange.output.clone()];
-            member.step(|connection, context| connection.deliver(replies, context));
+            member.step(|connection, _| connection.deliver(replies));
         }
         Buffers::bound(&mut self.replies);
     }
@@ -253,7 +293,7 @@ impl Cycle {
             false => member.step(|connection, context| connection.poll(context, buffers)),
         };
         match end {
-            Some(Poll::Ready(End::Moves(worker))) => self.leaving.push((self.members.remove(place).connection, worker)),
+            Some(Poll::Ready(End::Moves(worker))) => self.leave(place, worker),
             Some(Poll::Ready(End::Over)) | None => drop(self.members.remove(place)),
             // Not whether it still has to wait: others commit, too, and nobody would wake it.
             Some(Poll::Pending) if member.connection.is_uncommitted() => {
@@ -262,6 +302,14 @@ impl Cycle {
             }
             Some(Poll::Pending) => {}
         }
+    }
+
+    fn leave(&mut self, place: usize, worker: usize) {
+        let connection = self.members.remove(place).connection;
+        if let Err(error) = self.sockets.remove(connection.socket()) {
+            tracing::warn!(%error, "a socket cannot be given to another worker");
+        }
+        self.leaving.push((connection, worker));
     }
 
     /// Brings what was executed into the journal: the first one does that for all of them.
@@ -307,16 +355,20 @@ mod tests {
     /// A cycle with so many connections, and their clients' ends.
     fn cycle(count: usize) -> (Cycle, Vec<UnixStream>) {
         let state = Arc::new(State::new(Arc::new(Settings::default()), 1, None));
-        let mut cycle = Cycle::new(state.clone());
+        let mut cycle = Cycle::new(state.clone()).expect("a selector");
         let add = |ordinal| {
             let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
             let client = state.clients.connect(count, |id| Client::new(id, Peer::default(), 0, true)).expect("room");
-            let stream = Stream::Unix(ours);
-            cycle.add(Box::new(Connection::new(stream, state.clone(), client, Kind::Resp, ordinal, 0)));
+            let connection = Connection::new(stream(ours), state.clone(), client, Kind::Resp, ordinal, 0);
+            cycle.add(Box::new(connection)).expect("a place");
             theirs
         };
         let clients = (0..count).map(add).collect();
         (cycle, clients)
+    }
+
+    fn stream(socket: UnixStream) -> Stream {
+        Stream::new(socket.into_std().expect("a socket").into())
     }
 
     /// Goes through cycles until `done` is.
@@ -380,12 +432,13 @@ mod tests {
         for client in &mut clients {
             client.write_all(b"GET key\r\n").await.expect("a request is taken");
         }
-        while cycle.woken.lock().places.len() < clients.len() {
+        let mut due = 0;
+        while due < clients.len() {
             tokio::task::yield_now().await;
+            cycle.gather(&mut Context::from_waker(Waker::noop()));
+            due = cycle.members.iter().filter(|(_, member)| member.is_due).count();
         }
-        let waker = Waker::noop();
-        cycle.take_woken(waker);
-        let places = std::mem::take(&mut cycle.places);
+        let places: Vec<usize> = (0..clients.len()).collect();
         assert_eq!(cycle.receive(&places), places.len());
         assert_eq!(cycle.exchanges.len(), clients.len());
         let mut executed = 0;
@@ -433,7 +486,8 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
         let state = cycle.state.clone();
         let client = state.clients.connect(9, |id| Client::new(id, Peer::default(), 0, true)).expect("room");
-        cycle.add(Box::new(Connection::new(Stream::Unix(ours), state, client, Kind::Resp, 2, 0)));
+        let connection = Connection::new(stream(ours), state, client, Kind::Resp, 2, 0);
+        cycle.add(Box::new(connection)).expect("a place");
         // Both wake it while more has come than is read at once: a command lies on the border.
         let requests = "INCR number\r\n".repeat(READ_BYTES / 10);
         theirs.write_all(requests.as_bytes()).await.expect("room for the requests");

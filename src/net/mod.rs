@@ -5,6 +5,7 @@ mod connection;
 mod conversation;
 mod cycle;
 mod listener;
+mod sockets;
 mod stream;
 mod sweep;
 mod workers;

@@ -1,47 +1,82 @@
-//! What a connection needs of its socket.
+//! A client's socket, and what it is ready for.
+//!
+//! The kernel is called without the C library: there each call is a point where a thread may be cancelled, and what it does
+//! for that is a hundredth of what a command costs that comes alone.
 
-use std::io::{self, Write};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::Poll;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-/// A client's socket, registered with the runtime of the thread that uses it.
-pub enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+use super::sockets::Readiness;
+
+/// A connected socket that does not block. What it becomes ready for is told by the [`Sockets`](super::sockets::Sockets)
+/// of its worker.
+pub struct Stream {
+    socket: OwnedFd,
+    ready: Readiness,
 }
 
 impl Stream {
-    pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
+    pub fn new(socket: OwnedFd) -> Stream {
+        Stream { socket, ready: Readiness::default() }
     }
 
-    pub fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+    /// Notes what it has become ready for.
+    #[inline]
+    pub fn became(&mut self, ready: Readiness) {
+        self.ready.read |= ready.read;
+        self.ready.write |= ready.write;
     }
 
-    /// Has the runtime of this thread, and no other any more, wake whoever waits for it. What has come in already is
-    /// told to it as well.
-    pub fn register_here(self) -> io::Result<Stream> {
-        match self {
-            Stream::Tcp(stream) => TcpStream::from_std(stream.into_std()?).map(Stream::Tcp),
-            Stream::Unix(stream) => UnixStream::from_std(stream.into_std()?).map(Stream::Unix),
+    /// Reads what has come in, at most as much as `buffer` takes. Pending: nothing has.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if !self.ready.read {
+            return Poll::Pending;
         }
+        let room = buffer.len();
+        let received = recv(&self.socket, buffer, RecvFlags::empty()).map(|(count, _)| count);
+        settle(received, room, &mut self.ready.read)
     }
 
-    /// Writes as much as it takes at once, as the last that is sent.
-    pub fn write_last(self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Stream::Tcp(stream) => stream.into_std()?.write_all(bytes),
-            Stream::Unix(stream) => stream.into_std()?.write_all(bytes),
+    /// Writes as much of `bytes` as the socket takes. Pending: that is nothing.
+    pub fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.ready.write {
+            return Poll::Pending;
         }
+        settle(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), &mut self.ready.write)
+    }
+
+    /// Writes the beginning of `bytes` that the socket takes at once, as the last that is sent.
+    pub fn write_last(mut self, bytes: &[u8]) {
+        self.ready.write = true;
+        // Its client may have gone already.
+        let _ = self.write(bytes);
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What has come of reading or writing at most `most` bytes. When it was less, the socket has nothing left or takes nothing
+/// more, and need not be asked: it will be told when that changes.
+#[inline]
+fn settle(result: Result<usize, Errno>, most: usize, is_ready: &mut bool) -> Poll<io::Result<usize>> {
+    match result {
+        Ok(count) => {
+            // The end of the stream stays one.
+            *is_ready = count == most || count == 0;
+            Poll::Ready(Ok(count))
+        }
+        Err(Errno::AGAIN) => {
+            *is_ready = false;
+            Poll::Pending
+        }
+        Err(error) => Poll::Ready(Err(error.into())),
     }
 }

@@ -4,13 +4,13 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::unconstrained;
 
@@ -81,10 +81,13 @@ impl Workers {
         state.active_workers.store(count, Ordering::Relaxed);
         let (tell_time, times) = std::sync::mpsc::channel();
         for (index, arrivals) in arrivals.into_iter().enumerate() {
-            let worker =
-                Worker { index, state: state.clone(), queues: queues.clone(), cycle: Cycle::new(state.clone()) };
-            let tell_time = tell_time.clone();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let cycle = {
+                let _entered = runtime.enter();
+                Cycle::new(state.clone())?
+            };
+            let worker = Worker { index, state: state.clone(), queues: queues.clone(), cycle };
+            let tell_time = tell_time.clone();
             let run = move || {
                 let _alarm = Alarm::new(&worker.state, "worker");
                 let _ = tell_time.send(balance::processor_time_file());
@@ -234,32 +237,33 @@ impl Worker {
                 if keepalive_s > 0 {
                     keep_alive(&stream, keepalive_s as u64)?;
                 }
-                let stream = TcpStream::from_std(stream)?;
-                let peer = Peer::of_tcp(&stream, address)?;
-                self.take_in(Stream::Tcp(stream), peer, kind, ordinal)
+                let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
+                self.take_in(stream.into(), peer, kind, ordinal)
             }
             Arrival::Unix { stream, path, ordinal } => {
-                let stream = UnixStream::from_std(stream)?;
                 let peer = Peer::of_unix(&stream, &path);
-                self.take_in(Stream::Unix(stream), peer, Kind::Resp, ordinal)
+                self.take_in(stream.into(), peer, Kind::Resp, ordinal)
             }
-            Arrival::Moved(connection) => {
-                self.cycle.add(Box::new(connection.settle(self.index)?));
-                Ok(())
+            Arrival::Moved(mut connection) => {
+                connection.settle(self.index);
+                self.cycle.add(connection)
             }
             Arrival::Stop => Ok(()),
         }
     }
 
     /// Serves a new client, or tells it why it may not come in.
-    fn take_in(&mut self, stream: Stream, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
+    fn take_in(&mut self, socket: OwnedFd, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
+        let stream = Stream::new(socket);
         match admit(&self.state, peer, kind) {
             Ok(client) => {
                 let connection = Connection::new(stream, self.state.clone(), client, kind, ordinal, self.index);
-                self.cycle.add(Box::new(connection));
+                self.cycle.add(Box::new(connection))
+            }
+            Err(error) => {
+                refuse(stream, kind, &error);
                 Ok(())
             }
-            Err(error) => refuse(stream, kind, &error),
         }
     }
 }
@@ -290,13 +294,13 @@ fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> 
 }
 
 /// Tells a client why it may not come in, as far as its socket takes it at once.
-fn refuse(stream: Stream, kind: Kind, error: &Error) -> io::Result<()> {
+fn refuse(stream: Stream, kind: Kind, error: &Error) {
     let mut bytes = Vec::new();
     match kind {
         Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
         Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
     }
-    stream.write_last(&bytes)
+    stream.write_last(&bytes);
 }
 
 #[cfg(test)]

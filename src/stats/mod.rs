@@ -176,8 +176,14 @@ impl Stats {
     /// Adds one to this thread's counter, for example `stats.count(|shard| &shard.keyspace_hits)`.
     #[inline]
     pub fn count(&self, counter: impl Fn(&Shard) -> &Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Adds to this thread's counter.
+    #[inline]
+    pub fn add(&self, counter: impl Fn(&Shard) -> &Counter, addend: u64) {
         let (shard, alone) = self.own_shard();
-        add(&counter(shard).0, 1, alone);
+        add(&counter(shard).0, addend, alone);
     }
 
     fn all_shards(&self) -> impl Iterator<Item = &Shard> {

@@ -1,11 +1,9 @@
-use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::Waker;
 
-use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::net::{TcpStream, UnixStream};
 
 use crate::protocol::resp::Version;
 
@@ -27,25 +25,22 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Of a connection over TCP from `address`.
-    ///
-    /// # Errors
-    /// When the socket does not tell its own address: the connection is gone.
-    pub fn of_tcp(stream: &TcpStream, address: SocketAddr) -> io::Result<Peer> {
-        Ok(Peer {
+    /// Of a connection over TCP from `address` to `local_address`.
+    pub fn of_tcp(socket: &impl AsRawFd, address: SocketAddr, local_address: SocketAddr) -> Peer {
+        Peer {
             address: address.to_string(),
-            local_address: stream.local_addr()?.to_string(),
-            descriptor: stream.as_raw_fd(),
+            local_address: local_address.to_string(),
+            descriptor: socket.as_raw_fd(),
             is_unix: false,
             is_local: address.ip().to_canonical().is_loopback(),
-        })
+        }
     }
 
     /// Of a connection over the Unix socket at `path`.
-    pub fn of_unix(stream: &UnixStream, path: &str) -> Peer {
+    pub fn of_unix(socket: &impl AsRawFd, path: &str) -> Peer {
         let address = format!("{path}:0");
         let local_address = address.clone();
-        Peer { address, local_address, descriptor: stream.as_raw_fd(), is_unix: true, is_local: true }
+        Peer { address, local_address, descriptor: socket.as_raw_fd(), is_unix: true, is_local: true }
     }
 }
 
@@ -110,7 +105,8 @@ pub struct Client {
     /// Length of `outbox`.
     pushed: AtomicUsize,
     ending: AtomicU8,
-    waker: AtomicWaker,
+    /// Its connection's.
+    waker: Mutex<Waker>,
 }
 
 impl Client {
@@ -137,7 +133,7 @@ impl Client {
             outbox: Mutex::default(),
             pushed: AtomicUsize::new(0),
             ending: AtomicU8::new(NOT),
-            waker: AtomicWaker::new(),
+            waker: Mutex::new(Waker::noop().clone()),
         }
     }
 
@@ -254,7 +250,7 @@ impl Client {
         outbox.extend_from_slice(bytes);
         self.pushed.store(outbox.len(), Ordering::Relaxed);
         drop(outbox);
-        self.waker.wake();
+        self.wake();
         true
     }
 
@@ -278,13 +274,13 @@ impl Client {
     /// Has its connection end once it has sent what waits, from any thread.
     pub fn drain(&self) {
         self.ending.fetch_max(DRAINED, Ordering::Release);
-        self.waker.wake();
+        self.wake();
     }
 
     /// Has its connection end at once, from any thread.
     pub(super) fn kill(&self) {
         self.ending.fetch_max(KILLED, Ordering::Release);
-        self.waker.wake();
+        self.wake();
     }
 
     #[inline]
@@ -296,14 +292,13 @@ impl Client {
         }
     }
 
-    /// Has the connection's task woken when there is something to notice. Whatever may be noticed is looked at after
-    /// this, or a change in between is missed.
-    pub fn register(&self, waker: &std::task::Waker) {
-        self.waker.register(waker);
+    /// From now on has `waker` woken whenever there is something to notice; what there was before is to be looked for.
+    pub fn set_waker(&self, waker: Waker) {
+        *self.waker.lock() = waker;
     }
 
     /// Has its connection look at everything again.
     pub(super) fn wake(&self) {
-        self.waker.wake();
+        self.waker.lock().wake_by_ref();
     }
 }

@@ -49,8 +49,7 @@ impl Clients {
         let mut connected = self.connected.lock();
         if connected.remove(&client.id).is_some() {
             // SAFETY: who is in the registry has an open socket: a connection leaves it, under this lock, before it
-            // closes its descriptor (`Registration` in `net::connection`), or, under the same lock, right after
-            // (`change_socket`).
+            // closes its descriptor (`Registration` in `net::connection`).
             let socket = unsafe { BorrowedFd::borrow_raw(client.peer.descriptor) };
             // It fails only for a socket whose other end has gone already.
             let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
@@ -58,16 +57,6 @@ impl Clients {
         drop(connected);
         self.end_monitoring(client);
         client.kill();
-    }
-
-    /// Runs `change`, which closes the client's socket if it fails; then the client is not in the registry any more.
-    pub fn change_socket<T, E>(&self, client: &Client, change: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let mut connected = self.connected.lock();
-        let changed = change();
-        if changed.is_err() {
-            connected.remove(&client.id);
-        }
-        changed
     }
 
     /// How many are connected.

@@ -1,0 +1,90 @@
+//! Which of a worker's sockets have become ready.
+//!
+//! They have a selector of their own, which the worker's runtime watches as if it were one socket. Asked once a cycle, it
+//! tells of all of them: nothing is locked, woken or registered anew for each, as it is for a socket that the runtime itself
+//! watches. With one command in flight on each of 50 connections that was a seventh of the time outside of the kernel.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll as Selector, Token};
+use tokio::io::Interest as Watched;
+use tokio::io::unix::AsyncFd;
+
+/// How many sockets are told of at a time; the others follow at once.
+const EVENTS: usize = 1024;
+
+/// What a socket is ready for. An end or an error of its stream is found by reading and by writing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Readiness {
+    pub read: bool,
+    pub write: bool,
+}
+
+/// The sockets of one worker, each known by the place of its connection.
+pub struct Sockets {
+    selector: AsyncFd<Selector>,
+    events: Events,
+}
+
+impl Sockets {
+    /// Watched by the runtime that has been entered.
+    ///
+    /// # Errors
+    /// When the process has no file descriptors left.
+    pub fn new() -> io::Result<Sockets> {
+        // SAFETY: a selector owns its descriptor, always the same one, and closes it when it is dropped: that is with or after the
+        // `AsyncFd`, as nothing here takes it out.
+        let selector = unsafe { AsyncFd::register_with_interest(Selector::new()?, Watched::READABLE)? };
+        Ok(Sockets { selector, events: Events::with_capacity(EVENTS) })
+    }
+
+    /// From now on tells when `socket` becomes ready, what it is ready for already included, until it is closed or removed.
+    ///
+    /// # Errors
+    /// When the system watches no more sockets.
+    pub fn add(&self, socket: impl AsFd, place: usize) -> io::Result<()> {
+        let descriptor = socket.as_fd().as_raw_fd();
+        let registry = self.selector.get_ref().registry();
+        registry.register(&mut SourceFd(&descriptor), Token(place), Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// # Errors
+    /// When it was not added.
+    pub fn remove(&self, socket: impl AsFd) -> io::Result<()> {
+        self.selector.get_ref().registry().deregister(&mut SourceFd(&socket.as_fd().as_raw_fd()))
+    }
+
+    /// Tells `tell` each place whose socket has become ready since the last time, and for what: one that was left by its
+    /// connection meanwhile may be among them. Returns whether there were any; if not, the task is woken when there are.
+    pub fn poll(&mut self, task: &mut Context<'_>, mut tell: impl FnMut(usize, Readiness)) -> io::Result<bool> {
+        loop {
+            let Poll::Ready(ready) = self.selector.poll_read_ready_mut(task) else { return Ok(false) };
+            let mut ready = ready?;
+            match ready.get_inner_mut().poll(&mut self.events, Some(Duration::ZERO)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            if !self.events.is_empty() {
+                break;
+            }
+            ready.clear_ready();
+        }
+        for event in &self.events {
+            tell(event.token().0, readiness(event));
+        }
+        Ok(true)
+    }
+}
+
+#[inline]
+fn readiness(event: &Event) -> Readiness {
+    Readiness {
+        read: event.is_readable() || event.is_read_closed() || event.is_error(),
+        write: event.is_writable() || event.is_write_closed() || event.is_error(),
+    }
+}
