@@ -1,5 +1,8 @@
 //! A hint to the processor.
 
+/// A line of the cache, in bytes.
+pub const LINE_BYTES: usize = 64;
+
 /// Asks for the cache line at `address`; any address will do, valid or not.
 #[inline(always)]
 pub fn prefetch<T>(address: *const T) {

@@ -83,6 +83,8 @@ pub struct Turn<'s> {
     foreseen: SmallVec<[Foreseen; FORESIGHT]>,
     /// Whether the disk takes writes; looked at with the first one.
     pressure: Option<Pressure>,
+    /// Whether the present client's writes need not wait for it, or have waited.
+    is_admitted: bool,
 }
 
 /// What is known of a command before its turn.
@@ -127,6 +129,7 @@ impl<'s> Turn<'s> {
             executed: 0,
             foreseen: SmallVec::new(),
             pressure: None,
+            is_admitted: false,
         }
     }
 
@@ -141,7 +144,7 @@ impl<'s> Turn<'s> {
         if let Some(first) = first {
             self.foreseen.push(first);
         }
-        self.pressure = None;
+        self.is_admitted = false;
     }
 
     /// Notes the keys of a later command that are not in memory, so that they are loaded together with others.
@@ -311,6 +314,9 @@ impl<'s> Turn<'s> {
 
     /// Whether the disk can keep up with a write.
     fn admit_write(&mut self, session: &mut Session) -> Result<(), Refusal> {
+        if self.is_admitted {
+            return Ok(());
+        }
         match *self.pressure.get_or_insert_with(|| self.state.keyspace.pressure()) {
             Pressure::Ahead(wait_ms) if session.delayed_ms < wait_ms => {
                 if session.delayed_ms == 0
@@ -322,8 +328,8 @@ impl<'s> Turn<'s> {
                 Err(Refusal::Stalled)
             }
             Pressure::None | Pressure::Ahead(_) => {
-                // What it has waited is good for all writes of the turn.
-                self.pressure = Some(Pressure::None);
+                // What it has waited is good for all its writes of the turn.
+                self.is_admitted = true;
                 session.delayed_ms = 0;
                 Ok(())
             }

@@ -6,10 +6,7 @@
 
 use super::table::place;
 use super::{Keyspace, Slots, Spot};
-use crate::base::prefetch::prefetch;
-
-/// A line of the cache. A slot lies on two; the second one is for writes to disk.
-const LINE_BYTES: usize = 64;
+use crate::base::prefetch::{LINE_BYTES, prefetch};
 
 impl Keyspace {
     /// Prefetches the entries of keys, or where they would be. Only a hint: it changes and promises nothing.
@@ -19,6 +16,7 @@ impl Keyspace {
         for spot in spots.clone() {
             let slot = std::ptr::from_ref(&slots.slots[usize::from(spot.slot)]);
             prefetch(slot);
+            // What a write to disk needs besides.
             if has_disk {
                 prefetch(slot.wrapping_byte_add(LINE_BYTES));
             }

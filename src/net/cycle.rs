@@ -314,13 +314,17 @@ impl Cycle {
 
     /// Brings what was executed into the journal: the first one does that for all of them.
     fn commit(&mut self) {
-        for place in std::mem::take(&mut self.held) {
+        let mut held = std::mem::take(&mut self.held);
+        for &place in &held {
             let Some(member) = self.members.get_mut(place) else { continue };
             member.is_held = false;
             if member.connection.poll_commit(&mut Context::from_waker(&member.waker)).is_ready() {
                 self.go_on(place);
             }
         }
+        held.clear();
+        held.append(&mut self.held);
+        self.held = held;
     }
 }
 
