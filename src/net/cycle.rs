@@ -390,6 +390,17 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(20), both).await.expect("an end in time")
     }
 
+    /// Waits until all connections are, without going through a cycle.
+    async fn all_are_due(cycle: &mut Cycle) {
+        let gathered = async {
+            while !cycle.members.iter().all(|(_, member)| member.is_due) {
+                tokio::task::yield_now().await;
+                cycle.gather(&mut Context::from_waker(Waker::noop()));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gathered).await.expect("requests in time");
+    }
+
     async fn ask(client: &mut UnixStream, request: &str) -> String {
         client.write_all(request.as_bytes()).await.expect("a request is taken");
         let mut reply = [0; 64];
@@ -436,12 +447,7 @@ mod tests {
         for client in &mut clients {
             client.write_all(b"GET key\r\n").await.expect("a request is taken");
         }
-        let mut due = 0;
-        while due < clients.len() {
-            tokio::task::yield_now().await;
-            cycle.gather(&mut Context::from_waker(Waker::noop()));
-            due = cycle.members.iter().filter(|(_, member)| member.is_due).count();
-        }
+        all_are_due(&mut cycle).await;
         let places: Vec<usize> = (0..clients.len()).collect();
         assert_eq!(cycle.receive(&places), places.len());
         assert_eq!(cycle.exchanges.len(), clients.len());
@@ -460,6 +466,32 @@ mod tests {
             let mut reply = vec![0; VALUE_BYTES + 11];
             run(&mut cycle, client.read_exact(&mut reply)).await.expect("a reply");
             assert_eq!(String::from_utf8_lossy(&reply), format!("${VALUE_BYTES}\r\n{value}\r\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_breaks_before_its_reply_is_sent_ends_its_connection() {
+        let (mut cycle, mut clients) = cycle(3);
+        for client in &mut clients {
+            assert_eq!(run(&mut cycle, ask(client, "PING\r\n")).await, "+PONG\r\n");
+        }
+        for client in &mut clients {
+            client.write_all(b"INCR number\r\n").await.expect("a request is taken");
+        }
+        all_are_due(&mut cycle).await;
+        assert_eq!(cycle.receive(&[0, 1, 2]), 3);
+        drop(clients.remove(1));
+        assert_eq!(cycle.execute(0), 3);
+        cycle.send(0..3);
+        for place in 0..3 {
+            cycle.go_on(place);
+        }
+        assert_eq!((cycle.len(), cycle.state.clients.len()), (2, 2));
+        for (client, reply) in clients.iter_mut().zip([":1\r\n", ":3\r\n"]) {
+            let mut bytes = [0; 8];
+            let count = client.read(&mut bytes).await.expect("a reply");
+            assert_eq!(String::from_utf8_lossy(&bytes[..count]), reply);
+            assert_eq!(run(&mut cycle, ask(client, "PING\r\n")).await, "+PONG\r\n");
         }
     }
 

@@ -88,3 +88,70 @@ fn readiness(event: &Event) -> Readiness {
         write: event.is_writable() || event.is_write_closed() || event.is_error(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    /// The places it tells of next, and whether they can be read.
+    async fn told(sockets: &mut Sockets) -> Vec<(usize, bool)> {
+        let next = poll_fn(|context| {
+            let mut told = Vec::new();
+            match sockets.poll(context, |place, ready| told.push((place, ready.read))) {
+                Ok(true) => Poll::Ready(told),
+                Ok(false) => Poll::Pending,
+                Err(error) => panic!("{error}"),
+            }
+        });
+        let mut told = tokio::time::timeout(Duration::from_secs(20), next).await.expect("news in time");
+        told.sort_unstable();
+        told
+    }
+
+    fn is_quiet(sockets: &mut Sockets) -> bool {
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        !sockets.poll(context, |_, _| ()).expect("a selector")
+    }
+
+    #[tokio::test]
+    async fn all_that_are_ready_are_told_of_together_once_for_each_change() {
+        let mut sockets = Sockets::new().expect("a selector");
+        let mut pairs: Vec<_> = (0..50).map(|_| UnixStream::pair().expect("a pair")).collect();
+        pairs[7].1.write_all(b"early").expect("room");
+        for (place, (ours, _)) in pairs.iter().enumerate() {
+            sockets.add(ours, place).expect("room");
+        }
+        let first: Vec<_> = (0..50).map(|place| (place, place == 7)).collect();
+        assert_eq!(told(&mut sockets).await, first, "what they are ready for already");
+        assert!(is_quiet(&mut sockets));
+        for place in [9, 3, 7] {
+            pairs[place].1.write_all(b"x").expect("room");
+        }
+        assert_eq!(told(&mut sockets).await, [(3, true), (7, true), (9, true)]);
+        assert!(is_quiet(&mut sockets), "though nobody has read it");
+        pairs[3].0.read_exact(&mut [0]).expect("a byte");
+        pairs[3].1.write_all(b"y").expect("room");
+        assert_eq!(told(&mut sockets).await, [(3, true)]);
+    }
+
+    #[tokio::test]
+    async fn a_removed_socket_can_go_to_another_and_an_end_is_told() {
+        let (mut sockets, mut others) = (Sockets::new().expect("a selector"), Sockets::new().expect("a selector"));
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        sockets.add(&ours, 1).expect("room");
+        assert_eq!(told(&mut sockets).await, [(1, false)]);
+        theirs.write_all(b"on its way").expect("room");
+        sockets.remove(&ours).expect("it was added");
+        assert!(sockets.remove(&ours).is_err());
+        others.add(&ours, 2).expect("room");
+        assert_eq!(told(&mut others).await, [(2, true)], "what came before");
+        assert!(is_quiet(&mut sockets));
+        drop(theirs);
+        assert_eq!(told(&mut others).await, [(2, true)]);
+        drop(ours);
+        assert!(is_quiet(&mut others));
+    }
+}

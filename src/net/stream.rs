@@ -80,3 +80,72 @@ fn settle(result: Result<usize, Errno>, most: usize, is_ready: &mut bool) -> Pol
         Err(error) => Poll::Ready(Err(error.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    const READABLE: Readiness = Readiness { read: true, write: false };
+    const WRITABLE: Readiness = Readiness { read: false, write: true };
+
+    fn pair() -> (Stream, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        ours.set_nonblocking(true).expect("a socket");
+        (Stream::new(ours.into()), theirs)
+    }
+
+    /// How many bytes were read; `None`: there is nothing to read.
+    fn read(stream: &mut Stream, most: usize) -> Option<usize> {
+        match stream.read(&mut vec![0; most]) {
+            Poll::Ready(result) => Some(result.expect("a whole connection")),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn reads_what_it_was_told_of_and_not_once_too_often() {
+        let (mut stream, mut other) = pair();
+        other.write_all(b"twelve bytes").expect("room");
+        assert_eq!(read(&mut stream, 8), None, "nobody has told it");
+        stream.became(READABLE);
+        assert_eq!(read(&mut stream, 8), Some(8));
+        assert_eq!(read(&mut stream, 8), Some(4), "there may be more behind what was asked for");
+        other.write_all(b"more").expect("room");
+        assert_eq!(read(&mut stream, 8), None, "less came than was asked for: it will be told of more");
+        stream.became(WRITABLE);
+        assert_eq!(read(&mut stream, 8), None);
+        stream.became(READABLE);
+        assert_eq!(read(&mut stream, 4), Some(4));
+        assert_eq!(read(&mut stream, 4), None, "the kernel was asked, and had nothing");
+        drop(other);
+        stream.became(READABLE);
+        assert_eq!((read(&mut stream, 4), read(&mut stream, 4)), (Some(0), Some(0)), "the end stays");
+    }
+
+    #[test]
+    fn writes_until_it_is_full_and_goes_on_when_it_is_told() {
+        let (mut stream, mut other) = pair();
+        let bytes: Vec<u8> = (0..4_000_000_u32).map(|number| (number / 7) as u8).collect();
+        assert!(stream.write(&bytes).is_pending(), "nobody has told it");
+        let mut received = Vec::new();
+        let mut sent = 0;
+        while sent < bytes.len() {
+            stream.became(WRITABLE);
+            while let Poll::Ready(result) = stream.write(&bytes[sent..]) {
+                sent += result.expect("a whole connection");
+                if sent == bytes.len() {
+                    break;
+                }
+            }
+            let mut buffer = vec![0; sent - received.len()];
+            other.read_exact(&mut buffer).expect("what was sent");
+            received.extend(buffer);
+        }
+        assert!(received == bytes);
+        drop(other);
+        stream.became(WRITABLE);
+        assert!(matches!(stream.write(&bytes), Poll::Ready(Err(_))), "and no signal ends the process");
+    }
+}
