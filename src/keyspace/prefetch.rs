@@ -1,8 +1,8 @@
 //! Bringing what a batch of commands is going to touch into the cache, all at once.
 //!
 //! With a million keys a lookup is three dependent cache misses: the slot, its cells, the entry; a write notes besides that
-//! memory and disk differ. Done one command after the other they are most of a GET's time. Done for the whole batch, a step at a time, they overlap; Valkey and Garnet
-//! do the like.
+//! memory and disk differ. Done one command after the other they are most of a GET's time. Done for the whole batch, a step
+//! at a time, they overlap; Valkey and Garnet do the like.
 
 use super::table::place;
 use super::{Keyspace, Slots, Spot};

@@ -578,6 +578,8 @@ impl Connection {
     /// replies may be lost with it.
     fn discard_input(&mut self, buffers: &mut Buffers) {
         buffers.input.resize(READ_BYTES, 0);
+        // Nobody may have told of the last of it.
+        self.became(Readiness { read: true, write: false });
         for _ in 0..TURNS_A_POLL {
             if !matches!(self.stream.read(&mut buffers.input), Poll::Ready(Ok(1..))) {
                 break;

@@ -185,7 +185,7 @@ impl Cycle {
         let members = &mut self.members;
         self.places.retain(|&place| {
             members.get_mut(place).is_some_and(|member| {
-                // Before anything is looked at, so that no change is missed. One that had this place before may have woken it, too.
+                // Before anything is looked at, so that no change is missed. Who had this place before may have woken it, too.
                 member.notice.is_given.swap(false, Ordering::SeqCst);
                 !std::mem::replace(&mut member.is_due, true)
             })

@@ -37,7 +37,7 @@ impl Sockets {
     /// # Errors
     /// When the process has no file descriptors left.
     pub fn new() -> io::Result<Sockets> {
-        // SAFETY: a selector owns its descriptor, always the same one, and closes it when it is dropped: that is with or after the
+        // SAFETY: a selector owns its descriptor, always the same one, and closes it when it is dropped: that is with the
         // `AsyncFd`, as nothing here takes it out.
         let selector = unsafe { AsyncFd::register_with_interest(Selector::new()?, Watched::READABLE)? };
         Ok(Sockets { selector, events: Events::with_capacity(EVENTS) })
