@@ -201,6 +201,7 @@ impl Cycle {
         told.expect("a selector can be asked")
     }
 
+    /// Goes through one cycle with those that were gathered.
     fn run(&mut self) {
         let places = std::mem::take(&mut self.places);
         let held = self.held.len();

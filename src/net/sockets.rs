@@ -2,7 +2,7 @@
 //!
 //! They have a selector of their own, which the worker's runtime watches as if it were one socket. Asked once a cycle, it
 //! tells of all of them: nothing is locked, woken or registered anew for each, as it is for a socket that the runtime itself
-//! watches. With one command in flight on each of 50 connections that was a seventh of the time outside of the kernel.
+//! watches. With one command in flight on each of 50 connections that was an eighth of the time outside of the kernel.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
