@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::effect::{Effect, Place};
 use super::entry::Entry;
@@ -9,6 +10,7 @@ use super::residency_tests::open;
 use super::tier::Tier;
 use super::*;
 use crate::store::journal::{self, Journal, Replay};
+use crate::store::record::{Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksError, RocksOptions};
 use crate::types::Change;
 
@@ -101,6 +103,43 @@ fn whole_databases_do_not_wait_for_a_round_that_cannot_be_written() {
     tier.recovered();
     keyspace.swap(0, 1).unwrap();
     assert_eq!((keyspace.len(0), keyspace.len(1)), (0, 1));
+}
+
+#[test]
+fn a_round_that_begins_while_a_command_holds_several_slots_has_all_its_changes_or_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let keyspace = open(directory.path());
+    let tier = keyspace.tier().unwrap();
+    let names: Vec<String> = (0..300).map(|number| format!("k{number}")).collect();
+    let mut keys: Vec<Key> = names.iter().map(|name| keyspace.key(name.as_bytes())).collect();
+    keys.sort_by_key(|key| key.slot);
+    let (first, middle, last) = (keys[0], keys[150], keys[299]);
+    let caller = Caller { now_ms: 1, touches: true };
+    for key in [&middle, &last] {
+        keyspace.lock(caller, 0, key).set_string(key, b"old", NewExpiry::Clear);
+    }
+    let mut guards = keyspace.lock_all(caller, [(0, first), (0, last)].into_iter());
+    std::thread::scope(|scope| {
+        let merger = scope.spawn(|| keyspace.merge(1, || true));
+        // A round that does not wait for the command passes the first slot, where nothing differs yet, and goes on to the last.
+        let deadline = Instant::now() + Duration::from_millis(100);
+        while keyspace.dirty().0 == 2 && Instant::now() < deadline {
+            std::thread::yield_now();
+        }
+        for key in [&first, &last] {
+            guards.of(0, key).set_string(key, b"new", NewExpiry::Clear);
+        }
+        drop(guards);
+        merger.join().unwrap().unwrap();
+    });
+    let on_disk = |key: &Key| {
+        let record_key = RecordKey::encoded(0, key.slot, key.hash, key.bytes);
+        let value = |record: &[u8]| Ok(Record::decode(record).unwrap().payload.to_vec());
+        tier.store.look_at_many(&[&record_key[..]], value).swap_remove(0).unwrap()
+    };
+    let new = Some(b"new".to_vec());
+    assert_eq!((on_disk(&first), on_disk(&last)), (new.clone(), new));
+    assert_eq!(on_disk(&middle), Some(b"old".to_vec()));
 }
 
 /// Keys that a walk has come by, and their values.

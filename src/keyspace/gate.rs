@@ -5,10 +5,11 @@ use crate::base::thread;
 
 const SHARDS: usize = 64;
 
-/// Lets a few commands (FLUSHALL, SWAPDB, …) run while no other command does.
+/// Many hold it shared and seldom somebody alone: each thread has a lock of its own for the former, so that passing costs no
+/// shared cache line. Never take it twice in one thread.
 ///
-/// Whoever executes commands holds the gate shared for the length of a batch; each thread has a lock of its own for
-/// that, so that passing costs no shared cache line. Never take it twice in one thread.
+/// The keyspace's lets a few commands (FLUSHALL, SWAPDB, …) run while no other command does: whoever executes commands holds
+/// it shared for the length of a batch. The tier's keeps rounds from beginning amid a command on several slots.
 pub struct Gate(Box<[CachePadded<RwLock<()>>]>);
 
 pub struct Shared<'a>(#[allow(dead_code, reason = "it is held, not read")] RwLockReadGuard<'a, ()>);

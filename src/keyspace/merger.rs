@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::MutexGuard;
 
 use super::ages::Ages;
+use super::gate::Shared;
 use super::slot::SlotGuard;
 use super::tier::Tier;
 use super::{Caller, DATABASES, Keyspace};
@@ -369,12 +370,14 @@ impl Keyspace {
     }
 
     /// To be called with all locks of a command that may change several slots: a round that is being collected takes
-    /// them before the command changes anything. So either all of the command's changes are in the round, or none.
-    pub(super) fn collect_first(&self, guards: &mut [SlotGuard<'_>]) {
-        let Some(tier) = self.tier() else { return };
+    /// them before the command changes anything, and none begins until what is returned is dropped, after the changes. So
+    /// either all of the command's changes are in a round, or none.
+    pub(super) fn collect_first<'t>(&self, tier: &'t Tier, guards: &mut [SlotGuard<'_>]) -> Shared<'t> {
+        let holding_rounds_back = tier.hold_rounds_back();
         if tier.is_collecting() {
             tier.with_round(|round| guards.iter_mut().for_each(|guard| guard.collect(round)));
         }
+        holding_rounds_back
     }
 
     /// Counts off cold keys whose expiry has passed, and has the round delete them.

@@ -157,13 +157,18 @@ pub struct Keyspace {
 }
 
 /// Several slots, locked together. What is changed in them gets into the journal whole, when they are let go.
-pub struct SlotGuards<'k>(SmallVec<[SlotGuard<'k>; 4]>);
+pub struct SlotGuards<'k> {
+    guards: SmallVec<[SlotGuard<'k>; 4]>,
+    /// From before it was looked at whether a round is open until the changes are made.
+    #[allow(dead_code, reason = "it is held, not read")]
+    holding_rounds_back: Option<gate::Shared<'k>>,
+}
 
 impl Drop for SlotGuards<'_> {
     fn drop(&mut self) {
-        let Some(tier) = self.0.first().and_then(|first| first.keyspace().tier()) else { return };
+        let Some(tier) = self.guards.first().and_then(|first| first.keyspace().tier()) else { return };
         // Before the locks go, so that nobody's later change of these slots can come before this in the journal.
-        let staged = || self.0.iter().filter_map(|guard| guard.staged.as_deref());
+        let staged = || self.guards.iter().filter_map(|guard| guard.staged.as_deref());
         if staged().any(|bytes| !bytes.is_empty()) {
             tier.journal(|journal| staged().for_each(|bytes| journal.extend_from_slice(bytes)));
         }
@@ -176,10 +181,10 @@ impl<'k> SlotGuards<'k> {
     /// # Panics
     /// For another key: a handler's mistake, not reachable by a client's choice of arguments.
     pub fn of(&mut self, database: usize, key: &Key) -> &mut SlotGuard<'k> {
-        let Some(first) = self.0.first() else { unreachable!("no slot is locked") };
+        let Some(first) = self.guards.first() else { unreachable!("no slot is locked") };
         let wanted = (first.keyspace().physical(database), key.slot);
-        match self.0.binary_search_by_key(&wanted, SlotGuard::position) {
-            Ok(index) => &mut self.0[index],
+        match self.guards.binary_search_by_key(&wanted, SlotGuard::position) {
+            Ok(index) => &mut self.guards[index],
             Err(_) => unreachable!("the slot was not locked"),
         }
     }
@@ -257,8 +262,8 @@ impl Keyspace {
             guard
         };
         let mut guards: SmallVec<_> = positions.into_iter().map(lock).collect();
-        self.collect_first(&mut guards);
-        SlotGuards(guards)
+        let holding_rounds_back = self.tier().map(|tier| self.collect_first(tier, &mut guards));
+        SlotGuards { guards, holding_rounds_back }
     }
 
     #[inline]

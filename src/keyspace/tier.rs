@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::gate::{Gate, Shared};
 use super::loader::Loader;
 use super::merger::{Mark, MergerState, Round};
 use super::pace::{JOURNAL_SHARE, Pace, wait_ms};
@@ -87,6 +88,8 @@ pub struct Tier {
     pub(super) merger: Mutex<MergerState>,
     committed_round: AtomicU32,
     collecting: AtomicBool,
+    /// Passed exclusively when collecting begins.
+    round_gate: Gate,
     round: Mutex<Option<Round>>,
     pub(super) pace: Pace,
     /// Why the disk does not take writes; looked at by every write, so there is a flag beside it.
@@ -160,6 +163,7 @@ impl Tier {
             merger: Mutex::default(),
             committed_round: AtomicU32::new(0),
             collecting: AtomicBool::new(false),
+            round_gate: Gate::default(),
             round: Mutex::default(),
             pace: Pace::default(),
             failure: Mutex::default(),
@@ -235,10 +239,18 @@ impl Tier {
         self.committed_round.store(round, Ordering::Release);
     }
 
-    /// From now on slots may be collected into the round, by the merger and by commands.
+    /// From now on slots may be collected into the round, by the merger and by commands. Waits for those who hold rounds
+    /// back: the merger does not lock slots where nothing differs, so it could miss some of their changes and take others.
     pub(super) fn open_round(&self, round: Round) {
         *self.round.lock() = Some(round);
+        let _alone = self.round_gate.exclusive();
         self.collecting.store(true, Ordering::Release);
+    }
+
+    /// While it is held, no round begins to be collected. Slots are locked before this, never within it.
+    #[inline]
+    pub(super) fn hold_rounds_back(&self) -> Shared<'_> {
+        self.round_gate.shared()
     }
 
     #[inline]
