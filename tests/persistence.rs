@@ -3,6 +3,8 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -109,11 +111,18 @@ fn what_was_acknowledged_is_there_after_every_end() {
 
 #[test]
 fn cold_keys_are_found_by_every_way() {
+    // Read by the worker itself, and by others.
+    for loader_threads in ["0", "2"] {
+        find_cold_keys(loader_threads);
+    }
+}
+
+fn find_cold_keys(loader_threads: &str) {
     let place = tempfile::tempdir().expect("a directory");
     let mut server = on(place.path(), &[]);
     fill(&mut server.client(), 0..2000);
     assert!(server.terminate().success());
-    let server = on(place.path(), &["--enable-debug-command", "yes"]);
+    let server = on(place.path(), &["--enable-debug-command", "yes", "--loader-threads", loader_threads]);
     let client = &mut server.client();
     assert_eq!(client.info_number("tiering", "resident_keys"), 0, "nothing is read ahead");
     assert_eq!(client.command(&["DBSIZE"]).integer(), 2000);
@@ -131,6 +140,7 @@ fn cold_keys_are_found_by_every_way() {
     assert_eq!(client.command(&["GET", "renamed"]), Value::bulk(value(5).as_bytes()));
     assert_eq!(client.command(&["DEL", &key(6), &key(7), "nothing"]).integer(), 2);
     assert_eq!(client.command(&["SET", &key(8), "new", "NX"]), Value::Null);
+    assert_eq!(get_by_rest(&server, &key(11)), value(11));
     // Without a look: the disk settles the count later.
     assert_eq!(client.command(&["SET", &key(9), "new"]), Value::ok());
     assert_eq!(client.command(&["MSET", &key(10), "new", "fresh", "new"]), Value::ok());
@@ -152,6 +162,17 @@ fn cold_keys_are_found_by_every_way() {
         assert_eq!(client.command(&["GET", &format!("missing:{missing}")]), Value::Null);
     }
     assert!(client.info_number("tiering", "loads") - loads < 10, "filters answer misses");
+}
+
+fn get_by_rest(server: &Server, key: &str) -> String {
+    let mut http = TcpStream::connect(server.http_address()).expect("a connection");
+    http.set_read_timeout(Some(PATIENCE)).expect("a deadline");
+    write!(http, "GET /cache/{key} HTTP/1.1\r\nhost: rockpool\r\nconnection: close\r\n\r\n").expect("it is sent");
+    let mut reply = String::new();
+    http.read_to_string(&mut reply).expect("a reply");
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    body.to_owned()
 }
 
 #[test]

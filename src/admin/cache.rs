@@ -84,7 +84,7 @@ async fn execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> Result<
         let (reply, flow, ticket) = try_execute(state, &mut session, args);
         match (flow, state.keyspace.tier()) {
             (Flow::Paused, _) => tokio::time::sleep(PAUSE_STEP).await,
-            (Flow::Cold, Some(tier)) => tier.loader.load(&mut session.cold).finish(&mut session.cold).await,
+            (Flow::Cold, Some(tier)) => state.keyspace.load(tier, &mut session.cold).finish(&mut session.cold).await,
             (Flow::Stalled | Flow::Cold, _) => tokio::time::sleep(STALL_STEP).await,
             (_, tier) => {
                 if let (Some(ticket), Some(tier)) = (ticket, tier) {

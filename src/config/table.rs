@@ -360,8 +360,8 @@ parameters! {
         restore: Text = Text::new("", "path"), ["restore"] immutable;
         /// Drop what is damaged in the journal, and all after it, into files beside it, and start; the log tells what.
         repair: Flag = Flag::new(false), ["repair"] immutable switch;
-        /// Threads that read keys which are not in memory.
-        loader_threads: Integer = Integer::new(2, 1..=64), ["loader-threads"] immutable;
+        /// Threads that read keys which are not in memory. 0: the thread that serves the client does, and its other clients wait.
+        loader_threads: Integer = Integer::new(2, 0..=64), ["loader-threads"] immutable;
         /// No sync of the journal while it is rewritten.
         no_appendfsync_on_rewrite: Flag = Flag::new(false), ["no-appendfsync-on-rewrite"] without_effect;
         /// Growth of the journal, in hundredths, from which it is rewritten.

@@ -8,10 +8,15 @@
 //! A command that walks over keys leaves its walk there when it comes to cold ones. The loader takes its steps, some of
 //! one walk between two reads of keys, so that neither keeps the other waiting for long; the command then runs again
 //! and finds the walk done.
+//!
+//! With `loader-threads 0` the thread that serves the client does all that itself, as the book's server did before its
+//! chapter 6, and its other clients wait.
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -21,6 +26,7 @@ use atomic_waker::AtomicWaker;
 use parking_lot::{Condvar, Mutex};
 
 use super::scan::{Step, Walk};
+use super::tier::Tier;
 use super::{Key, Keyspace};
 use crate::stats::{Counter, Histogram};
 use crate::store::rocks::{Rocks, RocksError};
@@ -118,6 +124,11 @@ struct Load {
 }
 
 impl Load {
+    fn finish_walk(&self, walked: Walked) {
+        *self.walked.lock() = Some(walked);
+        self.finish();
+    }
+
     fn finish(&self) {
         self.is_done.store(true, Ordering::Release);
         self.waker.wake();
@@ -173,8 +184,8 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Asks for what `cold` wants.
-    pub fn load(&self, cold: &mut Cold) -> Loading {
+    /// Asks the threads for what `cold` wants.
+    fn ask(&self, cold: &mut Cold) -> Loading {
         let load = Arc::<Load>::default();
         let Cold { wanted, walk, .. } = std::mem::take(cold);
         match walk {
@@ -182,6 +193,22 @@ impl Loader {
             None => self.queue.lock().waiting.push_back((load.clone(), wanted)),
         }
         self.arrived.notify_one();
+        Loading(load)
+    }
+
+    /// Does what the threads would do.
+    fn serve_here(&self, keyspace: &Keyspace, store: &Rocks, cold: &mut Cold) -> Loading {
+        let load = Arc::<Load>::default();
+        let Cold { wanted, walk, .. } = std::mem::take(cold);
+        match walk {
+            Some(mut walk) => load.finish_walk(loop {
+                match take_steps(keyspace, walk) {
+                    ControlFlow::Break(walked) => break walked,
+                    ControlFlow::Continue(unfinished) => walk = unfinished,
+                }
+            }),
+            None => self.load_keys(store, slice::from_ref(&load), wanted.into_iter().map(|key| (0, key)).collect()),
+        }
         Loading(load)
     }
 
@@ -247,24 +274,37 @@ impl Loader {
     }
 
     /// Takes a turn of a walk, unless nobody waits for it any more.
-    fn go_on(&self, keyspace: &Keyspace, load: Arc<Load>, mut walk: Box<dyn Walk>) {
+    fn go_on(&self, keyspace: &Keyspace, load: Arc<Load>, walk: Box<dyn Walk>) {
         if Arc::strong_count(&load) == 1 {
             return;
         }
-        let began = Instant::now();
-        let walked = loop {
-            match walk.step(keyspace, true) {
-                Ok(Step::Done) => break Ok(walk),
-                Err(error) => break Err(error),
-                Ok(_) if began.elapsed() < WALK_TURN => {}
-                Ok(_) => {
-                    self.queue.lock().walks.push_back((load, walk));
-                    return;
-                }
-            }
-        };
-        *load.walked.lock() = Some(walked);
-        load.finish();
+        match take_steps(keyspace, walk) {
+            ControlFlow::Break(walked) => load.finish_walk(walked),
+            ControlFlow::Continue(walk) => self.queue.lock().walks.push_back((load, walk)),
+        }
+    }
+}
+
+impl Keyspace {
+    /// Has what `cold` wants loaded. Without the loader's threads it is, when this returns.
+    pub fn load(&self, tier: &Tier, cold: &mut Cold) -> Loading {
+        match self.settings.loader_threads.get() {
+            0 => tier.loader.serve_here(self, &tier.store, cold),
+            _ => tier.loader.ask(cold),
+        }
+    }
+}
+
+/// Takes a turn of a walk; it may have to go on.
+fn take_steps(keyspace: &Keyspace, mut walk: Box<dyn Walk>) -> ControlFlow<Walked, Box<dyn Walk>> {
+    let began = Instant::now();
+    loop {
+        match walk.step(keyspace, true) {
+            Ok(Step::Done) => return ControlFlow::Break(Ok(walk)),
+            Err(error) => return ControlFlow::Break(Err(error)),
+            Ok(_) if began.elapsed() < WALK_TURN => {}
+            Ok(_) => return ControlFlow::Continue(walk),
+        }
     }
 }
 

@@ -493,7 +493,7 @@ impl Connection {
     fn suspend(&mut self, flow: Flow) {
         let timer = |wait: Duration| Box::pin(sleep_until(Instant::now() + wait.min(FOREVER)));
         self.wait = Some(match (flow, self.state.keyspace.tier()) {
-            (Flow::Cold, Some(tier)) => Wait::Load(tier.loader.load(&mut self.session.cold)),
+            (Flow::Cold, Some(tier)) => Wait::Load(self.state.keyspace.load(tier, &mut self.session.cold)),
             (Flow::Stalled | Flow::Cold, _) => Wait::Stall(timer(STALL_STEP)),
             (Flow::Delay(duration), _) => Wait::Delay(timer(duration.unwrap_or(FOREVER))),
             (Flow::Continue | Flow::Close | Flow::Paused, _) => {

@@ -209,9 +209,13 @@ fn chapter6(sweep: &Sweep) -> Result<Experiment, Failure> {
     let (subject, others) = subject(sweep)?;
     let mut contenders = Vec::new();
     let limit = if sweep.quick { "16mb" } else { "64mb" };
-    for threads in ["1", "2", "8"] {
+    for (threads, label) in [
+        ("0", "rockpool, the worker reads"),
+        ("1", "rockpool, 1 loader thread"),
+        ("2", "rockpool, 2 loader threads"),
+        ("8", "rockpool, 8 loader threads"),
+    ] {
         let flags = ["--maxmemory", limit, "--loader-threads", threads];
-        let label = format!("rockpool, {threads} loader threads").replace("1 loader threads", "1 loader thread");
         contenders.push(Contender::single(subject, Some(Engine::Rocksdb)).with(&flags).labelled(label));
     }
     contenders.extend(references(&others, Durability::None));
@@ -223,9 +227,9 @@ fn chapter6(sweep: &Sweep) -> Result<Experiment, Failure> {
     let about = [
         "More data than memory: most reads have to go to RocksDB, on loader threads, while connections whose keys are in memory \
          go on. Other servers hold everything in memory: that is what the data would cost there.",
-        "Rockpool has no switch that would load on the thread of the connection, as the book's server did before its \
-         chapter 6. What comes nearest is one connection without pipelining: it waits for each read before it sends the next. With \
-         pipelining, the cold keys of a batch are read together; with 50 connections, reads overlap.",
+        "Before its chapter 6 the book's server read on the thread that serves the connection, and so does this one without loader \
+         threads (the worker reads): all other connections of the worker wait. With pipelining, the cold keys of a batch are read \
+         together either way; with 50 connections, those of all that wait are, and reads overlap with what is in memory.",
         "What RocksDB reads may be in the page cache of the system, so a cold read is not always one of the device.",
     ];
     experiment(sweep, (6, "asynchronous reads"), &about, "redis", groups)
