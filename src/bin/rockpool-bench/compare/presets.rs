@@ -209,12 +209,9 @@ fn chapter6(sweep: &Sweep) -> Result<Experiment, Failure> {
     let (subject, others) = subject(sweep)?;
     let mut contenders = Vec::new();
     let limit = if sweep.quick { "16mb" } else { "64mb" };
-    for (threads, label) in [
-        ("0", "rockpool, the worker reads"),
-        ("1", "rockpool, 1 loader thread"),
-        ("2", "rockpool, 2 loader threads"),
-        ("8", "rockpool, 8 loader threads"),
-    ] {
+    for (threads, label) in
+        [("0", "rockpool, the worker reads"), ("1", "rockpool, 1 loader thread"), ("2", "rockpool, 2 loader threads")]
+    {
         let flags = ["--maxmemory", limit, "--loader-threads", threads];
         contenders.push(Contender::single(subject, Some(Engine::Rocksdb)).with(&flags).labelled(label));
     }
