@@ -3,14 +3,12 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use support::{Client, Engine, PATIENCE, Server, Value, eventually};
+use support::{Client, Engine, Http, PATIENCE, Server, Value, eventually};
 
 /// A server on a directory that outlives it.
 fn on(directory: &Path, flags: &[&str]) -> Server {
@@ -140,7 +138,8 @@ fn find_cold_keys(loader_threads: &str) {
     assert_eq!(client.command(&["GET", "renamed"]), Value::bulk(value(5).as_bytes()));
     assert_eq!(client.command(&["DEL", &key(6), &key(7), "nothing"]).integer(), 2);
     assert_eq!(client.command(&["SET", &key(8), "new", "NX"]), Value::Null);
-    assert_eq!(get_by_rest(&server, &key(11)), value(11));
+    let by_rest = Http::connect(&server).get(&format!("/cache/{}", key(11)));
+    assert_eq!((by_rest.status, by_rest.text()), (200, value(11)));
     // Without a look: the disk settles the count later.
     assert_eq!(client.command(&["SET", &key(9), "new"]), Value::ok());
     assert_eq!(client.command(&["MSET", &key(10), "new", "fresh", "new"]), Value::ok());
@@ -162,17 +161,6 @@ fn find_cold_keys(loader_threads: &str) {
         assert_eq!(client.command(&["GET", &format!("missing:{missing}")]), Value::Null);
     }
     assert!(client.info_number("tiering", "loads") - loads < 10, "filters answer misses");
-}
-
-fn get_by_rest(server: &Server, key: &str) -> String {
-    let mut http = TcpStream::connect(server.http_address()).expect("a connection");
-    http.set_read_timeout(Some(PATIENCE)).expect("a deadline");
-    write!(http, "GET /cache/{key} HTTP/1.1\r\nhost: rockpool\r\nconnection: close\r\n\r\n").expect("it is sent");
-    let mut reply = String::new();
-    http.read_to_string(&mut reply).expect("a reply");
-    let (head, body) = reply.split_once("\r\n\r\n").expect("a head");
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    body.to_owned()
 }
 
 #[test]

@@ -2,93 +2,9 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
-use support::{Engine, Server, Value, eventually, on_every_engine};
-
-struct Response {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Response {
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.body).into_owned()
-    }
-
-    fn json(&self) -> serde_json::Value {
-        assert_eq!(self.header("content-type"), Some("application/json"), "{}", self.text());
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
-    }
-}
-
-/// A connection that is kept alive.
-struct Http(BufReader<TcpStream>);
-
-impl Http {
-    fn connect(server: &Server) -> Http {
-        let stream = TcpStream::connect(server.http_address()).expect("a connection");
-        stream.set_read_timeout(Some(support::PATIENCE)).expect("a deadline");
-        stream.set_nodelay(true).expect("no delay");
-        Http(BufReader::new(stream))
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0.get_mut().write_all(bytes).expect("the server reads");
-    }
-
-    fn request(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Response {
-        let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n");
-        self.write(&[head.as_bytes(), body].concat());
-        self.response(method)
-    }
-
-    fn response(&mut self, method: &str) -> Response {
-        let mut line = || {
-            let mut line = String::new();
-            self.0.read_line(&mut line).expect("a line of the head");
-            line.trim_end().to_owned()
-        };
-        let first = line();
-        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("no status in {first:?}"));
-        let mut headers = Vec::new();
-        loop {
-            let line = line();
-            match line.split_once(": ") {
-                Some((name, value)) => headers.push((name.to_owned(), value.to_owned())),
-                None => break,
-            }
-        }
-        let mut response = Response { status, headers, body: Vec::new() };
-        let length = response.header("content-length").map_or(0, |length| length.parse().expect("a length"));
-        if method != "HEAD" && status != 100 {
-            response.body = vec![0; length];
-            self.0.read_exact(&mut response.body).expect("the body");
-        }
-        response
-    }
-
-    fn get(&mut self, path: &str) -> Response {
-        self.request("GET", path, "", b"")
-    }
-
-    fn put(&mut self, path: &str, body: &[u8]) -> u16 {
-        self.request("PUT", path, "", body).status
-    }
-
-    /// Whether the server closes with nothing left to read.
-    fn at_end(&mut self) -> bool {
-        let mut rest = Vec::new();
-        self.0.read_to_end(&mut rest).is_ok() && rest.is_empty()
-    }
-}
+use support::{Engine, Http, Server, Value, eventually, on_every_engine};
 
 on_every_engine!(a_value_is_put_got_and_deleted, |server| {
     let mut http = Http::connect(&server);

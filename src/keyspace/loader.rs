@@ -184,32 +184,13 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Asks the threads for what `cold` wants.
-    fn ask(&self, cold: &mut Cold) -> Loading {
-        let load = Arc::<Load>::default();
-        let Cold { wanted, walk, .. } = std::mem::take(cold);
+    /// Has the threads load it.
+    fn ask(&self, load: Arc<Load>, wanted: Vec<ColdKey>, walk: Option<Box<dyn Walk>>) {
         match walk {
-            Some(walk) => self.queue.lock().walks.push_back((load.clone(), walk)),
-            None => self.queue.lock().waiting.push_back((load.clone(), wanted)),
+            Some(walk) => self.queue.lock().walks.push_back((load, walk)),
+            None => self.queue.lock().waiting.push_back((load, wanted)),
         }
         self.arrived.notify_one();
-        Loading(load)
-    }
-
-    /// Does what the threads would do.
-    fn serve_here(&self, keyspace: &Keyspace, store: &Rocks, cold: &mut Cold) -> Loading {
-        let load = Arc::<Load>::default();
-        let Cold { wanted, walk, .. } = std::mem::take(cold);
-        match walk {
-            Some(mut walk) => load.finish_walk(loop {
-                match take_steps(keyspace, walk) {
-                    ControlFlow::Break(walked) => break walked,
-                    ControlFlow::Continue(unfinished) => walk = unfinished,
-                }
-            }),
-            None => self.load_keys(store, slice::from_ref(&load), wanted.into_iter().map(|key| (0, key)).collect()),
-        }
-        Loading(load)
     }
 
     /// Loads what `cold` wants in this thread, for who has nobody to keep waiting.
@@ -288,9 +269,26 @@ impl Loader {
 impl Keyspace {
     /// Has what `cold` wants loaded. Without the loader's threads it is, when this returns.
     pub fn load(&self, tier: &Tier, cold: &mut Cold) -> Loading {
-        match self.settings.loader_threads.get() {
-            0 => tier.loader.serve_here(self, &tier.store, cold),
-            _ => tier.loader.ask(cold),
+        let (loader, load) = (&tier.loader, Arc::<Load>::default());
+        let Cold { wanted, walk, .. } = std::mem::take(cold);
+        if self.settings.loader_threads.get() > 0 {
+            loader.ask(load.clone(), wanted, walk);
+        } else if let Some(walk) = walk {
+            load.finish_walk(take_all_steps(self, walk));
+        } else {
+            let keys = wanted.into_iter().map(|key| (0, key)).collect();
+            loader.load_keys(&tier.store, slice::from_ref(&load), keys);
+        }
+        Loading(load)
+    }
+}
+
+/// Takes a walk to its end.
+fn take_all_steps(keyspace: &Keyspace, mut walk: Box<dyn Walk>) -> Walked {
+    loop {
+        match take_steps(keyspace, walk) {
+            ControlFlow::Break(walked) => return walked,
+            ControlFlow::Continue(unfinished) => walk = unfinished,
         }
     }
 }

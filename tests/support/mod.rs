@@ -1,4 +1,4 @@
-//! What the integration tests share: the server under test, a reference redis-server, and a RESP client.
+//! What the integration tests share: the server under test, a reference redis-server, and clients.
 //!
 //! Nothing here imports the crate: the tests look at the server from outside, as its users do.
 
@@ -6,10 +6,12 @@
 #![allow(dead_code, unused_imports, unused_macros)]
 
 mod client;
+mod http;
 mod process;
 mod value;
 
 pub use client::{Client, encode};
+pub use http::Http;
 pub use process::{Engine, Redis, Server, ServerOptions};
 pub use value::{Value, decode, oracle_disagreement};
 
