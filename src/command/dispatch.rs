@@ -49,6 +49,8 @@ pub enum Flow {
     Close,
     /// Send the reply, and go on, only this much later; `None`: never.
     Delay(Option<Duration>),
+    /// The same, unless the client goes.
+    Block(Option<Duration>),
     /// Nothing was executed, because clients are paused: try the same command again once they are not.
     Paused,
     /// Nothing was executed, because keys of the command are not in memory: have the session's cold keys loaded, then
@@ -248,6 +250,7 @@ impl<'s> Turn<'s> {
             After::Continue => Flow::Continue,
             After::Close => Flow::Close,
             After::Delay(duration) => Flow::Delay(duration),
+            After::Block(duration) => Flow::Block(duration),
         }
     }
 

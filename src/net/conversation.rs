@@ -226,7 +226,9 @@ fn take_turn<P: Protocol>(
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
-            Flow::Delay(_) | Flow::Paused | Flow::Cold | Flow::Stalled => next = Next::Suspend(flow),
+            Flow::Delay(_) | Flow::Block(_) | Flow::Paused | Flow::Cold | Flow::Stalled => {
+                next = Next::Suspend(flow);
+            }
         }
         break;
     }

@@ -301,6 +301,11 @@ impl Server {
         self.process.exited().is_none()
     }
 
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// SIGTERM, then waits for the end.
     pub fn terminate(&mut self) -> ExitStatus {
         self.process.terminate()

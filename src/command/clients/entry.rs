@@ -48,6 +48,8 @@ impl Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Not,
+    /// If the sweep is right about it, which its connection finds out.
+    Suspected,
     /// Once it has sent what waits.
     Drained,
     /// At once.
@@ -55,8 +57,9 @@ pub enum Ending {
 }
 
 const NOT: u8 = 0;
-const DRAINED: u8 = 1;
-const KILLED: u8 = 2;
+const SUSPECTED: u8 = 1;
+const DRAINED: u8 = 2;
+const KILLED: u8 = 3;
 
 /// How a client calls itself; an empty name is none.
 #[derive(Clone, Debug, Default)]
@@ -97,8 +100,8 @@ pub struct Client {
     input_capacity: AtomicUsize,
     output: AtomicUsize,
     output_capacity: AtomicUsize,
-    /// Since when more than the soft limit waits to be sent, in Unix milliseconds; 0: it does not. Of the sweep.
-    pub over_soft_limit_ms: AtomicU64,
+    /// How many times in a row the sweep has found more than the soft limit waiting to be sent.
+    pub sweeps_over_soft_limit: AtomicU64,
     names: Mutex<Names>,
     /// What others have to tell it, in the protocol's bytes.
     outbox: Mutex<Vec<u8>>,
@@ -128,7 +131,7 @@ impl Client {
             input_capacity: AtomicUsize::new(0),
             output: AtomicUsize::new(0),
             output_capacity: AtomicUsize::new(0),
-            over_soft_limit_ms: AtomicU64::new(0),
+            sweeps_over_soft_limit: AtomicU64::new(0),
             names: Mutex::default(),
             outbox: Mutex::default(),
             pushed: AtomicUsize::new(0),
@@ -271,6 +274,18 @@ impl Client {
         self.pushed.store(0, Ordering::Relaxed);
     }
 
+    /// Has its connection find out whether it is idle or reads too slowly, and end then.
+    pub fn suspect(&self) {
+        self.ending.fetch_max(SUSPECTED, Ordering::Release);
+        self.wake();
+    }
+
+    /// Takes [`Client::suspect`] back.
+    pub fn clear_suspicion(&self) {
+        // It fails where its end has been asked for meanwhile.
+        let _ = self.ending.compare_exchange(SUSPECTED, NOT, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Has its connection end once it has sent what waits, from any thread.
     pub fn drain(&self) {
         self.ending.fetch_max(DRAINED, Ordering::Release);
@@ -287,6 +302,7 @@ impl Client {
     pub fn ending(&self) -> Ending {
         match self.ending.load(Ordering::Acquire) {
             NOT => Ending::Not,
+            SUSPECTED => Ending::Suspected,
             DRAINED => Ending::Drained,
             _ => Ending::Killed,
         }
