@@ -139,7 +139,9 @@ async fn serve(
     watcher: Watcher,
     _place: OwnedSemaphorePermit,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %address, "short responses may wait for acknowledgements");
+    }
     // It is in no list of clients: id 0 is nobody's.
     let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
     let client = Arc::new(Client::new(0, peer, clock::now_ms(), true));

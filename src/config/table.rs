@@ -260,7 +260,8 @@ parameters! {
         tcp_backlog: Integer = Integer::new(511, 0..=INT), ["tcp-backlog"] immutable;
         /// Seconds after which an idle client is disconnected. 0: never.
         timeout: Integer = Integer::new(0, 0..=INT), ["timeout"];
-        /// Seconds between TCP keepalive probes. 0: none.
+        /// Seconds without traffic after which a client's system is asked whether it is still there. 0: never. The kernel
+        /// takes 32,767 at most; more counts as that.
         tcp_keepalive: Integer = Integer::new(300, 0..=INT), ["tcp-keepalive"];
         /// Connected clients at most.
         maxclients: Integer = Integer::new(10000, 1..=u32::MAX as i64), ["maxclients"];

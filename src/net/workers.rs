@@ -5,8 +5,8 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -39,6 +39,8 @@ const NO_PASSWORD: Error =
     Error::new("NOAUTH Authentication required: this protocol has none, use RESP or HTTP where 'requirepass' is set.");
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What Linux takes for the time without traffic before a probe, in seconds.
+const KEEPALIVE_MAX_S: u64 = 32_767;
 /// How long open connections may take to send what they have when the server ends.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -232,11 +234,7 @@ impl Worker {
     fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
         match arrival {
             Arrival::Tcp { stream, address, kind, ordinal } => {
-                stream.set_nodelay(true)?;
-                let keepalive_s = self.state.settings.tcp_keepalive.get();
-                if keepalive_s > 0 {
-                    keep_alive(&stream, keepalive_s as u64)?;
-                }
+                set_options(&stream, self.state.settings.tcp_keepalive.get().max(0) as u64);
                 let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
                 self.take_in(stream.into(), peer, kind, ordinal)
             }
@@ -286,11 +284,20 @@ fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     Err(refused)
 }
 
-/// Has the kernel probe an idle peer, as Redis does: first after `keepalive_s`, then each third of it, three times.
-fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> {
-    let interval = Duration::from_secs((keepalive_s / 3).max(1));
-    let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(keepalive_s)).with_interval(interval);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3))
+/// Has the kernel send short replies at once and probe an idle peer, as Redis does: first after `keepalive_s` (0: never),
+/// then each third of it, three times. What it refuses costs no connection.
+fn set_options(stream: &std::net::TcpStream, keepalive_s: u64) {
+    let mut result = stream.set_nodelay(true);
+    if keepalive_s > 0 {
+        let idle_s = keepalive_s.min(KEEPALIVE_MAX_S);
+        let interval = Duration::from_secs((idle_s / 3).max(1));
+        let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(idle_s)).with_interval(interval);
+        result = result.and(socket2::SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3)));
+    }
+    if let Err(error) = result {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| tracing::warn!(%error, "the system refuses socket options: connections go on without them"));
+    }
 }
 
 /// Tells a client why it may not come in, as far as its socket takes it at once.
