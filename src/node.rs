@@ -100,7 +100,7 @@ impl Bound {
         let mut clients = BoundListener::bind_tcp(&hosts, settings.port.get() as u16, backlog, Kind::Resp)?;
         let path = settings.unixsocket.get();
         if !path.is_empty() {
-            clients.push(BoundListener::bind_unix(Path::new(&*path), Some(settings.unixsocketperm.get()))?);
+            clients.push(BoundListener::bind_unix(Path::new(&*path), settings.unixsocketperm.get(), backlog)?);
         }
         clients.extend(BoundListener::bind_tcp(&hosts, settings.tcp_port.get() as u16, backlog, Kind::Book)?);
         let http = bind_hosts(&hosts, settings.http_port.get() as u16, backlog)?;

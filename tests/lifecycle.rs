@@ -162,6 +162,23 @@ fn a_unix_socket_is_served_and_goes_with_the_server() {
 }
 
 #[test]
+fn a_unix_socket_takes_no_other_files_place() {
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let [file, link, folder] = ["file", "link", "folder"].map(|name| directory.path().join(name));
+    std::fs::write(&file, "precious").expect("a file");
+    std::os::unix::fs::symlink(&file, &link).expect("a link");
+    std::fs::create_dir(&folder).expect("a folder");
+    for path in [&file, &link, &folder] {
+        let options = Server::options(Engine::Memory).flag("--unixsocket").flag(path);
+        let refused = options.try_start().expect_err("something is there");
+        let expected = format!("cannot listen on {}: there is a file that is no socket", path.display());
+        assert!(refused.contains(&expected) && refused.contains("exit status: 1"), "{refused}");
+    }
+    assert_eq!(std::fs::read_to_string(&link).expect("the file, by its link"), "precious");
+    assert!(folder.is_dir());
+}
+
+#[test]
 fn the_log_goes_to_its_file_in_json_and_by_level() {
     let directory = tempfile::TempDir::new().expect("a temporary directory");
     let path = directory.path().join("log");
