@@ -4,6 +4,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 use support::{Engine, Http, Server, Value, eventually, on_every_engine};
 
 on_every_engine!(a_value_is_put_got_and_deleted, |server| {
@@ -216,6 +217,14 @@ on_every_engine!(a_password_is_asked_for, ["--requirepass", "se:cret"], |server|
         );
         assert!(refused.json()["error"].as_str().is_some_and(|error| error.starts_with("NOAUTH")));
     }
+    let metrics = http.request("GET", "/metrics", "Authorization: Bearer se:cret\r\n", b"").text();
+    assert!(metrics.contains("rockpool_wrong_passwords_total 2\n"), "{metrics}");
+    // From the fourth wrong one on the answer takes its time.
+    let start = Instant::now();
+    for _ in 0..6 {
+        assert_eq!(http.request("GET", "/cache/k", "Authorization: Bearer wrong\r\n", b"").status, 401);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
     // default:se:cret
     for headers in ["Authorization: Bearer se:cret\r\n", "Authorization: Basic ZGVmYXVsdDpzZTpjcmV0\r\n"] {
         assert_eq!(http.request("PUT", "/cache/k", headers, b"v").status, 200);

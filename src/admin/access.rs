@@ -29,7 +29,12 @@ pub async fn admit(
         if state.settings.protected_mode.get() && !client.peer.is_local {
             return Failure::new(StatusCode::FORBIDDEN, PROTECTED).into_response();
         }
-    } else if request.uri().path() != HEALTH && !knows(request.headers(), password.as_bytes()) {
+    } else if knows(request.headers(), password.as_bytes()) {
+        client.set_authenticated(true);
+    } else if request.uri().path() != HEALTH {
+        if request.headers().contains_key(header::AUTHORIZATION) {
+            tokio::time::sleep(state.note_wrong_password(&client)).await;
+        }
         let failure = Failure::new(StatusCode::UNAUTHORIZED, "NOAUTH Authentication required.");
         return ([(header::WWW_AUTHENTICATE, "Basic realm=\"rockpool\"")], failure).into_response();
     }

@@ -80,6 +80,8 @@ impl Page<'_, '_> {
         self.counter("connections", "Connections accepted.", None, received)?;
         let rejected = stats.sum(|shard| &shard.connections_rejected);
         self.counter("connections_rejected", "Connections sent away.", None, rejected)?;
+        let wrong_passwords = stats.sum(|shard| &shard.wrong_passwords);
+        self.counter("wrong_passwords", "Times a client gave a wrong password.", None, wrong_passwords)?;
         let moved = stats.sum(|shard| &shard.connections_moved);
         self.counter("connections_moved", "Times a connection went to another worker.", None, moved)?;
         let cut = stats.sum(|shard| &shard.clients_cut_for_input) + stats.sum(|shard| &shard.clients_cut_for_output);

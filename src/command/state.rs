@@ -13,6 +13,14 @@ use crate::keyspace::Keyspace;
 use crate::keyspace::tier::Tier;
 use crate::stats::Stats;
 
+/// How often wrong passwords are logged at most, in milliseconds.
+const WRONG_PASSWORD_LOG_INTERVAL_MS: u64 = 1000;
+/// Wrong passwords in a row that are answered at once.
+const FREE_WRONG_PASSWORDS: u32 = 3;
+/// How long the answer to the next one is delayed; to each further one twice as long.
+const WRONG_PASSWORD_DELAY_MIN: Duration = Duration::from_millis(100);
+const WRONG_PASSWORD_DELAY_MAX: Duration = Duration::from_secs(5);
+
 /// What commands act upon: one for the whole server.
 pub struct State {
     pub settings: Arc<Settings>,
@@ -116,6 +124,24 @@ impl State {
     /// Whether `requirepass` is set.
     pub fn has_password(&self) -> bool {
         !self.settings.requirepass.get().is_empty()
+    }
+
+    /// Counts a wrong password, and logs it unless that was done less than a second ago. Returns how long to wait before the
+    /// client is told: longer with each guess in a row, so that a connection cannot try many.
+    pub fn note_wrong_password(&self, client: &Client) -> Duration {
+        static LOGGED_MS: AtomicU64 = AtomicU64::new(0);
+        self.stats.shard().wrong_passwords.add(1);
+        let in_a_row = client.count_wrong_password();
+        let now_ms = clock::now_ms();
+        if now_ms.abs_diff(LOGGED_MS.load(Ordering::Relaxed)) >= WRONG_PASSWORD_LOG_INTERVAL_MS {
+            LOGGED_MS.store(now_ms, Ordering::Relaxed);
+            let since_start = self.stats.sum(|shard| &shard.wrong_passwords);
+            tracing::warn!(address = client.peer.address, in_a_row, since_start, "a client gave a wrong password");
+        }
+        match in_a_row.checked_sub(FREE_WRONG_PASSWORDS + 1) {
+            None => Duration::ZERO,
+            Some(doublings) => (WRONG_PASSWORD_DELAY_MIN * (1 << doublings.min(10))).min(WRONG_PASSWORD_DELAY_MAX),
+        }
     }
 
     /// Whether `enable-debug-command` lets the client use DEBUG.

@@ -16,6 +16,7 @@ use tokio::task::unconstrained;
 
 use super::balance;
 use super::connection::Connection;
+use super::conversation;
 use super::cycle::Cycle;
 use super::listener::{AsyncListener, BoundListener, Kind};
 use super::stream::Stream;
@@ -34,9 +35,6 @@ const PROTECTED: Error = Error::new(
      from external computers, either set a password with 'requirepass', or turn protected mode off with \
      'protected-mode no' where only trusted clients can reach the server.",
 );
-/// The plain TCP protocol has no way to say a password.
-const NO_PASSWORD: Error =
-    Error::new("NOAUTH Authentication required: this protocol has none, use RESP or HTTP where 'requirepass' is set.");
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What Linux takes for the time without traffic before a probe, in seconds.
@@ -272,7 +270,7 @@ fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     let refused = if state.settings.protected_mode.get() && !has_password && !peer.is_local {
         PROTECTED
     } else if has_password && kind == Kind::Book {
-        NO_PASSWORD
+        conversation::NO_PASSWORD
     } else {
         let max = state.settings.maxclients.get().max(0) as usize;
         match state.clients.connect(max, |id| Client::new(id, peer, clock::now_ms(), !has_password)) {

@@ -79,6 +79,7 @@ shard! {
     /// Refused for `maxclients` or protected mode.
     connections_rejected,
     connections_moved,
+    wrong_passwords,
     commands_processed,
     /// Complete batches executed; with `commands_processed` the mean batch size.
     batches,

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -88,6 +88,8 @@ pub struct Client {
     database: AtomicUsize,
     resp_version: AtomicU8,
     authenticated: AtomicBool,
+    /// How many times in a row it has given a wrong password.
+    wrong_passwords: AtomicU32,
     touches: AtomicBool,
     evictable: AtomicBool,
     blocked: AtomicBool,
@@ -121,6 +123,7 @@ impl Client {
             database: AtomicUsize::new(0),
             resp_version: AtomicU8::new(2),
             authenticated: AtomicBool::new(authenticated),
+            wrong_passwords: AtomicU32::new(0),
             touches: AtomicBool::new(true),
             evictable: AtomicBool::new(true),
             blocked: AtomicBool::new(false),
@@ -166,6 +169,14 @@ impl Client {
 
     pub fn set_authenticated(&self, authenticated: bool) {
         self.authenticated.store(authenticated, Ordering::Relaxed);
+        if authenticated {
+            self.wrong_passwords.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a wrong password; returns how many there were in a row.
+    pub(in crate::command) fn count_wrong_password(&self) -> u32 {
+        self.wrong_passwords.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// Whether its commands count as a use of the keys they look at (CLIENT NO-TOUCH).

@@ -211,6 +211,7 @@ fn stats(context: &Context<'_>, text: &mut String) {
         "instantaneous_input_repl_kbps": "0.00",
         "instantaneous_output_repl_kbps": "0.00",
         "rejected_connections": stats.sum(|shard| &shard.connections_rejected),
+        "acl_access_denied_auth": stats.sum(|shard| &shard.wrong_passwords),
         "sync_full": 0,
         "sync_partial_ok": 0,
         "sync_partial_err": 0,
