@@ -37,6 +37,7 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     }
     // Before the data is touched.
     let bound = Bound::bind(&settings)?;
+    check_open(&settings, &bound)?;
     let addresses = bound.addresses();
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
     let (opened, tier, seed) = match settings.r#type.get() {
@@ -82,6 +83,25 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
         return Err(io::Error::other("ended because a part of it failed; the log tells which"));
     }
     tracing::info!("bye");
+    Ok(())
+}
+
+/// Refuses a start that lets everybody do everything, or warns of it.
+fn check_open(settings: &Settings, bound: &Bound) -> io::Result<()> {
+    let is_reached = || {
+        let http = bound.http.iter().filter_map(|listener| listener.local_addr().ok());
+        let clients = bound.clients.iter().filter_map(BoundListener::address);
+        clients.chain(http).any(|address| !address.ip().is_loopback())
+    };
+    if !settings.requirepass.get().is_empty() || settings.protected_mode.get() || !is_reached() {
+        return Ok(());
+    }
+    const OPEN: &str = "no password is set, protected-mode is off, and other machines reach the server: whoever does can read \
+                        and change everything";
+    if !settings.allow_open.get() {
+        return Err(io::Error::other(format!("{OPEN}; set requirepass, or allow-open yes where that is meant")));
+    }
+    tracing::warn!("{OPEN}; set requirepass");
     Ok(())
 }
 

@@ -272,3 +272,45 @@ fn a_redis_conf_is_rewritten_in_its_own_syntax() {
     assert_eq!(client.command(&["AUTH", "a \"b\" c"]), Value::ok());
     assert_eq!(client.command(&["CONFIG", "GET", "*"]), before);
 }
+
+#[test]
+fn an_open_server_is_warned_of_or_refused() {
+    let open = ["--bind", "*", "--protected-mode", "no"];
+    let start = |flags: &[&str]| {
+        let options = Server::options(Engine::Memory);
+        open.iter().chain(flags).fold(options, |options, flag| options.flag(flag)).try_start()
+    };
+    let server = start(&[]).unwrap();
+    assert!(server.log().contains("WARN no password is set, protected-mode is off"), "{}", server.log());
+    let refused = start(&["--allow-open", "no"]).expect_err("it is open");
+    assert!(refused.contains("exit status: 1") && refused.contains("set requirepass, or allow-open yes"), "{refused}");
+    for closed in [["--requirepass", "secret"], ["--protected-mode", "yes"], ["--bind", "127.0.0.1"]] {
+        let server = start(&[&closed[..], &["--allow-open", "no"]].concat()).unwrap();
+        assert!(!server.log().contains("no password is set"), "{}", server.log());
+    }
+}
+
+#[test]
+fn a_password_comes_from_its_file_and_not_from_an_empty_variable() {
+    let directory = tempfile::tempdir().unwrap();
+    let (secret, file) = (directory.path().join("secret"), directory.path().join("rockpool.toml"));
+    std::fs::write(&secret, "pass word\n").unwrap();
+    std::fs::write(&file, "").unwrap();
+    let options = || Server::options(Engine::Memory).flag("--requirepass-file").flag(&secret);
+    let server = options().flag("--config").flag(&file).start();
+    let mut client = server.client();
+    assert!(client.command(&["PING"]).error_text().starts_with("NOAUTH"));
+    assert_eq!(client.command(&["AUTH", "pass word"]), Value::ok());
+    // It is not written where it was not.
+    assert_eq!(client.command(&["CONFIG", "SET", "timeout", "5"]), Value::ok());
+    assert_eq!(client.command(&["CONFIG", "REWRITE"]), Value::ok());
+    let written = std::fs::read_to_string(&file).unwrap();
+    assert!(written.contains("timeout = 5") && !written.contains("pass word"), "{written}");
+
+    let refused = options().flag("--requirepass").flag("other").try_start().expect_err("two passwords");
+    assert!(refused.contains("requirepass is set as well"), "{refused}");
+    std::fs::write(&secret, "\n").unwrap();
+    assert!(options().try_start().expect_err("no password").contains("its first line is empty"));
+    let empty = Server::options(Engine::Memory).environment("ROCKPOOL_REQUIREPASS", "").try_start();
+    assert!(empty.expect_err("an empty one").contains("environment variable ROCKPOOL_REQUIREPASS: empty"));
+}

@@ -1,7 +1,8 @@
 //! The configuration file: in which of two syntaxes it is, and how it is read and rewritten.
 
 use super::load::{Entry, LoadError};
-use super::table::Settings;
+use super::parameter::Parameter;
+use super::table::{PARAMETERS, Settings};
 use super::value::system_text;
 use super::{redis, toml};
 use std::fs;
@@ -90,6 +91,12 @@ impl Settings {
     /// Whether relative paths are taken from `dir`, as in Redis: where anything was read in Redis's syntax.
     pub fn enters_directory(&self) -> bool {
         self.origin.is_of_redis
+    }
+
+    /// What `CONFIG REWRITE` writes: all but a password that has a file of its own.
+    pub(super) fn rewritable(&self) -> impl Iterator<Item = &'static Parameter> {
+        let has_file = self.origin.password_of_file.as_deref() == Some(&*self.requirepass.get());
+        PARAMETERS.iter().filter(move |parameter| !(has_file && parameter.name == "requirepass"))
     }
 
     /// Writes the present values into the configuration file: what the file has already, in its place and with its

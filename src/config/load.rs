@@ -4,7 +4,7 @@ use super::file::{self, Syntax};
 use super::flags;
 use super::parameter::{Parameter, find};
 use super::table::Settings;
-use super::value::Value;
+use super::value::{Value, system_text};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -80,6 +80,8 @@ pub(super) struct Origin {
     pub file: Option<(PathBuf, Syntax)>,
     /// Something was in the syntax of Redis, in which relative paths are taken from `dir`.
     pub is_of_redis: bool,
+    /// The password that `requirepass-file` held.
+    pub password_of_file: Option<String>,
     /// What was given that has no effect.
     pub without_effect: Vec<&'static str>,
 }
@@ -139,6 +141,7 @@ impl Settings {
         }
         settings.take(distinct(environment.entries)?)?;
         settings.take(flags.entries)?;
+        settings.take_password_of_file()?;
         Ok(Loaded { file: settings.config_file().map(Path::to_owned), settings })
     }
 
@@ -149,6 +152,29 @@ impl Settings {
             Syntax::Redis => self.take(content.entries),
             Syntax::Toml => self.take(distinct(content.entries)?),
         }
+    }
+
+    fn take_password_of_file(&mut self) -> Result<(), LoadError> {
+        let path = self.requirepass_file.get();
+        if path.is_empty() {
+            return Ok(());
+        }
+        let invalid = |reason: &str| Err(LoadError::Invalid(format!("requirepass-file {path}: {reason}")));
+        if !self.requirepass.get().is_empty() {
+            return invalid("requirepass is set as well");
+        }
+        let directory = if self.enters_directory() { self.dir.get() } else { "".into() };
+        let text = match std::fs::read_to_string(Path::new(&*directory).join(&*path)) {
+            Ok(text) => text,
+            Err(error) => return invalid(&system_text(&error)),
+        };
+        let password = text.lines().next().unwrap_or_default();
+        if password.is_empty() {
+            return invalid("its first line is empty");
+        }
+        self.requirepass.assign(password).or_else(|reason| invalid(&reason).map(|()| false))?;
+        self.origin.password_of_file = Some(password.to_owned());
+        Ok(())
     }
 
     /// Every place is checked on its own: what a later one overrides has to be right as well.
@@ -203,6 +229,13 @@ fn read_environment(env: impl Iterator<Item = (OsString, OsString)>) -> Result<E
         let text = value
             .into_string()
             .map_err(|_| LoadError::Invalid(format!("{place}: invalid {}: not valid UTF-8", parameter.name)))?;
+        // An empty one is most often a variable that should have been set elsewhere, and would open the server to all.
+        if parameter.sensitive && text.is_empty() {
+            return Err(LoadError::Invalid(format!(
+                "{place}: empty; leave it out where there is no {}",
+                parameter.name
+            )));
+        }
         environment.entries.push(Entry { parameter, text, place });
     }
     Ok(environment)

@@ -3,7 +3,7 @@
 use super::file::cannot_read;
 use super::load::{Entry, LoadError, Place, added, normal};
 use super::parameter::{Parameter, find};
-use super::table::{PARAMETERS, Settings};
+use super::table::Settings;
 use crate::base::words::{self, UnbalancedQuotes};
 use std::fs;
 use std::ops::Range;
@@ -134,7 +134,7 @@ pub(super) fn rewritten(text: &[u8], settings: &Settings) -> Vec<u8> {
         text.split_inclusive(|byte| *byte == b'\n').map(|line| Some(line.to_vec())).collect();
     let known: Vec<Option<Line>> = lines.iter().map(|line| Line::parse(line.as_deref().unwrap_or_default())).collect();
     let mut appended = Vec::new();
-    for parameter in PARAMETERS {
+    for parameter in settings.rewritable() {
         let places =
             || (0..known.len()).filter(|place| known[*place].as_ref().is_some_and(|line| line.sets(parameter)));
         let present = parameter.value(settings);

@@ -105,6 +105,12 @@ parameters! {
     Security {
         /// Password of the default user. Empty: none is asked for.
         requirepass: Text = Text::new("", "text"), ["requirepass"] sensitive;
+        /// File whose first line is the password, so that it stands neither in the environment nor among the arguments, which
+        /// others on the machine can read. Empty: none.
+        requirepass_file: Text = Text::new("", "path"), ["requirepass-file"] immutable;
+        /// Start although other machines may do everything: it listens for them, there is no password, and `protected-mode`
+        /// is off. The log warns then.
+        allow_open: Flag = Flag::new(true), ["allow-open"] immutable;
         /// Without a password, only clients on the same machine may connect.
         protected_mode: Flag = Flag::new(true), ["protected-mode"];
         /// Who may use DEBUG.
@@ -114,8 +120,8 @@ parameters! {
             ["enable-protected-configs"] immutable;
     }
     Keyspace {
-        /// Number of databases.
-        databases: Integer = Integer::new(16, 1..=16), ["databases"] immutable;
+        /// Number of databases. A data directory with keys in one that is beyond it and the 16 that there are at least is refused.
+        databases: Integer = Integer::new(16, 1..=255), ["databases"] immutable;
         /// Storage engine.
         r#type: Choice<Engine> = Choice::new(Engine::Rocksdb), ["type"] immutable;
         /// Directory of everything the server writes.

@@ -2,7 +2,7 @@
 
 use super::load::{Entry, LoadError, Place, normal};
 use super::parameter::{Parameter, find};
-use super::table::{PARAMETERS, Settings};
+use super::table::Settings;
 use super::value::Value;
 use std::path::Path;
 use toml_edit::{Array, Document, DocumentMut, Item};
@@ -61,7 +61,7 @@ fn text_of(parameter: &Parameter, item: &Item, raw: &str) -> Result<String, Stri
 /// The text of a file with the present values; none if it is no TOML.
 pub(super) fn rewritten(text: &[u8], settings: &Settings) -> Option<String> {
     let mut document: DocumentMut = std::str::from_utf8(text).ok()?.parse().ok()?;
-    for parameter in PARAMETERS {
+    for parameter in settings.rewritable() {
         rewrite_one(settings, parameter, &mut document);
     }
     Some(document.to_string())
