@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io::{self, PipeWriter, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
@@ -10,9 +13,12 @@ use std::time::Duration;
 
 use fork::Fork;
 use rustix::process::{Signal, getpid, kill_process};
-use sd_notify::NotifyState;
 
 use crate::config::{Settings, Supervision};
+
+/// The variable that names systemd's socket of notifications, and the one by which upstart is known.
+const SYSTEMD_VARIABLE: &str = "NOTIFY_SOCKET";
+const UPSTART_VARIABLE: &str = "UPSTART_JOB";
 
 /// How often systemd is told that a start or an end goes on, and how much longer it should wait each time. A journal takes
 /// as long to replay as it takes; killed amid it, the server would begin anew.
@@ -41,9 +47,9 @@ impl Supervisor {
         let has = |variable| std::env::var_os(variable).is_some();
         let mode = settings.supervised.get();
         let may_be = |one| mode == one || mode == Supervision::Auto;
-        if may_be(Supervision::Systemd) && has("NOTIFY_SOCKET") {
+        if may_be(Supervision::Systemd) && has(SYSTEMD_VARIABLE) {
             Some(Supervisor::Systemd)
-        } else if may_be(Supervision::Upstart) && has("UPSTART_JOB") {
+        } else if may_be(Supervision::Upstart) && has(UPSTART_VARIABLE) {
             Some(Supervisor::Upstart)
         } else {
             None
@@ -93,7 +99,7 @@ impl Launch {
         tokio::spawn(async move {
             loop {
                 if !is_settled.load(Ordering::Relaxed) {
-                    tell_systemd(&[NotifyState::ExtendTimeoutUsec(PATIENCE.as_micros() as u32)]);
+                    tell_systemd(&format!("EXTEND_TIMEOUT_USEC={}", PATIENCE.as_micros()));
                 }
                 tokio::time::sleep(PATIENCE_INTERVAL).await;
             }
@@ -105,7 +111,7 @@ impl Launch {
         self.is_settled.store(true, Ordering::Relaxed);
         match self.supervisor {
             Some(Supervisor::Systemd) => {
-                tell_systemd(&[NotifyState::Status("Ready to accept connections"), NotifyState::Ready]);
+                tell_systemd("STATUS=Ready to accept connections\nREADY=1");
             }
             // It goes on once upstart has seen it stop.
             Some(Supervisor::Upstart) => {
@@ -133,15 +139,26 @@ impl Launch {
     pub fn ending(&self) {
         self.is_settled.store(false, Ordering::Relaxed);
         if self.supervisor == Some(Supervisor::Systemd) {
-            tell_systemd(&[NotifyState::Stopping]);
+            tell_systemd("STOPPING=1");
         }
     }
 }
 
-fn tell_systemd(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
+fn tell_systemd(state: &str) {
+    if let Err(error) = notify(state) {
         tracing::warn!(%error, "systemd is not told how the server does");
     }
+}
+
+/// Sends one message of <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>. The crate sd-notify does
+/// not know names that begin with `@`, which are no paths.
+fn notify(state: &str) -> io::Result<()> {
+    let name = std::env::var_os(SYSTEMD_VARIABLE).unwrap_or_default();
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(&name)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
 /// Returns in the new process alone.
