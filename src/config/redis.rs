@@ -142,7 +142,7 @@ pub(super) fn rewritten(text: &[u8], settings: &Settings) -> Vec<u8> {
         if said_by(parameter, given).as_deref() == Some(present.text().as_str()) {
             continue;
         }
-        let Some(last) = places().last() else {
+        let Some(last) = places().next_back() else {
             appended.extend(present.lines().iter().map(|words| written(parameter.name, words)));
             continue;
         };
