@@ -3,8 +3,10 @@
 mod descriptors;
 mod disk;
 mod expiry;
+pub mod launch;
 pub mod logging;
 mod schedule;
+pub mod signals;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,9 +14,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use self::disk::Disk;
+use self::launch::Launch;
+use self::signals::Signals;
 use crate::admin::HttpServer;
 use crate::base::clock;
 use crate::command::state::State;
@@ -26,12 +28,16 @@ use crate::net::{BoundListener, Kind, Workers, bind_hosts};
 /// # Errors
 /// When it cannot start (an address that is in use, mostly), with a text for the operator; or when a part that it
 /// cannot do without has failed.
-pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
-    for name in settings.set_without_effect() {
-        tracing::warn!("{name} is accepted, but has no effect in this version");
+pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) -> io::Result<()> {
+    let watch = signals.watch(launch.pid_file())?;
+    launch.ask_for_patience();
+    let idle = settings.given_without_effect();
+    if !idle.is_empty() {
+        tracing::warn!("accepted, but without effect in this version: {}", idle.join(", "));
     }
     // Before the data is touched.
     let bound = Bound::bind(&settings)?;
+    check_open(&settings, &bound)?;
     let addresses = bound.addresses();
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
     let (opened, tier, seed) = match settings.r#type.get() {
@@ -43,24 +49,25 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     };
     let state = Arc::new(State::new(settings.clone(), seed, tier));
     state.resp_port.store(resp_port, Ordering::Relaxed);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     descriptors::reserve(&settings);
 
     let disk = match opened {
         Some(opened) => Disk::start(opened, &state)?,
         None => None,
     };
+    watch.serving();
     let workers = Workers::start(&state, bound.clients, worker_count(&settings))?;
     let http = HttpServer::start(&state, bound.http)?;
     let expiry = expiry::start(&state)?;
     tracing::info!("ready {addresses}");
+    launch.ready(&state.settings);
 
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM received"),
-        _ = interrupt.recv() => tracing::info!("SIGINT received"),
+        () = watch.end_asked() => {}
         () = state.shutdown_requested() => tracing::info!("shutdown requested"),
     }
+    watch.ending();
+    launch.ending();
     tracing::info!("ending: connections are drained");
     state.request_shutdown();
     let stop_workers = tokio::task::spawn_blocking(move || workers.stop());
@@ -76,6 +83,25 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
         return Err(io::Error::other("ended because a part of it failed; the log tells which"));
     }
     tracing::info!("bye");
+    Ok(())
+}
+
+/// Refuses a start that lets everybody do everything, or warns of it.
+fn check_open(settings: &Settings, bound: &Bound) -> io::Result<()> {
+    let is_reached = || {
+        let http = bound.http.iter().filter_map(|listener| listener.local_addr().ok());
+        let clients = bound.clients.iter().filter_map(BoundListener::address);
+        clients.chain(http).any(|address| !address.ip().is_loopback())
+    };
+    if !settings.requirepass.get().is_empty() || settings.protected_mode.get() || !is_reached() {
+        return Ok(());
+    }
+    const OPEN: &str = "no password is set, protected-mode is off, and other machines reach the server: whoever does can read \
+                        and change everything";
+    if !settings.allow_open.get() {
+        return Err(io::Error::other(format!("{OPEN}; set requirepass, or allow-open yes where that is meant")));
+    }
+    tracing::warn!("{OPEN}; set requirepass");
     Ok(())
 }
 

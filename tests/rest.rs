@@ -85,7 +85,7 @@ on_every_engine!(bad_requests_say_why, |server| {
         let response = http.request("PUT", path, "", b"v");
         assert_eq!((response.status, response.json()["error"].is_string()), (400, true), "{path}");
     }
-    for path in ["/", "/cache", "/caches/k", "/status/", "/favicon.ico"] {
+    for path in ["/cache", "/caches/k", "/status/", "/favicon.ico"] {
         let response = http.get(path);
         assert_eq!((response.status, response.json()["error"].is_string()), (404, true), "{path}");
     }
@@ -165,6 +165,18 @@ on_every_engine!(the_node_is_its_only_member, ["--node", "10.0.0.7"], |server| {
     assert_eq!(http.request("POST", "/rebalance", "", b"").status, 200);
     let health = http.get("/healthz");
     assert_eq!((health.status, health.text().as_str()), (200, "ok\n"));
+});
+
+on_every_engine!(the_root_names_all_paths, |server| {
+    let mut http = Http::connect(&server);
+    let root = http.get("/");
+    assert_eq!((root.status, root.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    let text = root.text();
+    let paths: Vec<&str> = text.split_whitespace().filter(|word| word.starts_with('/')).collect();
+    assert_eq!(paths, ["/cache/KEY", "/status", "/metrics", "/healthz", "/cluster", "/rebalance"]);
+    for path in paths {
+        assert_ne!(http.get(path).text(), "no such path", "{path}");
+    }
 });
 
 on_every_engine!(metrics_are_read_when_they_are_asked_for, |server| {

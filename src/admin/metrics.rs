@@ -17,7 +17,7 @@ use super::failure::Failure;
 use crate::base::memory;
 use crate::command::state::State;
 use crate::command::table::{Command, Table};
-use crate::keyspace::{DATABASES, Size};
+use crate::keyspace::Size;
 use crate::stats::{CommandCounters, Counter};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -96,7 +96,7 @@ impl Page<'_, '_> {
 
     fn keys(&mut self, state: &State) -> fmt::Result {
         let stats = &state.stats;
-        let sizes: Vec<_> = (0..DATABASES)
+        let sizes: Vec<_> = (0..state.keyspace.databases())
             .map(|database| (database.to_string(), state.keyspace.size(database)))
             .filter(|(database, size)| size.keys > 0 || database == "0")
             .collect();
@@ -125,7 +125,7 @@ impl Page<'_, '_> {
     fn tiering(&mut self, state: &State) -> fmt::Result {
         let Some(tier) = state.keyspace.tier() else { return Ok(()) };
         let (dirty_keys, dirty_bytes) = state.keyspace.dirty();
-        let keys: u64 = (0..DATABASES).map(|database| state.keyspace.len(database)).sum();
+        let keys: u64 = (0..state.keyspace.databases()).map(|database| state.keyspace.len(database)).sum();
         let resident = keys.saturating_sub(state.keyspace.cold_keys());
         let journal = tier.opened_journal().map(|journal| journal.status()).unwrap_or_default();
         let rocks = tier.store.status();

@@ -2,6 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
+//! | `GET /` | these paths, as text |
 //! | `PUT /cache/{key}` | stores the body as a string; `?ttl=SECONDS` or `?ttl_ms=MILLISECONDS`; 200 |
 //! | `GET /cache/{key}` | 200 and the bytes, 404 where there is none |
 //! | `DELETE /cache/{key}` | 200, whether the key existed or not |

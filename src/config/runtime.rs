@@ -1,7 +1,8 @@
 //! `CONFIG GET` and `CONFIG SET`: <https://redis.io/commands/config-get/>, <https://redis.io/commands/config-set/>.
 
 use super::choice::Permission;
-use super::table::{Mutability, PARAMETERS, Parameter, Settings, find};
+use super::parameter::{Mutability, Parameter, find};
+use super::table::{PARAMETERS, Settings};
 use crate::base::glob;
 
 /// Where a `CONFIG SET` comes from: some parameters may be set from the same machine only.
@@ -31,14 +32,9 @@ struct Assignment<'a> {
 }
 
 impl Settings {
-    /// Parameters that were set to something else than their default and that nothing reads: whoever set one should
-    /// be told.
-    pub fn set_without_effect(&self) -> Vec<&'static str> {
-        let defaults = Settings::default();
-        let is_idle = |parameter: &Parameter| {
-            parameter.without_effect && parameter.value(self).text() != parameter.value(&defaults).text()
-        };
-        PARAMETERS.iter().filter(|parameter| is_idle(parameter)).map(|parameter| parameter.name).collect()
+    /// What was given at the start and has no effect, whatever its value: whoever gave it should be told.
+    pub fn given_without_effect(&self) -> &[&'static str] {
+        &self.origin.without_effect
     }
 
     /// The parameters whose name or alias matches one of `patterns` whatever the case, each name once, and their

@@ -8,7 +8,7 @@
 //! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::ages::Ages;
 use super::gate::Shared;
 use super::slot::SlotGuard;
 use super::tier::Tier;
-use super::{Caller, DATABASES, Keyspace};
+use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{Record, RecordKey, SlotMeta};
@@ -153,9 +153,9 @@ pub struct Merged {
 #[derive(Default)]
 pub struct MergerState {
     /// For each database a place in its index of expiries: everything before it has been swept.
-    swept_to: [Vec<u8>; DATABASES],
+    swept_to: BTreeMap<u8, Vec<u8>>,
     /// The same in its index of ages: everything before it is evicted, or newer in memory.
-    pub(super) evicted_to: [Vec<u8>; DATABASES],
+    pub(super) evicted_to: BTreeMap<u8, Vec<u8>>,
     /// When the last key that was evicted had been written.
     pub(super) evicted_up_to_ms: u64,
     pub(super) ages: Ages,
@@ -410,7 +410,7 @@ impl Keyspace {
         round: &mut Round,
         gives_up: &impl Fn() -> bool,
     ) -> Result<Swept, RocksError> {
-        let swept_to = &mut state.swept_to[usize::from(physical)];
+        let swept_to = state.swept_to.entry(physical).or_default();
         let due = retry(tier, gives_up, || tier.store.due_expiries(physical, swept_to, now_ms, SWEEP_KEYS))?;
         let caller = Caller { now_ms, touches: false };
         let mut first_left = None;

@@ -110,7 +110,7 @@ impl Disk {
         let journal = journal.map_err(io::Error::other)?;
         directory.journal_begins()?;
         tier.begin_journal(journal, state.settings.appendonly.get());
-        let keys: u64 = (0..crate::keyspace::DATABASES).map(|number| state.keyspace.len(number)).sum();
+        let keys: u64 = (0..state.keyspace.databases()).map(|number| state.keyspace.len(number)).sum();
         tracing::info!(
             keys,
             replayed = recovery.applied,

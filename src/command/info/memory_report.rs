@@ -4,7 +4,6 @@ use crate::base::memory::{self, AllocatorBytes};
 use crate::base::system;
 use crate::command::clients::Client;
 use crate::command::state::State;
-use crate::keyspace::DATABASES;
 
 /// Bytes, where nothing else is said.
 #[derive(Clone, Debug)]
@@ -24,7 +23,7 @@ pub struct MemoryReport {
 
 impl MemoryReport {
     pub fn new(state: &State) -> MemoryReport {
-        let used_databases = (0..DATABASES).filter(|number| !state.keyspace.is_empty(*number));
+        let used_databases = (0..state.keyspace.databases()).filter(|number| !state.keyspace.is_empty(*number));
         let overhead = |number| {
             let (tables, deadlines) = state.keyspace.overhead_bytes(number);
             (number, tables, deadlines)
@@ -38,7 +37,7 @@ impl MemoryReport {
             startup: state.startup_memory_bytes,
             databases: used_databases.map(overhead).collect(),
             clients: state.clients.all().iter().map(|client| buffer_bytes(client)).sum(),
-            keys: (0..DATABASES).map(|number| state.keyspace.len(number)).sum(),
+            keys: (0..state.keyspace.databases()).map(|number| state.keyspace.len(number)).sum(),
         }
     }
 

@@ -85,10 +85,10 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let changed = settings
         .set_with(&pairs, caller, |name, value| check(context.state, name, value), apply)
         .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
-    for name in
-        changed.iter().copied().filter(|name| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect))
-    {
-        tracing::warn!("{name} is accepted, but has no effect in this version");
+    let is_idle = |name: &&str| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect);
+    let idle: Vec<_> = changed.iter().copied().filter(is_idle).collect();
+    if !idle.is_empty() {
+        tracing::warn!("accepted, but without effect in this version: {}", idle.join(", "));
     }
     context.state.apply_settings();
     if !changed.is_empty() {

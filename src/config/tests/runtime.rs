@@ -65,7 +65,7 @@ fn every_error_of_set_is_the_one_of_redis() {
         (&[("save", "  1   2  ")], failed("save", "Invalid save parameters")),
         (
             &[("loglevel", "debug notice")],
-            failed("loglevel", "argument(s) must be one of the following: debug, verbose, notice, warning"),
+            failed("loglevel", "argument(s) must be one of the following: debug, verbose, notice, warning, nothing"),
         ),
         (
             &[("oom-score-adj", "")],
