@@ -374,10 +374,9 @@ fn find_anew(args: &Args<'_>) -> Result<&'static Command, Error> {
         return Ok(command);
     }
     table.subcommand(command, args.at(1)).ok_or_else(|| {
-        let quoted = until_nul(args.at(1));
-        let quoted = &quoted[..quoted.len().min(QUOTED_MAX_BYTES)];
+        let quoted = &args.at(1)[..args.at(1).len().min(QUOTED_MAX_BYTES)];
         let parent = command.spec.name.to_uppercase();
-        Error::owned([b"ERR unknown subcommand '", quoted, b"'. Try ", parent.as_bytes(), b" HELP."].concat())
+        Error::quoting("ERR unknown subcommand '", quoted, &format!("'. Try {parent} HELP."))
     })
 }
 

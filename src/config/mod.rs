@@ -24,6 +24,6 @@ pub use list::{
 };
 pub use load::{DEFAULT_FILE, LoadError, Loaded};
 pub use reference::reference;
-pub use runtime::{Caller, NotApplied, is_sensitive};
+pub use runtime::{Caller, NotApplied, NotSet, UNKNOWN_BEFORE_NAME, is_sensitive};
 pub use table::{Group, Mutability, PARAMETERS, Parameter, Settings, find};
 pub use value::{Bytes, Directory, Flag, Integer, Octal, Portion, Share, Text, Value};

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use super::quoting;
 use crate::base::number;
 use crate::command::clients::Client;
 use crate::command::context::Context;
@@ -29,7 +28,7 @@ impl Kind {
             ("master", Kind::Master),
         ];
         let found = names.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
-        found.map(|(_, kind)| *kind).ok_or_else(|| quoting("ERR Unknown client type '", name, "'"))
+        found.map(|(_, kind)| *kind).ok_or_else(|| Error::quoting("ERR Unknown client type '", name, "'"))
     }
 
     /// Monitors are normal clients to Redis, too.

@@ -4,7 +4,7 @@ use super::{ADMIN, CONSTANT, help_of, reply_lines};
 use crate::command::context::Context;
 use crate::command::spec::Spec;
 use crate::command::state::State;
-use crate::config::{Caller, NotApplied, Settings, find, is_sensitive};
+use crate::config::{Caller, NotApplied, NotSet, Settings, UNKNOWN_BEFORE_NAME, find, is_sensitive};
 use crate::reply::Error;
 
 const HELP: &[&str] = &[
@@ -84,7 +84,10 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let settings = &context.state.settings;
     let changed = settings
         .set_with(&pairs, caller, |name, value| check(context.state, name, value), apply)
-        .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
+        .map_err(|error| match error {
+            NotSet::Unknown(name) => Error::quoting(&format!("ERR {UNKNOWN_BEFORE_NAME}"), &name, "'"),
+            NotSet::Refused(reason) => Error::owned(format!("ERR {reason}")),
+        })?;
     for name in
         changed.iter().copied().filter(|name| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect))
     {
@@ -106,7 +109,7 @@ fn check(state: &State, name: &'static str, value: &str) -> Result<(), NotApplie
     let (asked, least_bytes) = (Settings::default(), state.keyspace.disk_min_bytes());
     let refusal = |reason| Err(NotApplied { name, reason });
     if let Err(reason) = asked.set(&[(name.as_bytes(), value.as_bytes())]) {
-        return refusal(reason);
+        return refusal(reason.to_string());
     }
     let is_new = asked.maxdisk.get() != state.settings.maxdisk.get();
     if is_new && asked.maxdisk.get() > 0 && asked.maxdisk.get() < least_bytes {
