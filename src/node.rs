@@ -33,10 +33,12 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     // Before the data is touched.
     let bound = Bound::bind(&settings)?;
     let addresses = bound.addresses();
+    let workers = worker_count(&settings);
+    let fitted = descriptors::fit(&settings, bound.clients.len() + bound.http.len(), workers)?;
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
     let (opened, tier, seed) = match settings.r#type.get() {
         Engine::Rocksdb => {
-            let (opened, tier, seed) = disk::open(&settings)?;
+            let (opened, tier, seed) = disk::open(&settings, fitted.open_files)?;
             (Some(opened), Some(tier), seed)
         }
         Engine::Memory => (None, None, clock::now_us()),
@@ -45,13 +47,13 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     state.resp_port.store(resp_port, Ordering::Relaxed);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    descriptors::reserve(&settings);
+    state.reserved_descriptors.store(fitted.reserved, Ordering::Relaxed);
 
     let disk = match opened {
         Some(opened) => Disk::start(opened, &state)?,
         None => None,
     };
-    let workers = Workers::start(&state, bound.clients, worker_count(&settings))?;
+    let workers = Workers::start(&state, bound.clients, workers)?;
     let http = HttpServer::start(&state, bound.http)?;
     let expiry = expiry::start(&state)?;
     tracing::info!("ready {addresses}");

@@ -8,8 +8,7 @@ use support::{Engine, Http, Server, Value, eventually, on_every_engine};
 
 on_every_engine!(a_value_is_put_got_and_deleted, |server| {
     let mut http = Http::connect(&server);
-    let missing = http.get("/cache/key");
-    assert_eq!((missing.status, missing.json()["error"].is_string()), (404, true));
+    assert_eq!(http.get("/cache/key").status, 404);
     assert_eq!(http.put("/cache/key", b"value"), 200);
     let found = http.get("/cache/key");
     assert_eq!((found.status, found.text().as_str()), (200, "value"));
@@ -19,6 +18,28 @@ on_every_engine!(a_value_is_put_got_and_deleted, |server| {
     assert_eq!(http.request("DELETE", "/cache/key", "", b"").status, 200);
     assert_eq!(http.request("DELETE", "/cache/key", "", b"").status, 200);
     assert_eq!(http.get("/cache/key").status, 404);
+});
+
+on_every_engine!(a_client_that_looks_at_the_status_alone_keeps_its_connection, |server| {
+    let mut http = Http::connect(&server);
+    let local_address = http.0.get_ref().local_addr().expect("an address");
+    for number in 0..300 {
+        let request = |method: &str| format!("{method} /cache/k{number} HTTP/1.1\r\nHost: localhost\r\n");
+        http.write(format!("{}\r\n", request("GET")).as_bytes());
+        http.write(format!("{}Content-Length: 1\r\n\r\nv", request("PUT")).as_bytes());
+        http.write(format!("{}\r\n", request("DELETE")).as_bytes());
+        http.write(format!("{}\r\n", request("DELETE")).as_bytes());
+        for status in [404, 200, 200, 200] {
+            // The head of the next response follows at once.
+            let head = http.head();
+            assert_eq!((head.status, head.header("content-length")), (status, Some("0")));
+            assert_eq!(head.header("content-type"), None);
+        }
+    }
+    assert_eq!(http.0.get_ref().local_addr().expect("the same connection"), local_address);
+    // What a person reads says why.
+    let refused = http.request("PUT", "/cache/", "", b"v");
+    assert_eq!((refused.status, refused.json()["error"].is_string()), (400, true));
 });
 
 on_every_engine!(keys_are_any_bytes, |server| {
@@ -45,7 +66,7 @@ on_every_engine!(values_are_any_bytes_of_any_length, |server| {
         let head = http.request("HEAD", "/cache/large", "", b"");
         assert_eq!((head.status, head.header("content-length")), (200, Some(length.to_string().as_str())));
     }
-    http.write(b"PUT /cache/chunked HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    http.write(b"PUT /cache/chunked HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     assert_eq!(http.response("PUT").status, 200);
     assert_eq!(http.get("/cache/chunked").text(), "abcde");
 });
@@ -107,13 +128,13 @@ on_every_engine!(a_value_past_the_limit_is_refused_before_it_came, ["--proto-max
     let mut http = Http::connect(&server);
     assert_eq!(http.put("/cache/k", &vec![b'v'; 1 << 20]), 200);
     // Announced: not a byte of it is sent, nor asked for.
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 1048577\r\nExpect: 100-continue\r\n\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048577\r\nExpect: 100-continue\r\n\r\n");
     let refused = http.response("PUT");
     assert_eq!((refused.status, refused.json()["error"].is_string()), (413, true));
     assert!(http.at_end());
     // Not announced: cut as soon as it is too long.
     let mut http = Http::connect(&server);
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n");
     http.write(&vec![b'v'; 0x10_0001]);
     assert_eq!(http.response("PUT").status, 413);
     assert_eq!(Http::connect(&server).get("/cache/k").body.len(), 1 << 20);
@@ -121,7 +142,7 @@ on_every_engine!(a_value_past_the_limit_is_refused_before_it_came, ["--proto-max
 
 on_every_engine!(a_body_is_asked_for, |server| {
     let mut http = Http::connect(&server);
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(http.response("PUT").status, 100);
     http.write(b"value");
     assert_eq!(http.response("PUT").status, 200);
@@ -231,7 +252,7 @@ on_every_engine!(a_malformed_request_ends_its_connection_alone, |server| {
         &b"*1\r\n$4\r\nPING\r\n\r\n"[..],
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: x\r\n\r\n",
+        b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
     ] {
         let mut http = Http::connect(&server);
         http.write(bad);
@@ -254,7 +275,7 @@ fn a_request_that_has_begun_is_answered_at_the_end() {
     let mut idle = Http::connect(&server);
     assert_eq!(idle.get("/healthz").status, 200);
     let mut http = Http::connect(&server);
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(http.response("PUT").status, 100);
     let address = server.http_address();
     let ended = std::thread::spawn(move || server.terminate());

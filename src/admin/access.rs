@@ -9,27 +9,34 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use super::exchange::Exchange;
 use super::failure::Failure;
 use super::routes::HEALTH;
-use crate::command::clients::Client;
 use crate::command::state::State;
 
 const PROTECTED: &str = "DENIED protected mode is on and no password is set: only the loopback interface is served; \
                          set 'requirepass', or 'protected-mode no' where only trusted clients can reach the server";
 
+const EXTRA: &str = "too many connections, and all of them are being served";
+
 /// Lets a request pass, or answers it.
 pub async fn admit(
     Shared(state): Shared<Arc<State>>,
-    Extension(client): Extension<Arc<Client>>,
+    Extension(exchange): Extension<Arc<Exchange>>,
     request: Request,
     next: Next,
 ) -> Response {
+    let asks_health = request.uri().path() == HEALTH;
+    if exchange.is_extra && !asks_health {
+        let headers = [(header::RETRY_AFTER, "1"), (header::CONNECTION, "close")];
+        return (headers, Failure::new(StatusCode::SERVICE_UNAVAILABLE, EXTRA)).into_response();
+    }
     let password = state.settings.requirepass.get();
     if password.is_empty() {
-        if state.settings.protected_mode.get() && !client.peer.is_local {
+        if state.settings.protected_mode.get() && !exchange.client.peer.is_local {
             return Failure::new(StatusCode::FORBIDDEN, PROTECTED).into_response();
         }
-    } else if request.uri().path() != HEALTH && !knows(request.headers(), password.as_bytes()) {
+    } else if !asks_health && !knows(request.headers(), password.as_bytes()) {
         let failure = Failure::new(StatusCode::UNAUTHORIZED, "NOAUTH Authentication required.");
         return ([(header::WWW_AUTHENTICATE, "Basic realm=\"rockpool\"")], failure).into_response();
     }

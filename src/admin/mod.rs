@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `PUT /cache/{key}` | stores the body as a string; `?ttl=SECONDS` or `?ttl_ms=MILLISECONDS`; 200 |
-//! | `GET /cache/{key}` | 200 and the bytes, 404 where there is none |
+//! | `GET /cache/{key}` | 200 and the bytes; 404, with no body, where there is none |
 //! | `DELETE /cache/{key}` | 200, whether the key existed or not |
 //! | `GET /status` | sizes and counters as JSON |
 //! | `GET /cluster` | the members' addresses as a JSON list |
@@ -19,10 +19,12 @@
 
 mod access;
 mod cache;
+mod exchange;
 mod failure;
 mod metrics;
 mod routes;
 mod server;
+mod socket;
 mod status;
 
 pub use server::HttpServer;

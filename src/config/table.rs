@@ -264,6 +264,8 @@ parameters! {
         tcp_keepalive: Integer = Integer::new(300, 0..=INT), ["tcp-keepalive"];
         /// Connected clients at most.
         maxclients: Integer = Integer::new(10000, 1..=u32::MAX as i64), ["maxclients"];
+        /// HTTP connections at most. For one more, the one goes that has been idle for longest.
+        http_maxclients: Integer = Integer::new(1024, 1..=u32::MAX as i64), ["http-maxclients"];
         /// Threads that serve connections, at most: as many of them do as the load needs. 0: as many as there are CPUs.
         io_threads: Integer = Integer::new(0, 0..=128), ["io-threads"] immutable;
         /// What a client may send that is no complete command yet.

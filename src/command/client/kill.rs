@@ -39,7 +39,7 @@ pub(super) fn kill(context: &mut Context<'_>) -> Result<(), Error> {
     };
     let caller = context.session.client.clone();
     let mut killed = 0;
-    for client in context.state.clients.all() {
+    for client in context.state.clients.sessions() {
         if !filter.fits(&client, &caller) {
             continue;
         }
