@@ -42,6 +42,72 @@ on_every_engine!(a_client_that_looks_at_the_status_alone_keeps_its_connection, |
     assert_eq!((refused.status, refused.json()["error"].is_string()), (400, true));
 });
 
+on_every_engine!(a_page_of_another_site_gets_nothing, ["--http-hosts", "cache.example other"], |server| {
+    let mut http = Http::connect(&server);
+    assert_eq!(http.put("/cache/k", b"v"), 200);
+    let mut ask = |method: &str, path: &str, host: &str, headers: &str| {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n{headers}\r\n");
+        http.write(head.as_bytes());
+        http.response(method)
+    };
+    // A name that somebody else's name server makes lead here.
+    for host in ["evil.example", "evil.example:12345", "127.0.0.1.evil.example", "localhost.evil.example"] {
+        for (method, path) in [
+            ("GET", "/cache/k"),
+            ("PUT", "/cache/k"),
+            ("DELETE", "/cache/k"),
+            ("GET", "/status"),
+            ("GET", "/metrics"),
+            ("GET", "/cluster"),
+            ("POST", "/rebalance"),
+            ("GET", "/nowhere"),
+        ] {
+            let refused = ask(method, path, host, "");
+            assert_eq!((refused.status, refused.json()["error"].is_string()), (421, true), "{method} {path} {host}");
+        }
+    }
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:80", "10.9.8.7", "[::1]:12345", "cache.example", "Other:1"] {
+        assert_eq!(ask("GET", "/cache/k", host, "").text(), "v", "{host}");
+    }
+    // A page that does not know what is answered, but has a browser ask.
+    for headers in [
+        "Origin: http://evil.example\r\n",
+        "Origin: http://localhost:3000\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: cross-site\r\nOrigin: http://localhost\r\n",
+    ] {
+        for (method, path) in [
+            ("POST", "/rebalance"),
+            ("PUT", "/cache/k"),
+            ("DELETE", "/cache/k"),
+            ("GET", "/cache/k"),
+            ("OPTIONS", "/cache/k"),
+        ] {
+            assert_eq!(ask(method, path, "localhost", headers).status, 403, "{method} {path} {headers}");
+        }
+        assert_eq!(ask("GET", "/healthz", "localhost", headers).status, 200, "{headers}");
+    }
+    for headers in ["Origin: http://localhost:7\r\nSec-Fetch-Site: same-origin\r\n", "Sec-Fetch-Site: none\r\n"] {
+        assert_eq!(ask("POST", "/rebalance", "localhost:7", headers).status, 200, "{headers}");
+    }
+    // Whatever is answered is no script, no page, and no other site's.
+    for (path, status) in [("/cache/k", 200), ("/cache/no", 404), ("/status", 200), ("/", 404), ("/cache/", 400)] {
+        let response = ask("GET", path, "localhost", "");
+        assert_eq!(response.status, status, "{path}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(response.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
+        assert_eq!(response.header("access-control-allow-origin"), None, "{path}");
+    }
+    assert_eq!(ask("GET", "/cache/k", "localhost", "").header("content-type"), Some("application/octet-stream"));
+    // Whoever knows the password is no such page.
+    assert_eq!(server.client().command(&["CONFIG", "SET", "requirepass", "secret"]), Value::ok());
+    assert_eq!(ask("GET", "/status", "any.example", "Authorization: Bearer secret\r\n").status, 200);
+    assert_eq!(ask("GET", "/status", "any.example", "").status, 401);
+    let forged = "Authorization: Bearer secret\r\nOrigin: http://evil.example\r\n";
+    assert_eq!(ask("POST", "/rebalance", "any.example", forged).status, 403);
+});
+
 on_every_engine!(keys_are_any_bytes, |server| {
     let mut http = Http::connect(&server);
     let all: Vec<u8> = (0..=255).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State as Shared};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -11,6 +11,7 @@ use base64::prelude::BASE64_STANDARD;
 
 use super::exchange::Exchange;
 use super::failure::Failure;
+use super::origin;
 use super::routes::HEALTH;
 use crate::command::state::State;
 
@@ -18,6 +19,7 @@ const PROTECTED: &str = "DENIED protected mode is on and no password is set: onl
                          set 'requirepass', or 'protected-mode no' where only trusted clients can reach the server";
 
 const EXTRA: &str = "too many connections, and all of them are being served";
+const FOREIGN: &str = "the request comes from a page of another site";
 
 /// Lets a request pass, or answers it.
 pub async fn admit(
@@ -31,16 +33,32 @@ pub async fn admit(
         let headers = [(header::RETRY_AFTER, "1"), (header::CONNECTION, "close")];
         return (headers, Failure::new(StatusCode::SERVICE_UNAVAILABLE, EXTRA)).into_response();
     }
+    if origin::is_foreign(request.headers()) && !(asks_health && request.method().is_safe()) {
+        return Failure::new(StatusCode::FORBIDDEN, FOREIGN).into_response();
+    }
     let password = state.settings.requirepass.get();
     if password.is_empty() {
         if state.settings.protected_mode.get() && !exchange.client.peer.is_local {
             return Failure::new(StatusCode::FORBIDDEN, PROTECTED).into_response();
+        }
+        if let Some(host) = origin::unknown_host(&request, &state.settings) {
+            let text = format!("'{host}' is no name of this server: ask for an address, or add it to 'http-hosts'");
+            return Failure::new(StatusCode::MISDIRECTED_REQUEST, text).into_response();
         }
     } else if !asks_health && !knows(request.headers(), password.as_bytes()) {
         let failure = Failure::new(StatusCode::UNAUTHORIZED, "NOAUTH Authentication required.");
         return ([(header::WWW_AUTHENTICATE, "Basic realm=\"rockpool\"")], failure).into_response();
     }
     next.run(request).await
+}
+
+/// Has browsers take every reply for what it says it is, and give it to no page of another site.
+pub async fn shield(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    response
 }
 
 /// Whether the request brings the password.

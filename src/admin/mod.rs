@@ -15,13 +15,15 @@
 //! on database 0. Errors are JSON, `{"error": "…"}`.
 //!
 //! Where `requirepass` is set, each call but `/healthz` needs it: `Authorization: Bearer PASSWORD`, or Basic with any
-//! user name. Without a password, protected mode refuses who does not come over the loopback interface.
+//! user name. Without a password, protected mode refuses who does not come over the loopback interface, and pages of other
+//! sites are kept out by the name that they call the server by ([`access`]).
 
 mod access;
 mod cache;
 mod exchange;
 mod failure;
 mod metrics;
+mod origin;
 mod routes;
 mod server;
 mod socket;

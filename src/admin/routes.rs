@@ -25,6 +25,7 @@ pub fn router(state: Arc<State>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.clone(), access::admit))
+        .layer(middleware::from_fn(access::shield))
         .layer(middleware::from_fn(exchange::follow))
         .with_state(state)
 }

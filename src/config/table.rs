@@ -285,6 +285,9 @@ parameters! {
         requirepass: Text = Text::new("", "text"), ["requirepass"] sensitive;
         /// Without a password, only clients on the same machine may connect.
         protected_mode: Flag = Flag::new(true), ["protected-mode"];
+        /// Names by which HTTP may be asked while there is no password, beside IP addresses, `localhost` and `node`, with spaces
+        /// between them: a page of another site whose name was made to lead here is kept out. `*`: any.
+        http_hosts: Text = Text::new("", "names"), ["http-hosts"];
         /// Who may use DEBUG.
         enable_debug_command: Choice<Permission> = Choice::new(Permission::No), ["enable-debug-command"] immutable;
         /// Who may set protected parameters.
