@@ -57,7 +57,7 @@ fn writes_and_reads(server: &Server, client: &mut Client) {
 
 #[test]
 fn the_disk_has_its_own_whoever_floods() {
-    for limit in [180, 300, 1024] {
+    for limit in [200, 300, 1024] {
         let mut server = Server::options(Engine::Rocksdb).open_files(limit).start();
         assert_eq!(open_files_limit(&server), u64::from(limit));
         let mut client = server.client();

@@ -22,6 +22,9 @@ impl Error {
     /// Never sent: the command runs again in a moment.
     pub const STALLED: Error = Error::new("STALLED the command has to wait");
 
+    /// Of what may be long, as much is quoted as Redis quotes.
+    pub const QUOTED_MAX_BYTES: usize = 128;
+
     pub const fn new(line: &'static str) -> Self {
         Error(Cow::Borrowed(line.as_bytes()))
     }
@@ -39,6 +42,11 @@ impl Error {
     pub fn quoting(before: &str, words: &[u8], after: &str) -> Self {
         let words = words.split(|byte| *byte == 0).next().unwrap_or_default();
         Error::owned([before.as_bytes(), words, after.as_bytes()].concat())
+    }
+
+    /// The same with the beginning of what may be long.
+    pub fn quoting_start(before: &str, words: &[u8], after: &str) -> Self {
+        Error::quoting(before, &words[..words.len().min(Error::QUOTED_MAX_BYTES)], after)
     }
 
     /// A line that is the client's own (DEBUG ERROR): each line end in it becomes a space.

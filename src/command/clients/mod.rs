@@ -2,6 +2,7 @@
 //! sockets there may be.
 
 mod entry;
+mod http;
 mod pause;
 mod places;
 
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+
+use self::http::HttpClients;
 
 pub use entry::{BufferSizes, Client, Ending, Names, Peer};
 pub use pause::{Pause, Scope};
@@ -23,7 +26,7 @@ pub struct Clients {
     /// Of the protocols that have sessions: RESP, the plain TCP protocol.
     connected: Mutex<BTreeMap<u64, Arc<Client>>>,
     /// Of HTTP: no command tells of them, but they are bounded as others are.
-    http: Mutex<BTreeMap<u64, Arc<Client>>>,
+    http: Mutex<HttpClients>,
     /// Of the sockets of either.
     pub session_places: Arc<Places>,
     pub http_places: Arc<Places>,
@@ -54,34 +57,30 @@ impl Clients {
     pub fn connect_http(&self, max: usize, create: impl FnOnce(u64) -> Client) -> Option<Arc<Client>> {
         let mut http = self.http.lock();
         // More than one, where the limit was lowered.
-        while http.len() >= max {
-            let idle = http.values().filter(|client| !client.is_blocked());
-            let idlest = idle.min_by_key(|client| client.active_ms.load(Ordering::Relaxed))?.id;
-            if let Some(client) = http.remove(&idlest) {
-                cut_off(&client);
-            }
+        while http.by_id.len() >= max {
+            let idlest = http.take_idlest()?;
+            cut_off(&idlest);
         }
         let client = self.create(create);
-        http.insert(client.id, client.clone());
+        http.by_id.insert(client.id, client.clone());
         Some(client)
     }
 
     /// Forgets a client whose connection is over. To be called before its socket is closed: see [`Clients::kill`].
     pub fn disconnect(&self, client: &Client) {
         self.connected.lock().remove(&client.id);
-        self.http.lock().remove(&client.id);
+        self.http.lock().by_id.remove(&client.id);
         self.end_monitoring(client);
     }
 
     /// Cuts a client off: from now on it is not in the registry, it reads the end of the stream, and its connection ends
     /// without sending anything more.
     pub fn kill(&self, client: &Client) {
-        for registry in [&self.connected, &self.http] {
-            let mut registry = registry.lock();
-            if registry.remove(&client.id).is_some() {
-                cut_off(client);
-            }
+        let (mut connected, mut http) = (self.connected.lock(), self.http.lock());
+        if connected.remove(&client.id).or_else(|| http.by_id.remove(&client.id)).is_some() {
+            cut_off(client);
         }
+        drop((connected, http));
         self.end_monitoring(client);
         client.kill();
     }
@@ -98,13 +97,13 @@ impl Clients {
 
     /// How many are connected by HTTP.
     pub fn http_len(&self) -> usize {
-        self.http.lock().len()
+        self.http.lock().by_id.len()
     }
 
     /// Everyone, whatever the protocol.
     pub fn all(&self) -> Vec<Arc<Client>> {
         let mut all = self.sessions();
-        all.extend(self.http.lock().values().cloned());
+        all.extend(self.http.lock().by_id.values().cloned());
         all
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
 
 /// Sockets that may be open for clients that are being refused, or closed, beside those that are served.
-pub const LEAVING_MAX: usize = 16;
+pub const LEAVING_MAX: usize = 8;
 
 /// Counts the sockets of some listeners' clients, so that accepting never takes a file descriptor that is set apart for
 /// something else: who accepts takes a place first, and the socket keeps it until it is closed.
@@ -78,9 +78,5 @@ mod tests {
         assert_eq!(take_all(&mut held), 1 + LEAVING_MAX + 1);
         limit.store(3, Ordering::Relaxed);
         assert_eq!(take_all(&mut held), 3 + LEAVING_MAX + 1);
-        held.clear();
-        let mut waiting = pin!(places.take(|| 0));
-        let Poll::Ready(last) = waiting.as_mut().poll(&mut context) else { panic!("there is room") };
-        drop(last);
     }
 }
