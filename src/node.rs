@@ -39,24 +39,26 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     let bound = Bound::bind(&settings)?;
     check_open(&settings, &bound)?;
     let addresses = bound.addresses();
+    let workers = worker_count(&settings);
+    let fitted = descriptors::fit(&settings, bound.clients.len() + bound.http.len(), workers)?;
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
     let (opened, tier, seed) = match settings.r#type.get() {
         Engine::Rocksdb => {
-            let (opened, tier, seed) = disk::open(&settings)?;
+            let (opened, tier, seed) = disk::open(&settings, fitted.open_files)?;
             (Some(opened), Some(tier), seed)
         }
         Engine::Memory => (None, None, clock::now_us()),
     };
     let state = Arc::new(State::new(settings.clone(), seed, tier));
     state.resp_port.store(resp_port, Ordering::Relaxed);
-    descriptors::reserve(&settings);
+    state.reserved_descriptors.store(fitted.reserved, Ordering::Relaxed);
 
     let disk = match opened {
         Some(opened) => Disk::start(opened, &state)?,
         None => None,
     };
     watch.serving();
-    let workers = Workers::start(&state, bound.clients, worker_count(&settings))?;
+    let workers = Workers::start(&state, bound.clients, workers)?;
     let http = HttpServer::start(&state, bound.http)?;
     let expiry = expiry::start(&state)?;
     tracing::info!("ready {addresses}");

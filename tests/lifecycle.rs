@@ -214,31 +214,6 @@ fn the_log_goes_to_its_file_in_json_and_by_level() {
     assert_eq!(printed, "", "nothing but the file is written to");
 }
 
-#[test]
-fn few_file_descriptors_lower_maxclients_with_a_warning() {
-    let directory = tempfile::TempDir::new().expect("a temporary directory");
-    let script = directory.path().join("limited");
-    let program = env!("CARGO_BIN_EXE_rockpool");
-    std::fs::write(&script, format!("#!/bin/sh\nulimit -n 120\nexec {program} \"$@\"\n")).expect("a script");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("an executable script");
-    let mut server = Server::options(Engine::Memory).program(&script).start();
-    let log = server.log();
-    // Who has the right to raises even the hard limit.
-    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("its limits");
-    let open_files = limits.lines().find(|line| line.starts_with("Max open files")).expect("the limit of open files");
-    let is_raised = open_files.split_whitespace().nth(3) != Some("120");
-    let is_lowered = log.lines().any(|line| line.contains("WARN") && line.contains("maxclients=44"));
-    assert_ne!(is_raised, is_lowered, "{open_files}\n{log}");
-    let clients: Vec<Client> = (0..100).filter_map(|_| Client::try_connect(server.resp_address()).ok()).collect();
-    drop(clients);
-    let answers = || {
-        Client::try_connect(server.resp_address())
-            .is_ok_and(|mut client| client.command(&["PING"]) == Value::simple("PONG"))
-    };
-    assert!(eventually(support::PATIENCE, answers), "it serves on");
-    assert!(server.terminate().success());
-}
-
 on_every_engine!(signals_that_ask_for_nothing_change_nothing, |server| {
     let mut client = server.client();
     assert_eq!(client.command(&["SET", "k", "v"]), Value::ok());

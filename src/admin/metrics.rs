@@ -76,6 +76,9 @@ impl Page<'_, '_> {
         self.gauge("workers_active", "Worker threads that serve them.", None, active)?;
         let max = state.settings.maxclients.get().max(0) as u64;
         self.gauge("connected_clients_max", "maxclients.", None, max)?;
+        self.gauge("http_connections", "Connections of HTTP.", None, state.clients.http_len() as u64)?;
+        let max = state.settings.http_maxclients.get().max(0) as u64;
+        self.gauge("http_connections_max", "http-maxclients.", None, max)?;
         let received = stats.sum(|shard| &shard.connections_received);
         self.counter("connections", "Connections accepted.", None, received)?;
         let rejected = stats.sum(|shard| &shard.connections_rejected);

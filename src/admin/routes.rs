@@ -5,7 +5,7 @@ use axum::middleware;
 use axum::routing::{Router, get, post};
 
 use super::failure::Failure;
-use super::{access, cache, metrics, status};
+use super::{access, cache, exchange, metrics, status};
 use crate::command::state::State;
 
 /// The path that needs no password, for probes.
@@ -26,6 +26,8 @@ pub fn router(state: Arc<State>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(state.clone(), access::admit))
+        .layer(middleware::from_fn(access::shield))
+        .layer(middleware::from_fn(exchange::follow))
         .with_state(state)
 }
 

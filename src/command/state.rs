@@ -38,6 +38,8 @@ pub struct State {
     pub resp_port: AtomicU16,
     /// How many worker threads serve connections at the moment; `net` adjusts it.
     pub active_workers: AtomicUsize,
+    /// File descriptors that are set apart from connections; the node tells.
+    pub reserved_descriptors: AtomicU64,
     peak_memory_bytes: AtomicU64,
     shutdown: watch::Sender<bool>,
     failed: AtomicBool,
@@ -58,6 +60,7 @@ impl State {
             startup_memory_bytes: memory::used_bytes(),
             resp_port: AtomicU16::new(0),
             active_workers: AtomicUsize::new(1),
+            reserved_descriptors: AtomicU64::new(0),
             peak_memory_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(false),
             failed: AtomicBool::new(false),
@@ -97,6 +100,8 @@ impl State {
     /// Has what keeps copies of settings take the present ones.
     pub fn apply_settings(&self) {
         self.keyspace.apply_settings();
+        self.clients.session_places.look_again();
+        self.clients.http_places.look_again();
     }
 
     /// Unix seconds of the last checkpoint, or of the start if there was none since.

@@ -30,7 +30,7 @@ pub use list::{
 pub use load::{DEFAULT_FILE, LoadError, Loaded};
 pub use parameter::{Group, Mutability, Parameter, find};
 pub use reference::reference;
-pub use runtime::{Caller, NotApplied, is_sensitive};
+pub use runtime::{Caller, NotApplied, NotSet, UNKNOWN_BEFORE_NAME, is_sensitive};
 pub use table::{PARAMETERS, Settings};
 pub use value::{Bytes, Directory, Flag, Integer, Octal, Portion, Share, Text, Value};
 pub use word::{Absent, Word, WordSet};

@@ -89,6 +89,8 @@ parameters! {
         tcp_keepalive: Integer = Integer::new(300, 0..=INT), ["tcp-keepalive"];
         /// Connected clients at most.
         maxclients: Integer = Integer::new(10000, 1..=u32::MAX as i64), ["maxclients"];
+        /// HTTP connections at most. For one more, the one goes that has been idle for longest.
+        http_maxclients: Integer = Integer::new(1024, 1..=u32::MAX as i64), ["http-maxclients"];
         /// Threads that serve connections, at most: as many of them do as the load needs. 0: as many as there are CPUs.
         io_threads: Integer = Integer::new(0, 0..=128), ["io-threads"] immutable;
         /// What a client may send that is no complete command yet.
@@ -114,6 +116,9 @@ parameters! {
         allow_open: Flag = Flag::new(true), ["allow-open"] immutable;
         /// Without a password, only clients on the same machine may connect.
         protected_mode: Flag = Flag::new(true), ["protected-mode"];
+        /// Names by which HTTP may be asked while there is no password, beside IP addresses, `localhost` and `node`, with spaces
+        /// between them: a page of another site whose name was made to lead here is kept out. `*`: any.
+        http_hosts: Text = Text::new("", "names"), ["http-hosts"];
         /// Who may use DEBUG.
         enable_debug_command: Choice<Permission> = Choice::new(Permission::No), ["enable-debug-command"] immutable;
         /// Who may set protected parameters.

@@ -11,17 +11,26 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::sockets::Readiness;
+use crate::command::clients::Place;
 
 /// A connected socket that does not block. What it becomes ready for is told by the [`Sockets`](super::sockets::Sockets)
 /// of its worker.
 pub struct Stream {
+    // Dropped in this order: the place is free once the socket is closed.
     socket: OwnedFd,
+    _place: Option<Place>,
     ready: Readiness,
 }
 
 impl Stream {
+    /// A socket that has no place among those of clients.
     pub fn new(socket: OwnedFd) -> Stream {
-        Stream { socket, ready: Readiness::default() }
+        Stream { socket, _place: None, ready: Readiness::default() }
+    }
+
+    /// A client's socket.
+    pub fn in_place(socket: OwnedFd, place: Place) -> Stream {
+        Stream { _place: Some(place), ..Stream::new(socket) }
     }
 
     /// Notes what it has become ready for.

@@ -4,7 +4,6 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
@@ -23,7 +22,7 @@ use super::stream::Stream;
 use super::sweep;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
-use crate::command::clients::{Client, Peer};
+use crate::command::clients::{Client, Peer, Place};
 use crate::command::state::State;
 use crate::protocol::{book, resp};
 use crate::reply::{Error, Sink};
@@ -45,12 +44,14 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// What comes to a worker.
 enum Arrival {
     Tcp {
+        place: Place,
         stream: std::net::TcpStream,
         address: SocketAddr,
         kind: Kind,
         ordinal: usize,
     },
     Unix {
+        place: Place,
         stream: std::os::unix::net::UnixStream,
         path: String,
         ordinal: usize,
@@ -137,6 +138,7 @@ struct Acceptor {
 impl Acceptor {
     async fn accept(self, listener: AsyncListener, kind: Kind, mut stopped: watch::Receiver<bool>) {
         let _alarm = Alarm::new(&self.state, "accept");
+        self.state.clients.session_places.add_acceptor();
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept_one(&listener, kind) => accepted,
@@ -158,17 +160,19 @@ impl Acceptor {
     }
 
     async fn accept_one(&self, listener: &AsyncListener, kind: Kind) -> io::Result<(Arrival, usize)> {
+        let place = self.state.clients.session_places.take(|| max_clients(&self.state)).await;
         let next_ordinal = || self.ordinals.fetch_add(1, Ordering::Relaxed);
         match listener {
             AsyncListener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 let (stream, ordinal) = (stream.into_std()?, next_ordinal());
-                Ok((Arrival::Tcp { stream, address, kind, ordinal }, ordinal))
+                Ok((Arrival::Tcp { place, stream, address, kind, ordinal }, ordinal))
             }
             AsyncListener::Unix(listener, file) => {
                 let (stream, _) = listener.accept().await?;
                 let (stream, ordinal) = (stream.into_std()?, next_ordinal());
-                Ok((Arrival::Unix { stream, path: file.path().display().to_string(), ordinal }, ordinal))
+                let path = file.path().display().to_string();
+                Ok((Arrival::Unix { place, stream, path, ordinal }, ordinal))
             }
         }
     }
@@ -231,14 +235,14 @@ impl Worker {
 
     fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
         match arrival {
-            Arrival::Tcp { stream, address, kind, ordinal } => {
+            Arrival::Tcp { place, stream, address, kind, ordinal } => {
                 set_options(&stream, self.state.settings.tcp_keepalive.get().max(0) as u64);
                 let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
-                self.take_in(stream.into(), peer, kind, ordinal)
+                self.take_in(Stream::in_place(stream.into(), place), peer, kind, ordinal)
             }
-            Arrival::Unix { stream, path, ordinal } => {
+            Arrival::Unix { place, stream, path, ordinal } => {
                 let peer = Peer::of_unix(&stream, &path);
-                self.take_in(stream.into(), peer, Kind::Resp, ordinal)
+                self.take_in(Stream::in_place(stream.into(), place), peer, Kind::Resp, ordinal)
             }
             Arrival::Moved(mut connection) => {
                 connection.settle(self.index);
@@ -249,8 +253,7 @@ impl Worker {
     }
 
     /// Serves a new client, or tells it why it may not come in.
-    fn take_in(&mut self, socket: OwnedFd, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
-        let stream = Stream::new(socket);
+    fn take_in(&mut self, stream: Stream, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
         match admit(&self.state, peer, kind) {
             Ok(client) => {
                 let connection = Connection::new(stream, self.state.clone(), client, kind, ordinal, self.index);
@@ -264,6 +267,10 @@ impl Worker {
     }
 }
 
+fn max_clients(state: &State) -> usize {
+    state.settings.maxclients.get().max(0) as usize
+}
+
 /// Registers a client, or says why it may not come in.
 fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     let has_password = state.has_password();
@@ -272,8 +279,7 @@ fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     } else if has_password && kind == Kind::Book {
         conversation::NO_PASSWORD
     } else {
-        let max = state.settings.maxclients.get().max(0) as usize;
-        match state.clients.connect(max, |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
+        match state.clients.connect(max_clients(state), |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
             Some(client) => return Ok(client),
             None => MAX_CLIENTS,
         }

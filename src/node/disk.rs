@@ -39,11 +39,11 @@ pub struct Opened {
     began: Instant,
 }
 
-/// Opens the data directory, and what is in it.
+/// Opens the data directory, and what is in it, of which so many files may be open at a time.
 ///
 /// # Errors
 /// With one line for the operator; nothing was changed then.
-pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
+pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tier, u64)> {
     let began = Instant::now();
     let maxdisk = settings.maxdisk.get();
     if maxdisk > 0 && maxdisk < DISK_MIN_BYTES {
@@ -66,7 +66,13 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     }
     set_up_allocator(settings);
     let memory_bytes = store_memory_bytes(settings);
-    let options = RocksOptions { memory_bytes, create: is_new, compacts: false, ..RocksOptions::for_disk(maxdisk) };
+    let options = RocksOptions {
+        memory_bytes,
+        max_open_files,
+        create: is_new,
+        compacts: false,
+        ..RocksOptions::for_disk(maxdisk)
+    };
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
     if is_new {
         directory.finish().map_err(io::Error::other)?;

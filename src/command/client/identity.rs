@@ -5,7 +5,6 @@ use crate::command::session::{After, ReplyMode};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 
-use super::quoting;
 use crate::base::number;
 
 /// The version of Redis whose commands and answers these are; clients choose their commands by it.
@@ -80,7 +79,7 @@ pub(super) fn hello(context: &mut Context<'_>) -> Result<(), Error> {
             name = Some(checked_name(args.at(index + 1))?);
             index += 2;
         } else {
-            return Err(quoting("ERR Syntax error in HELLO option '", option, "'"));
+            return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
     let client = &context.session.client;
@@ -171,10 +170,10 @@ pub(super) fn set_info(context: &mut Context<'_>) -> Result<(), Error> {
     let (attribute, text) = (context.args.at(2), context.args.at(3));
     let is_name = attribute.eq_ignore_ascii_case(b"lib-name");
     if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
-        return Err(quoting("ERR Unrecognized option '", attribute, "'"));
+        return Err(Error::quoting("ERR Unrecognized option '", attribute, "'"));
     }
     if !fits_the_list(text) {
-        return Err(quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters."));
+        return Err(Error::quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters."));
     }
     context.session.client.change_names(|names| {
         *(if is_name { &mut names.library } else { &mut names.library_version }) = text.to_vec();

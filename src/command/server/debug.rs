@@ -155,7 +155,7 @@ fn digest_values(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 fn error(context: &mut Context<'_>) -> Result<(), Error> {
-    Err(Error::owned(context.args.at(2)))
+    Err(Error::verbatim(context.args.at(2)))
 }
 
 fn log(context: &mut Context<'_>) -> Result<(), Error> {
