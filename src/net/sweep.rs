@@ -41,6 +41,10 @@ fn sweep(state: &State, now_ms: u64) {
         }
         state.clients.kill(&client);
     }
+    // Who takes more is looked at where it grows; the limit, too, may have changed.
+    if let Some(max_bytes) = state.max_client_bytes() {
+        state.note_evicted_clients(state.clients.evict(max_bytes));
+    }
 }
 
 /// Whether it has been silent for longer than `timeout_s` (0: no limit). Those that are there to wait may be.

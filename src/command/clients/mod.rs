@@ -1,12 +1,13 @@
 //! Who is connected: the registry behind CLIENT LIST and CLIENT KILL, the pause of all clients, and who monitors.
 
 mod entry;
+mod memory;
 mod pause;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -21,6 +22,10 @@ pub struct Clients {
     monitors: RwLock<Vec<Arc<Client>>>,
     /// Length of `monitors`, so that nobody pays for it while nobody monitors.
     monitor_count: AtomicUsize,
+    /// What clients take in memory together, as far as that is counted.
+    memory_bytes: AtomicI64,
+    /// Held by who cuts clients off for memory.
+    evicting: Mutex<()>,
     pause: Pause,
 }
 
@@ -40,6 +45,7 @@ impl Clients {
     /// Forgets a client whose connection is over.
     pub fn disconnect(&self, client: &Client) {
         self.connected.lock().remove(&client.id);
+        self.count_memory(client, 0);
         self.end_monitoring(client);
     }
 
