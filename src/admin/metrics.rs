@@ -89,6 +89,8 @@ impl Page<'_, '_> {
         self.counter("connections_moved", "Times a connection went to another worker.", None, moved)?;
         let cut = stats.sum(|shard| &shard.clients_cut_for_input) + stats.sum(|shard| &shard.clients_cut_for_output);
         self.counter("clients_cut", "Clients cut for a buffer over its limit.", None, cut)?;
+        let evicted = stats.sum(|shard| &shard.evicted_clients);
+        self.counter("evicted_clients", "Clients cut for maxmemory-clients.", None, evicted)?;
         let input = stats.sum(|shard| &shard.network_input_bytes);
         self.counter("network_input", "Received by RESP and the TCP protocol.", Some(Unit::Bytes), input)?;
         let output = stats.sum(|shard| &shard.network_output_bytes);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::clients::{Client, Clients};
 use super::table::Table;
 use crate::base::{clock, memory};
-use crate::config::{Permission, Settings};
+use crate::config::{Permission, Settings, Share};
 use crate::keyspace::Keyspace;
 use crate::keyspace::tier::Tier;
 use crate::stats::Stats;
@@ -124,6 +124,21 @@ impl State {
     #[inline]
     pub fn requires_auth(&self, client: &Client) -> bool {
         !client.is_authenticated() && self.has_password()
+    }
+
+    /// What all clients may take together by `maxmemory-clients`, in bytes; `None`: there is no limit.
+    #[inline]
+    pub fn max_client_bytes(&self) -> Option<u64> {
+        let max_bytes = match self.settings.maxmemory_clients.get() {
+            Share::Bytes(bytes) => bytes,
+            Share::Percent(percent) => (u128::from(self.settings.maxmemory.get()) * u128::from(percent) / 100) as u64,
+        };
+        (max_bytes > 0).then_some(max_bytes)
+    }
+
+    /// Puts down that `count` clients were cut for `maxmemory-clients`.
+    pub fn note_evicted_clients(&self, count: usize) {
+        self.stats.shard().evicted_clients.add(count as u64);
     }
 
     /// Whether `requirepass` is set.

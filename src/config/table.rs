@@ -141,6 +141,8 @@ parameters! {
         maxmemory_samples: Integer = Integer::new(5, 1..=INT), ["maxmemory-samples"];
         /// How much time eviction may take from commands, from least to most.
         maxmemory_eviction_tenacity: Integer = Integer::new(10, 0..=100), ["maxmemory-eviction-tenacity"];
+        /// Memory that all clients' buffers may take; beyond, the largest clients are cut. 0: no limit.
+        maxmemory_clients: Portion = Portion::new(0), ["maxmemory-clients"];
         /// How slowly the LFU counter of a key grows.
         lfu_log_factor: Integer = Integer::new(10, 0..=INT), ["lfu-log-factor"];
         /// Minutes after which the LFU counter of a key falls by one. 0: never.
@@ -313,8 +315,6 @@ parameters! {
         /// Milliseconds after which a script that runs is reported as busy.
         busy_reply_threshold: Integer = Integer::new(5000, 0..=i64::MAX),
             ["busy-reply-threshold" | "lua-time-limit"] without_effect;
-        /// Memory that all clients' buffers may take.
-        maxmemory_clients: Portion = Portion::new(0), ["maxmemory-clients"] without_effect;
         /// More background runs when there are many clients.
         dynamic_hz: Flag = Flag::new(true), ["dynamic-hz"] without_effect;
         /// Free evicted values in the background.

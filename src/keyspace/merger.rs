@@ -145,6 +145,8 @@ impl Round {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Merged {
     pub entries: u64,
+    /// About what the entries took.
+    pub bytes: u64,
     /// More is waiting than one round takes: the next should follow at once.
     pub has_more: bool,
 }
@@ -189,7 +191,7 @@ impl Keyspace {
         gives_up: &impl Fn() -> bool,
     ) -> Result<Merged, RocksError> {
         let began = Instant::now();
-        let merged = Merged { entries: round.entries, has_more: round.has_more };
+        let merged = Merged { entries: round.entries, bytes: round.taken_bytes, has_more: round.has_more };
         if round.slots.is_empty() {
             // Nothing shows whether the disk takes writes again, and none come while it is said not to.
             if tier.has_refused() && tier.store.try_recover().is_ok() {

@@ -234,6 +234,9 @@ impl Connection {
             output: self.unsent_bytes(),
             output_capacity: self.output.capacity(),
         });
+        if let Some(max_bytes) = self.state.max_client_bytes() {
+            self.limit_memory(max_bytes);
+        }
         if result.is_pending() && self.session.client.ending() == Ending::Suspected && self.is_overdue() {
             result = Poll::Ready(Ok(End::Over));
         }
@@ -248,6 +251,13 @@ impl Connection {
                 End::Over
             }
         })
+    }
+
+    /// Cuts clients off, it may be this one, if all of them take more than `max_bytes`.
+    #[cold]
+    fn limit_memory(&self, max_bytes: u64) {
+        let cut = self.state.clients.limit_memory(&self.session.client, max_bytes);
+        self.state.note_evicted_clients(cut);
     }
 
     fn broke(&self, error: &io::Error) {

@@ -37,6 +37,10 @@ fn sweep(state: &State, now_ms: u64) {
             client.suspect();
         }
     }
+    // Who takes more is looked at where it grows; the limit, too, may have changed.
+    if let Some(max_bytes) = state.max_client_bytes() {
+        state.note_evicted_clients(state.clients.evict(max_bytes));
+    }
 }
 
 /// Whether a client whose socket has just been looked at is to be sent away, which is counted and logged. One that

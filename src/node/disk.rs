@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::schedule::Schedule;
+use super::schedule::{Changes, Schedule};
 use crate::base::clock;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
@@ -196,10 +196,14 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         let wishes = tier.wait_for_wish(interval.min(STEP));
         measure(state, directory, &mut measured_next);
         let now = Instant::now();
-        let is_due = schedule.is_due(now, interval, state.stats.sum(|shard| &shard.changes));
+        let changes = Changes {
+            count: state.stats.sum(|shard| &shard.changes),
+            received_bytes: state.stats.sum(|shard| &shard.network_input_bytes),
+        };
+        let is_due = schedule.is_due(now, interval, changes, tier.is_journaling());
         if wishes.round || wishes.save || wishes.end || is_due {
-            merge(state, directory, wishes.end, &mut measured_next);
-            schedule.made(now, Instant::now());
+            let merged_bytes = merge(state, directory, wishes.end, &mut measured_next);
+            schedule.made(now, Instant::now(), merged_bytes, changes);
         }
         if wishes.save {
             save(state, directory);
@@ -210,15 +214,20 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     }
 }
 
-/// Rounds until nothing more is to be done at once.
-fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next: &mut Instant) {
+/// Rounds until nothing more is to be done at once. Returns about how many bytes they brought to disk.
+fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next: &mut Instant) -> u64 {
+    let mut bytes = 0;
     loop {
         match state.keyspace.merge(clock::now_ms(), || state.is_shutting_down()) {
-            Ok(merged) if merged.has_more && !is_last => {}
-            Ok(_) => return,
+            Ok(merged) => {
+                bytes += merged.bytes;
+                if !merged.has_more || is_last {
+                    return bytes;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "what has changed last is not merged");
-                return;
+                return bytes;
             }
         }
         measure(state, directory, measured_next);

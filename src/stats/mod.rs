@@ -100,6 +100,8 @@ shard! {
     eviction_exceeded_us,
     clients_cut_for_output,
     clients_cut_for_input,
+    /// Cut for `maxmemory-clients`.
+    evicted_clients,
     /// Changes to keys, since the start: CONFIG RESETSTAT leaves them.
     changes,
 }

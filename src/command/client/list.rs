@@ -82,7 +82,7 @@ fn describe(context: &Context<'_>, client: &Client, text: &mut Vec<u8>) {
     let seconds_since = |then_ms: u64| context.now_ms.saturating_sub(then_ms) / 1000;
     let sizes = client.buffer_sizes();
     let waiting = client.output_bytes();
-    let total = size_of::<Client>() + sizes.input_capacity.max(sizes.input) + sizes.output_capacity + waiting;
+    let total = client.memory_bytes();
     let names = client.names();
     let last_command = Table::get().commands().get(client.last_command.load(Relaxed));
     // Writing to a vector cannot fail.

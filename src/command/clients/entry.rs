@@ -102,6 +102,8 @@ pub struct Client {
     input_capacity: AtomicUsize,
     output: AtomicUsize,
     output_capacity: AtomicUsize,
+    /// What the registry's sum holds of it, in bytes.
+    pub(super) counted_bytes: AtomicUsize,
     /// How many times in a row the sweep has found more than the soft limit waiting to be sent.
     pub sweeps_over_soft_limit: AtomicU64,
     names: Mutex<Names>,
@@ -134,6 +136,7 @@ impl Client {
             input_capacity: AtomicUsize::new(0),
             output: AtomicUsize::new(0),
             output_capacity: AtomicUsize::new(0),
+            counted_bytes: AtomicUsize::new(0),
             sweeps_over_soft_limit: AtomicU64::new(0),
             names: Mutex::default(),
             outbox: Mutex::default(),
@@ -246,6 +249,15 @@ impl Client {
     pub fn set_input(&self, bytes: usize, capacity_bytes: usize) {
         self.input.store(bytes, Ordering::Relaxed);
         self.input_capacity.store(capacity_bytes, Ordering::Relaxed);
+    }
+
+    /// What it takes in memory, in bytes: itself, its buffers, and what others have for it.
+    pub fn memory_bytes(&self) -> usize {
+        let sizes = self.buffer_sizes();
+        size_of::<Client>()
+            + sizes.input_capacity.max(sizes.input)
+            + sizes.output_capacity.max(sizes.output)
+            + self.pushed.load(Ordering::Relaxed)
     }
 
     /// Everything that waits to be sent to it, in bytes.

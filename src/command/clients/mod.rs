@@ -3,13 +3,14 @@
 
 mod entry;
 mod http;
+mod memory;
 mod pause;
 mod places;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -33,6 +34,10 @@ pub struct Clients {
     monitors: RwLock<Vec<Arc<Client>>>,
     /// Length of `monitors`, so that nobody pays for it while nobody monitors.
     monitor_count: AtomicUsize,
+    /// What clients take in memory together, as far as that is counted.
+    memory_bytes: AtomicI64,
+    /// Held by who cuts clients off for memory.
+    evicting: Mutex<()>,
     pause: Pause,
 }
 
@@ -70,6 +75,7 @@ impl Clients {
     pub fn disconnect(&self, client: &Client) {
         self.connected.lock().remove(&client.id);
         self.http.lock().by_id.remove(&client.id);
+        self.count_memory(client, 0);
         self.end_monitoring(client);
     }
 

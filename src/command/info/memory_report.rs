@@ -2,7 +2,6 @@
 
 use crate::base::memory::{self, AllocatorBytes};
 use crate::base::system;
-use crate::command::clients::Client;
 use crate::command::state::State;
 
 /// Bytes, where nothing else is said.
@@ -36,7 +35,7 @@ impl MemoryReport {
             allocator: memory::allocator_bytes(),
             startup: state.startup_memory_bytes,
             databases: used_databases.map(overhead).collect(),
-            clients: state.clients.all().iter().map(|client| buffer_bytes(client)).sum(),
+            clients: state.clients.all().iter().map(|client| client.memory_bytes() as u64).sum(),
             keys: (0..state.keyspace.databases()).map(|number| state.keyspace.len(number)).sum(),
         }
     }
@@ -88,11 +87,6 @@ impl MemoryReport {
     pub fn bytes_per_key(&self) -> u64 {
         self.used.saturating_sub(self.startup).checked_div(self.keys).unwrap_or(0)
     }
-}
-
-fn buffer_bytes(client: &Client) -> u64 {
-    let sizes = client.buffer_sizes();
-    (sizes.input_capacity + sizes.output_capacity) as u64
 }
 
 /// The ratio and the difference.

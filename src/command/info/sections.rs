@@ -220,7 +220,7 @@ fn stats(context: &Context<'_>, text: &mut String) {
         "expired_time_cap_reached_count": stats.sum(|shard| &shard.expire_cycles_capped),
         "expire_cycle_cpu_milliseconds": stats.sum(|shard| &shard.expire_cycles_us) / 1000,
         "evicted_keys": stats.sum(|shard| &shard.evicted_keys),
-        "evicted_clients": 0,
+        "evicted_clients": stats.sum(|shard| &shard.evicted_clients),
         "clients_cut_for_buffers": cut,
         "total_eviction_exceeded_time": stats.sum(|shard| &shard.eviction_exceeded_us) / 1000,
         "current_eviction_exceeded_time": 0,
