@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::base::clock;
-use crate::command::clients::Client;
+use crate::command::clients::{Client, Ending};
 use crate::command::state::State;
 use crate::config::OutputLimit;
 
@@ -31,10 +31,21 @@ pub async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
 /// still, or while its workers are busy, what a client has done may be in the kernel only.
 fn sweep(state: &State, now_ms: u64) {
     let limit = state.settings.client_output_buffer_limit.normal.get();
-    for client in state.clients.all() {
-        count_over_soft_limit(&client, &limit);
-        if is_idle(&client, timeout_s(state), now_ms) || is_too_slow(&client, &limit) {
+    let seems_overdue = |client: &Client| {
+        count_over_soft_limit(client, &limit);
+        is_idle(client, timeout_s(state), now_ms) || is_too_slow(client, &limit)
+    };
+    for client in state.clients.sessions() {
+        if seems_overdue(&client) {
             client.suspect();
+        }
+    }
+    // Their sockets are looked at by others, which happens between two sweeps.
+    for client in state.clients.http() {
+        match (seems_overdue(&client), client.ending()) {
+            (true, Ending::Suspected) if is_overdue(state, &client, false) => state.clients.kill(&client),
+            (true, _) => client.suspect(),
+            (false, _) => client.clear_suspicion(),
         }
     }
     // Who takes more is looked at where it grows; the limit, too, may have changed.

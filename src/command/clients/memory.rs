@@ -16,7 +16,7 @@ impl Clients {
     }
 
     /// Cuts off the largest clients until the others take at most `max_bytes` together. Those that CLIENT NO-EVICT
-    /// protects count, but stay. Returns how many were cut off.
+    /// protects count, but stay, as in Redis. Returns how many were cut off.
     pub fn evict(&self, max_bytes: u64) -> usize {
         // Two at a time would cut off twice as many as are too many.
         let Some(_evicting) = self.evicting.try_lock() else { return 0 };

@@ -109,8 +109,13 @@ impl Clients {
     /// Everyone, whatever the protocol.
     pub fn all(&self) -> Vec<Arc<Client>> {
         let mut all = self.sessions();
-        all.extend(self.http.lock().by_id.values().cloned());
+        all.extend(self.http());
         all
+    }
+
+    /// Those of HTTP.
+    pub fn http(&self) -> Vec<Arc<Client>> {
+        self.http.lock().by_id.values().cloned().collect()
     }
 
     /// Those that have sessions, in the order of their ids.
