@@ -271,3 +271,39 @@ fn a_broken_disk_is_told_of_where_memory_is_full() {
     node.end();
     scenario.teardown();
 }
+
+/// A journal that cannot be written keeps those who have changed something waiting for a while, and then tells each of them.
+#[test]
+fn nobody_waits_for_ever_for_a_journal_that_cannot_be_written() {
+    for appendfsync in ["everysec", "always"] {
+        let scenario = FailScenario::setup();
+        let place = tempfile::tempdir().expect("a directory");
+        let node = Node::start(place.path(), &["--appendfsync", appendfsync]);
+        let (mut writer, mut other) = (node.client(), node.client());
+        assert_eq!(run(&mut writer, "SET key 0"), Value::ok());
+        fail::cfg("journal::write", "return(EIO)").expect("a failpoint");
+        // Some change something, some do not: each has its reply, in its place.
+        let lines = ["SET key 1", "GET key", "INCR number", "PING"];
+        let sent: Vec<u8> =
+            lines.iter().flat_map(|line| support::encode(&line.split(' ').collect::<Vec<_>>())).collect();
+        writer.set_deadline(MOMENT);
+        writer.raw_write(&sent);
+        assert!(writer.try_read_value().is_err(), "at first it may still succeed");
+        writer.set_deadline(PATIENCE);
+        for line in lines {
+            let reply = writer.read_value();
+            assert!(is_refusal(&reply) && reply.error_text().contains("in memory"), "{line}: {reply:?}");
+        }
+        assert_eq!(run(&mut writer, "GET key"), Value::bulk(b"1"));
+        assert!(is_refusal(&run(&mut other, "SET key 2")));
+        fail::remove("journal::write");
+        assert!(eventually(PATIENCE, || run(&mut other, "SET after 1") == Value::ok()));
+        node.end();
+        // What was told to be in memory got to disk when that was possible.
+        let node = Node::start(place.path(), &[]);
+        assert_eq!(run(&mut node.client(), "MGET key number after").items().len(), 3);
+        assert_eq!(run(&mut node.client(), "GET key"), Value::bulk(b"1"));
+        node.end();
+        scenario.teardown();
+    }
+}

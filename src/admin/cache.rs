@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -98,7 +99,14 @@ async fn execute(state: &State, exchange: &Exchange, args: &[&[u8]]) -> Result<T
                 if let (Some(ticket), Some(tier)) = (ticket, tier) {
                     // Others that are being served append meanwhile: one write, or sync, serves all of them.
                     tokio::task::yield_now().await;
-                    poll_fn(|context| tier.poll_acknowledged(ticket, context)).await;
+                    poll_fn(|context| match tier.has_given_up(ticket) {
+                        true => Poll::Ready(()),
+                        false => tier.poll_acknowledged(ticket, context),
+                    })
+                    .await;
+                    if tier.has_given_up(ticket) {
+                        return Err(tier.unwritten().into());
+                    }
                 }
                 return if let Tree::Error(error) = reply { Err(error.into()) } else { Ok(reply) };
             }

@@ -302,7 +302,7 @@ impl<'s> Turn<'s> {
         }
         // First, since a disk that takes no writes makes no room in memory.
         if flags.has(Flags::WRITE) && self.state.keyspace.tier().is_some() {
-            self.admit_write(session)?;
+            self.admit_write(session, flags)?;
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
         match self.state.keyspace.make_room(caller) {
@@ -313,7 +313,7 @@ impl<'s> Turn<'s> {
     }
 
     /// Whether the disk can keep up with a write.
-    fn admit_write(&mut self, session: &mut Session) -> Result<(), Refusal> {
+    fn admit_write(&mut self, session: &mut Session, flags: Flags) -> Result<(), Refusal> {
         if self.is_admitted {
             return Ok(());
         }
@@ -334,6 +334,8 @@ impl<'s> Turn<'s> {
                 Ok(())
             }
             Pressure::Behind => Err(Refusal::Stalled),
+            // What only takes away is how room is made.
+            Pressure::Broken if !flags.has(Flags::DENY_OOM) && self.state.keyspace.admits_removals() => Ok(()),
             Pressure::Broken => {
                 let reason = self.state.keyspace.tier().and_then(|tier| tier.failure()).unwrap_or_default();
                 Err(Error::owned(format!("MISCONF Errors writing to disk: {reason}")).into())

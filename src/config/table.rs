@@ -196,7 +196,8 @@ parameters! {
         maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
         /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.
         restore: Text = Text::new("", "path"), ["restore"] immutable;
-        /// Drop what is damaged in the journal, and all after it, into files beside it, and start; the log tells what.
+        /// Drop what is damaged in the journal, and all after it, into files beside it, do without what RocksDB's log has lost,
+        /// and start; the log tells what.
         repair: Flag = Flag::new(false), ["repair"] immutable switch;
         /// Threads that read keys which are not in memory. 0: the thread that serves the client does, and its other clients wait.
         loader_threads: Integer = Integer::new(2, 0..=64), ["loader-threads"] immutable;

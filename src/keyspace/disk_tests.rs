@@ -11,7 +11,7 @@ use super::tier::Tier;
 use super::*;
 use crate::store::journal::{self, Journal, Replay};
 use crate::store::record::{Record, RecordKey};
-use crate::store::rocks::{Rocks, RocksError, RocksOptions};
+use crate::store::rocks::{Rocks, RocksOptions};
 use crate::types::Change;
 
 #[test]
@@ -94,7 +94,7 @@ fn whole_databases_do_not_wait_for_a_round_that_cannot_be_written() {
     let key = keyspace.key(b"k");
     keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).set_string(&key, b"v", NewExpiry::Clear);
     let round = tier.merger.lock();
-    tier.failed(&RocksError::not_tried("no space".to_owned()));
+    tier.failed("no space", false);
     let failure = Some("no space".to_owned());
     assert_eq!(keyspace.swap(0, 1).err().map(|error| error.message), failure);
     assert_eq!(keyspace.flush(0..1).err().map(|error| error.message), failure);

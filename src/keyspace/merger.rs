@@ -22,7 +22,7 @@ use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{Record, RecordKey, SlotMeta};
-use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError};
+use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError, RocksErrorKind};
 
 /// Expired cold keys that one round sweeps away at most.
 const SWEEP_KEYS: usize = 20_000;
@@ -525,7 +525,7 @@ pub(super) fn retry<R>(
             }
             Err(error) => {
                 has_failed = true;
-                tier.failed(&error);
+                tier.failed(&error.message, error.kind == RocksErrorKind::NoSpace);
                 if gives_up() {
                     return Err(error);
                 }

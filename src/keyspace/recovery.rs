@@ -1,6 +1,7 @@
 //! What a start does: take over the counts that are on disk, then replay what the journal has beyond them. No record is
 //! read but those that a change in place is replayed on.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
 
@@ -12,6 +13,7 @@ use super::tally::Size;
 use super::{Caller, Keyspace, NewExpiry};
 use crate::base::slot::SLOTS;
 use crate::store::journal::Replay;
+use crate::store::record::RecordKey;
 use crate::store::rocks::{Rocks, RocksError};
 
 /// Nothing expires while it is replayed: it had not when it was written.
@@ -106,6 +108,7 @@ impl Keyspace {
     /// # Errors
     /// When the store cannot be read.
     pub fn adopt(&self, store: &Rocks) -> Result<(), RocksError> {
+        self.check_seed(store)?;
         if let Some(order) = store.order()? {
             order.iter().try_for_each(|physical| self.check_database(*physical)).map_err(RocksError::not_tried)?;
             self.set_order(&order);
@@ -131,6 +134,26 @@ impl Keyspace {
             database.tally.add_cold(number, meta.keys as i64);
         }
         Ok(())
+    }
+
+    /// Checks that keys have the hash that they had when their records were written: with another seed none would be found.
+    fn check_seed(&self, store: &Rocks) -> Result<(), RocksError> {
+        let mut is_right = true;
+        let looked = store.scan_records(&[], |record_key, _| {
+            is_right = RecordKey::decode(record_key)
+                .is_none_or(|record_key| self.spot(record_key.key).hash >> 32 == u64::from(record_key.hash));
+            Ok(ControlFlow::Break(()))
+        });
+        if let Err(error) = looked {
+            // Whoever reads that record is told. The others can be read.
+            tracing::warn!(%error, "the first record cannot be read");
+        }
+        match is_right {
+            true => Ok(()),
+            false => {
+                Err(RocksError::corruption("the seed in FORMAT is not the one that keys were placed by".to_owned()))
+            }
+        }
     }
 
     /// Whether any slot has ever been changed, as far as the store tells.

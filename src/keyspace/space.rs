@@ -276,8 +276,8 @@ impl Keyspace {
         let (table_bytes, other_file_bytes) = (tier.store.file_bytes(), tier.store.other_file_bytes());
         space.journal_bytes.store(usage.journal_bytes, Ordering::Relaxed);
         space.log_bytes.store(usage.log_bytes, Ordering::Relaxed);
-        space.file_bytes.store(usage.file_bytes, Ordering::Relaxed);
-        space.other_file_bytes.store(other_file_bytes, Ordering::Relaxed);
+        space.file_bytes.store(usage.file_bytes + usage.reserve_bytes, Ordering::Relaxed);
+        space.other_file_bytes.store(other_file_bytes + usage.reserve_bytes, Ordering::Relaxed);
         let unwritten_bytes = usage.log_bytes + self.dirty_bytes();
         let learned = space.learn(limit_bytes, self.content_bytes(), table_bytes, unwritten_bytes);
         drop(taking_over);

@@ -15,9 +15,10 @@ use super::pace::{JOURNAL_SHARE, Pace, wait_ms};
 use super::space::Space;
 use crate::base::{clock, memory};
 use crate::config::{JournalSync, Settings};
+use crate::reply::Error;
 use crate::stats::{Counter, Histogram};
 use crate::store::journal::{Journal, SyncPolicy, Ticket};
-use crate::store::rocks::{Rocks, RocksError};
+use crate::store::rocks::Rocks;
 
 thread_local! {
     /// The last thing this thread has put into the journal and nobody has asked for.
@@ -95,6 +96,8 @@ pub struct Tier {
     /// Why the disk does not take writes; looked at by every write, so there is a flag beside it.
     failure: Mutex<Option<String>>,
     has_failed: AtomicBool,
+    is_full: AtomicBool,
+    is_lost: AtomicBool,
     /// Unix milliseconds until which eviction is not worth the search.
     eviction_rests_until_ms: AtomicU64,
     wishes: Mutex<Wishes>,
@@ -168,6 +171,8 @@ impl Tier {
             pace: Pace::default(),
             failure: Mutex::default(),
             has_failed: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
+            is_lost: AtomicBool::new(false),
             eviction_rests_until_ms: AtomicU64::new(0),
             wishes: Mutex::default(),
             wished: Condvar::new(),
@@ -275,19 +280,43 @@ impl Tier {
         }
     }
 
-    /// The disk refused something.
-    pub fn failed(&self, error: &RocksError) {
+    /// The data directory is not where it was opened: whatever is written now, a start would not find it.
+    pub fn lost(&self, error: &str) {
+        self.is_lost.store(true, Ordering::Release);
+        self.failed(error, false);
+    }
+
+    /// The data directory is where it was opened.
+    pub fn found(&self) {
+        self.is_lost.store(false, Ordering::Release);
+    }
+
+    /// The disk refused something; `is_full`: for want of room.
+    pub fn failed(&self, error: &str, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
         let mut failure = self.failure.lock();
         if failure.is_none() {
-            tracing::error!(%error, "the disk does not take writes: clients' writes are refused until it does");
+            tracing::error!(error, "the disk does not take writes: clients' writes are refused until it does");
         }
-        *failure = Some(error.to_string());
+        *failure = Some(error.to_owned());
+        drop(failure);
         self.has_failed.store(true, Ordering::Release);
+        // The thread that would make the checkpoint is busy with what has failed.
+        let is_wished = std::mem::take(&mut self.wishes.lock().save);
+        if is_wished {
+            self.save_failed();
+        }
+    }
+
+    /// No checkpoint is made while the disk takes nothing.
+    pub fn save_failed(&self) {
+        let reason = self.failure().unwrap_or_default();
+        self.saves.finished(clock::now_ms() / 1000, Err(format!("the disk does not take writes: {reason}")));
     }
 
     /// The disk took something.
     pub fn recovered(&self) {
-        if self.has_failed.load(Ordering::Acquire) {
+        if self.has_failed.load(Ordering::Acquire) && !self.is_lost.load(Ordering::Acquire) {
             *self.failure.lock() = None;
             self.has_failed.store(false, Ordering::Release);
             tracing::info!("the disk takes writes again");
@@ -316,6 +345,17 @@ impl Tier {
     /// Ready: what the ticket stands for is in the journal, as `appendfsync` wants it. A full disk keeps it waiting.
     pub fn poll_acknowledged(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
         self.journal.get().map_or(Poll::Ready(()), |journal| journal.poll_acknowledged(ticket, context))
+    }
+
+    /// Whether nobody should wait for the ticket any more: the journal has failed for too long.
+    pub fn has_given_up(&self, ticket: Ticket) -> bool {
+        self.journal.get().is_some_and(|journal| journal.has_given_up() && !journal.is_acknowledged(ticket))
+    }
+
+    /// What is said then.
+    pub fn unwritten(&self) -> Error {
+        let reason = self.failure().unwrap_or_default();
+        Error::owned(format!("MISCONF The change is in memory, but not on disk yet, which does not take it: {reason}"))
     }
 
     /// Whether it would be ready at once.
@@ -386,6 +426,18 @@ impl super::Keyspace {
             Some(0) => Pressure::None,
             Some(wait_ms) => Pressure::Ahead(wait_ms),
         }
+    }
+
+    /// Whether a disk that is full takes what only removes keys: that needs room in the journal's present segment at most, and
+    /// in memory up to the bound.
+    pub fn admits_removals(&self) -> bool {
+        self.tier().is_some_and(|tier| {
+            let limit_bytes = self.dirty_limit_bytes();
+            tier.is_full.load(Ordering::Relaxed)
+                && tier.journal.get().is_none_or(|journal| !journal.has_failed())
+                && self.dirty_bytes() < limit_bytes
+                && tier.journal_bytes() < limit_bytes.saturating_mul(JOURNAL_SHARE)
+        })
     }
 
     /// Whether writes are made to wait for the round under way.

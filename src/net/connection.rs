@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::balance;
 use super::conversation::{Conversation, Next};
+use super::held::Held;
 use super::listener::Kind;
 use super::sockets::Readiness;
 use super::stream::Stream;
@@ -19,7 +20,6 @@ use crate::command::dispatch::{Flow, Foreseen, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
 use crate::keyspace::Spot;
-use crate::store::journal::Ticket;
 
 /// Read at once, in bytes.
 pub const READ_BYTES: usize = 64 * 1024;
@@ -88,8 +88,8 @@ pub struct Connection {
     output: Vec<u8>,
     sent: usize,
     wait: Option<Wait>,
-    /// What has to be in the journal before the output may be sent.
-    ticket: Option<Ticket>,
+    /// What of the output has to wait for the journal.
+    held: Held,
     /// Close once the output is sent.
     closing: bool,
     /// The input may hold complete commands.
@@ -119,7 +119,7 @@ impl Connection {
             output: Vec::new(),
             sent: 0,
             wait: None,
-            ticket: None,
+            held: Held::default(),
             closing: false,
             pending: false,
             turns_left: 0,
@@ -151,7 +151,7 @@ impl Connection {
     pub fn receive(&mut self, buffer: &mut [u8]) -> usize {
         let is_at_rest = self.input.is_empty()
             && self.output.is_empty()
-            && self.ticket.is_none()
+            && !self.held.is_any()
             && self.wait.is_none()
             && !self.closing
             && !self.pending
@@ -201,27 +201,19 @@ impl Connection {
 
     /// Whether its replies wait for the journal: so long, polling it leads to nothing.
     pub fn awaits_commit(&self) -> bool {
-        match (self.ticket, self.state.keyspace.tier()) {
-            (Some(ticket), Some(tier)) => {
-                !tier.is_acknowledged(ticket) && self.session.client.ending() != Ending::Killed
-            }
-            _ => false,
-        }
+        self.held.awaits(self.state.keyspace.tier()) && self.session.client.ending() != Ending::Killed
     }
 
     /// Whether it has not gone on since its replies had to wait for the journal.
     pub fn is_uncommitted(&self) -> bool {
-        self.ticket.is_some()
+        self.held.is_any()
     }
 
     /// Brings into the journal what its replies tell of, and with it what anybody's do. Ready: it is there, as `appendfsync`
     /// wants it, or the client need not wait for it any more.
     pub fn poll_commit(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let (Some(ticket), Some(tier)) = (self.ticket, self.state.keyspace.tier()) else { return Poll::Ready(()) };
-        if tier.poll_acknowledged(ticket, context).is_ready() {
-            return Poll::Ready(());
-        }
-        if self.session.client.ending() == Ending::Killed { Poll::Ready(()) } else { Poll::Pending }
+        let polled = self.held.poll(self.state.keyspace.tier(), context);
+        if self.session.client.ending() == Ending::Killed { Poll::Ready(()) } else { polled }
     }
 
     /// Goes as far as it can without waiting.
@@ -267,7 +259,7 @@ impl Connection {
     /// Whether the sweep was right to suspect it, now that its socket has been read and written as far as that goes: after
     /// the process has stood still, what a client did meanwhile is still in the kernel.
     fn is_overdue(&self) -> bool {
-        let is_served = self.wait.is_some() || self.ticket.is_some() || self.pending;
+        let is_served = self.wait.is_some() || self.held.is_any() || self.pending;
         let is_overdue = sweep::is_overdue(&self.state, &self.session.client, is_served);
         if !is_overdue {
             self.session.client.clear_suspicion();
@@ -305,7 +297,8 @@ impl Connection {
             if self.awaits_commit() {
                 return Poll::Pending;
             }
-            self.ticket = None;
+            let tier = self.state.keyspace.tier();
+            self.held.end(tier, &self.conversation, &self.session, &mut self.output);
             self.session.client.take_pushes(&mut self.output);
             let flushed = self.flush()?;
             if self.closing {
@@ -446,6 +439,7 @@ impl Connection {
     ) -> usize {
         self.session.client.set_input(input.len(), input.len().max(READ_BYTES));
         let output_max_bytes = (output.len() + self.output_limit_bytes()).saturating_sub(self.unsent_bytes());
+        self.held.begin(self.output.len());
         let mut consumed = 0;
         loop {
             self.turns_left = self.turns_left.saturating_sub(1);
@@ -453,7 +447,7 @@ impl Connection {
             let progress =
                 self.conversation.turn(turn, first.take(), &mut self.session, input, output, output_max_bytes);
             consumed += progress.consumed;
-            self.ticket = progress.ticket.or(self.ticket);
+            self.held.add(progress.ticket, progress.replies);
             match progress.next {
                 Next::Read => {}
                 Next::Again if self.turns_left > 0 && self.session.client.ending() == Ending::Not => {
@@ -496,7 +490,7 @@ impl Connection {
 
     /// Whether what there is to send is held back.
     fn is_held(&self) -> bool {
-        self.ticket.is_some() || self.wait.as_ref().is_some_and(Wait::holds_replies) && !self.closing
+        self.held.is_any() || self.wait.as_ref().is_some_and(Wait::holds_replies) && !self.closing
     }
 
     /// Sends replies, behind what waits already; what the socket does not take is kept.

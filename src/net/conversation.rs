@@ -17,6 +17,8 @@ pub const NO_PASSWORD: Error =
 pub struct Progress {
     /// Bytes to drop from the input's front.
     pub consumed: usize,
+    /// How many replies there are.
+    pub replies: usize,
     pub next: Next,
     /// What has to be in the journal before the replies go.
     pub ticket: Option<Ticket>,
@@ -71,9 +73,17 @@ impl Conversation {
             // Set since it was let in.
             Conversation::Book(_) if turn.state().has_password() => {
                 book::ReplyWriter::new(output).error(&NO_PASSWORD);
-                Progress { consumed: input.len(), next: Next::Close, ticket: None }
+                Progress { consumed: input.len(), replies: 0, next: Next::Close, ticket: None }
             }
             Conversation::Book(parser) => take_turn(parser, turn, session, input, output, output_max_bytes),
+        }
+    }
+
+    /// Appends an error to `output`, in place of the reply to a command.
+    pub fn refuse(&self, session: &Session, error: &Error, output: &mut Vec<u8>) {
+        match self {
+            Conversation::Resp(_) => resp::RequestParser::sink(output, session).error(error),
+            Conversation::Book(_) => book::RequestParser::sink(output, session).error(error),
         }
     }
 
@@ -194,7 +204,7 @@ fn take_turn<P: Protocol>(
     let state = turn.state();
     let authenticated = !state.requires_auth(&session.client);
     let (max_commands, mut error) = read(protocol, state, authenticated, input);
-    let mut executed = 0;
+    let (mut executed, mut replies) = (0, 0);
     let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
     while executed < protocol.commands() {
         if executed.is_multiple_of(FORESIGHT) {
@@ -231,6 +241,7 @@ fn take_turn<P: Protocol>(
         if session.take_mute() {
             output.truncate(old_bytes);
         }
+        replies += usize::from(output.len() > old_bytes);
         session.client.take_pushes(output);
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
@@ -251,5 +262,5 @@ fn take_turn<P: Protocol>(
     if !matches!(next, Next::Suspend(Flow::Cold)) && !session.cold.is_empty() {
         session.cold.clear();
     }
-    Progress { consumed: protocol.consume(executed), next, ticket: turn.ticket() }
+    Progress { consumed: protocol.consume(executed), replies, next, ticket: turn.ticket() }
 }

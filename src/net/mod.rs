@@ -4,6 +4,7 @@ mod balance;
 mod connection;
 mod conversation;
 mod cycle;
+mod held;
 mod listener;
 mod sockets;
 mod stream;

@@ -25,6 +25,8 @@ const REPLAY_THREADS_MAX: usize = 8;
 const STEP: Duration = Duration::from_millis(100);
 /// Measuring the data directory takes one part in so many of the time at most.
 const MEASURE_SHARE: u32 = 50;
+/// How often it is seen to that there is a reserve.
+const RESERVE_INTERVAL: Duration = Duration::from_secs(1);
 /// After a compaction for `maxdisk` that failed.
 const FAILED_PASS_PAUSE: Duration = Duration::from_secs(1);
 /// By how much the merger gives way where processors are few. What it is late with is bounded: writes wait for it then, and
@@ -36,6 +38,7 @@ const MERGER_NICENESS: i32 = 5;
 pub struct Opened {
     directory: DataDirectory,
     is_new: bool,
+    has_little_room: bool,
     began: Instant,
 }
 
@@ -60,10 +63,9 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
     }
     let (directory, is_new) = DataDirectory::open(&path, clock::now_us()).map_err(io::Error::other)?;
     if settings.repair.get() && !is_new {
-        for line in journal::repair(&directory.journal(), true).map_err(io::Error::other)? {
-            tracing::warn!("repair: {line}");
-        }
+        repair(&directory)?;
     }
+    let has_little_room = directory.make_room(directory::reserve_bytes(maxdisk))?;
     set_up_allocator(settings);
     let memory_bytes = store_memory_bytes(settings);
     let options = RocksOptions {
@@ -71,6 +73,7 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
         max_open_files,
         create: is_new,
         compacts: false,
+        allocates_ahead: !has_little_room,
         ..RocksOptions::for_disk(maxdisk)
     };
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
@@ -79,7 +82,17 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
         tracing::info!(directory = %path.display(), "a new data directory");
     }
     let seed = directory.seed();
-    Ok((Opened { directory, is_new, began }, Tier::new(store), seed))
+    Ok((Opened { directory, is_new, has_little_room, began }, Tier::new(store), seed))
+}
+
+/// Drops what cannot be read, and says in the log what that is.
+fn repair(directory: &DataDirectory) -> io::Result<()> {
+    let mut lines = Rocks::repair(&directory.rocksdb()).map_err(io::Error::other)?;
+    if !directory.has_no_journal() {
+        lines.extend(journal::repair(&directory.journal(), true).map_err(io::Error::other)?);
+    }
+    lines.iter().for_each(|line| tracing::warn!("repair: {line}"));
+    Ok(())
 }
 
 /// The disk's threads.
@@ -98,7 +111,7 @@ impl Disk {
     /// # Errors
     /// When the journal or the store cannot be read.
     pub fn start(opened: Opened, state: &Arc<State>) -> io::Result<Option<Disk>> {
-        let Opened { directory, is_new, began } = opened;
+        let Opened { directory, is_new, has_little_room, began } = opened;
         let Some(tier) = state.keyspace.tier() else { return Ok(None) };
         state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
         let defaults = journal::Options::default();
@@ -125,6 +138,13 @@ impl Disk {
             took_ms = began.elapsed().as_millis() as u64,
             "the data is there"
         );
+        if has_little_room {
+            // The next start may find the disk as full, and what comes now must not take all of it.
+            let reserve_bytes = directory::reserve_bytes(state.settings.maxdisk.get());
+            if let Err(error) = directory.keep_reserve(reserve_bytes, true) {
+                tracing::warn!(%error, "no room is reserved for the next start");
+            }
+        }
         let directory = Arc::new(directory);
         let mut loaders = Vec::new();
         for index in 0..state.settings.loader_threads.get() {
@@ -191,9 +211,24 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     }
     let mut schedule = Schedule::new(Instant::now());
     let mut measured_next = Instant::now();
+    let mut reserved_next = Instant::now();
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
+        match directory.check_place() {
+            Ok(()) => tier.found(),
+            Err(error) => {
+                tier.lost(&error.to_string());
+                if wishes.save {
+                    tier.save_failed();
+                }
+                // The last round still goes to the files that are open.
+                if !wishes.end {
+                    continue;
+                }
+            }
+        }
+        reserve(state, directory, &mut reserved_next);
         measure(state, directory, &mut measured_next);
         let now = Instant::now();
         let changes = Changes {
@@ -231,6 +266,17 @@ fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next:
             }
         }
         measure(state, directory, measured_next);
+    }
+}
+
+/// Keeps room for a start on a full disk, where there is some left now.
+fn reserve(state: &State, directory: &DataDirectory, next: &mut Instant) {
+    if Instant::now() < *next {
+        return;
+    }
+    *next = Instant::now() + RESERVE_INTERVAL;
+    if let Err(error) = directory.keep_reserve(directory::reserve_bytes(state.settings.maxdisk.get()), false) {
+        tracing::debug!(%error, "no room is reserved for a start");
     }
 }
 

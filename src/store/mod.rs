@@ -2,6 +2,7 @@
 
 pub mod directory;
 pub mod journal;
+pub mod mark;
 pub mod record;
 pub mod rocks;
 

@@ -91,7 +91,22 @@ impl Followed {
     fn cut(&mut self, in_order: bool, random: &mut StdRng) {
         self.disk = self.disk.cut(in_order, random);
         self.disk.save(&self.root);
+        for part in ["rocksdb", "journal"] {
+            end_boot(&self.root.join(part).join("MARK"));
+        }
     }
+}
+
+/// Has a mark be of an earlier boot of the machine, as a power cut does: it holds a magic of 8 bytes, the boot's identity of 16,
+/// a count and so many numbers of 8 bytes, and a checksum.
+fn end_boot(path: &Path) {
+    let Ok(mut bytes) = std::fs::read(path) else { return };
+    let count = u32::from_le_bytes(bytes[24..28].try_into().expect("4 bytes")) as usize;
+    let end = 28 + 8 * count;
+    bytes[8..24].fill(1);
+    let checksum = crc32c::crc32c(&bytes[..end]).to_le_bytes();
+    bytes[end..end + 4].copy_from_slice(&checksum);
+    std::fs::write(path, bytes).expect("a mark");
 }
 
 struct Story {

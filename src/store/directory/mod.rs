@@ -7,10 +7,12 @@
 //! rocksdb/      records
 //! journal/      changes that the records may not hold yet
 //! checkpoint/   the last SAVE: a data directory itself
+//! reserve/      room for a start on a full disk
 //! ```
 //!
 //! Nothing that may hold data is ever made a second time or deleted: a directory that is not as it should be is an error.
 
+mod reserve;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 use toml_edit::DocumentMut;
 
+pub use self::reserve::reserve_bytes;
 use crate::base::clock;
 
 /// The version of the layout that this program makes, and the only one it reads.
@@ -37,6 +40,7 @@ const NO_JOURNAL: &str = "NONE";
 const CHECKPOINT: &str = "checkpoint";
 const CHECKPOINT_NEW: &str = "checkpoint.new";
 const CHECKPOINT_OLD: &str = "checkpoint.old";
+const RESERVE: &str = "reserve";
 /// RocksDB's pointer to its present manifest: with it there is a database.
 const CURRENT_FILE: &str = "CURRENT";
 /// What RocksDB never changes once it is written.
@@ -44,6 +48,8 @@ const IMMUTABLE: [&str; 2] = ["sst", "blob"];
 
 /// Of RocksDB's log.
 const LOG_EXTENSION: &str = "log";
+/// With fewer to be had, the reserve is given up.
+const RESERVED_FILES: u64 = 16;
 /// What `st_blocks` counts in.
 const BLOCK_BYTES: u64 = 512;
 
@@ -55,6 +61,8 @@ pub struct Usage {
     pub log_bytes: u64,
     /// Of all other files of RocksDB.
     pub file_bytes: u64,
+    /// Of the room for a start on a full disk.
+    pub reserve_bytes: u64,
 }
 
 /// What a directory was made with.
@@ -119,6 +127,8 @@ pub enum DirectoryError {
     DamagedFormat(String, String),
     #[error("the data directory {0} is incomplete: {1} is missing, and nothing is made anew")]
     Incomplete(String, String),
+    #[error("the data directory is not where it was opened: {0} is another directory")]
+    Replaced(String),
     #[error("{0} is not a directory")]
     NotADirectory(String),
     #[error("{0} is not empty; data is restored into a new or empty directory")]
@@ -135,7 +145,12 @@ pub struct DataDirectory {
     path: PathBuf,
     format: Format,
     _lock: File,
+    /// Which directories these are, whatever lies at their paths later.
+    parts: Vec<(PathBuf, Identity)>,
 }
+
+/// Of a file system's object: its device and number.
+type Identity = (u64, u64);
 
 impl DataDirectory {
     /// Takes the directory. Where there is nothing yet, makes one with `new_seed`, and answers true: RocksDB and the
@@ -149,7 +164,7 @@ impl DataDirectory {
         if let Some(found) = read_format(path, FORMAT_FILE)? {
             check_whole(path)?;
             remove_file(&path.join(NEW_FILE))?;
-            return Ok((DataDirectory { path: path.to_owned(), format: found, _lock: lock }, false));
+            return Ok((DataDirectory::of(path, found, lock)?, false));
         }
         let format = match read_format(path, NEW_FILE)? {
             // An earlier start ended before the directory was complete.
@@ -167,7 +182,57 @@ impl DataDirectory {
             make_directory(&path.join(part))?;
         }
         sync_directory(path)?;
-        Ok((DataDirectory { path: path.to_owned(), format, _lock: lock }, true))
+        Ok((DataDirectory::of(path, format, lock)?, true))
+    }
+
+    fn of(path: &Path, format: Format, lock: File) -> Result<DataDirectory> {
+        let parts = [path.to_owned(), path.join(ROCKSDB), path.join(JOURNAL)].map(|part| {
+            let identity = identity(&part).map_err(|error| io_error("read", &part, error))?;
+            Ok((part, identity))
+        });
+        let parts = parts.into_iter().collect::<Result<_>>()?;
+        Ok(DataDirectory { path: path.to_owned(), format, _lock: lock, parts })
+    }
+
+    /// Checks that the directory is still where it was opened. What is open of it goes on to be written wherever it is, but a
+    /// start would not find it.
+    ///
+    /// # Errors
+    /// When it is gone, or another is in its place.
+    pub fn check_place(&self) -> Result<()> {
+        for (part, opened) in &self.parts {
+            let present = identity(part).map_err(|error| io_error("find", part, error))?;
+            if present != *opened {
+                return Err(DirectoryError::Replaced(name(part)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where there is little room, gives up the reserve. True: there is little.
+    ///
+    /// # Errors
+    /// When the system does not tell, or the reserve cannot be removed.
+    pub fn make_room(&self, reserve_bytes: u64) -> io::Result<bool> {
+        let has_little = free_bytes(&self.path)? < reserve_bytes || free_files(&self.path)? < RESERVED_FILES;
+        if has_little && reserve::give_up(&self.path.join(RESERVE))? {
+            tracing::warn!("the disk is full: the room that is reserved for a start is used");
+        }
+        Ok(has_little)
+    }
+
+    /// Makes what is missing of the reserve, where there is room for it, and much besides. With `from_the_rest`, most of what is
+    /// left is taken for it.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn keep_reserve(&self, reserve_bytes: u64, from_the_rest: bool) -> io::Result<()> {
+        let left_free_bytes = match from_the_rest {
+            true if free_files(&self.path)? < 2 * RESERVED_FILES => return Ok(()),
+            true => free_bytes(&self.path)? / 4,
+            false => reserve_bytes * reserve::FREE_TIMES,
+        };
+        reserve::make(&self.path.join(RESERVE), reserve_bytes, left_free_bytes)
     }
 
     /// Declares a new directory complete: from now on, what it lacks is an error.
@@ -210,6 +275,10 @@ impl DataDirectory {
             let is_log = path.extension().is_some_and(|extension| extension == LOG_EXTENSION);
             *if is_log { &mut usage.log_bytes } else { &mut usage.file_bytes } += bytes;
         })?;
+        let reserve = self.path.join(RESERVE);
+        if reserve.exists() {
+            visit_files(&reserve, |_, bytes| usage.reserve_bytes += bytes)?;
+        }
         Ok(usage)
     }
 
@@ -328,6 +397,17 @@ pub fn free_bytes(path: &Path) -> io::Result<u64> {
     Ok(statistics.f_bavail.saturating_mul(statistics.f_frsize))
 }
 
+/// Files that the file system of `path` can still have.
+fn free_files(path: &Path) -> io::Result<u64> {
+    let statistics = rustix::fs::statvfs(path)?;
+    // Some have no such limit.
+    Ok(if statistics.f_files == 0 { u64::MAX } else { statistics.f_favail })
+}
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    fs::metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 /// Bytes of all files of the data directory `path`, checkpoints left out: they share most of theirs.
 pub fn used_bytes(path: &Path) -> u64 {
     let of = |part: &str| {
@@ -361,7 +441,8 @@ fn check_whole(path: &Path) -> Result<()> {
     let current = path.join(ROCKSDB).join(CURRENT_FILE);
     let manifest = fs::read_to_string(&current).map_err(|error| io_error("read", &current, error))?;
     let manifest = format!("{ROCKSDB}/{}", manifest.trim_end());
-    if exists(&path.join(&manifest))? { Ok(()) } else { Err(DirectoryError::Incomplete(name(path), manifest)) }
+    let is_there = exists(&path.join(&manifest))?;
+    if is_there { Ok(()) } else { Err(DirectoryError::Incomplete(name(path), manifest.escape_debug().to_string())) }
 }
 
 fn lock(path: &Path) -> Result<File> {
@@ -375,9 +456,11 @@ fn lock(path: &Path) -> Result<File> {
         .open(&file_path)
         .map_err(|error| io_error("write", &file_path, error))?;
     take(&file, path, FlockOperation::NonBlockingLockExclusive)?;
-    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(|error| io_error("write", &file_path, error))?;
-    Ok(file)
+    match file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
+        // It only tells others who has the directory.
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(io_error("write", &file_path, error)),
+        _ => Ok(file),
+    }
 }
 
 /// Keeps a directory that nobody has from being taken. One that cannot be locked, as on a read-only medium, is read all the same.

@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ use parking_lot::Mutex;
 use super::error::JournalError;
 use super::fault::point;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
+use super::marked::Marked;
+use crate::store::directory::free_bytes;
 
 pub const SEGMENT_EXTENSION: &str = "journal";
 const SPARE_PREFIX: &str = "spare-";
@@ -78,6 +81,7 @@ struct Stock {
 pub struct Directory {
     pub path: PathBuf,
     handle: File,
+    pub marked: Arc<Marked>,
     segment_bytes: u64,
     /// How many spares are kept.
     limit: usize,
@@ -89,11 +93,12 @@ pub struct Directory {
 
 impl Directory {
     /// Takes over the spares of an earlier run, as far as they were finished.
-    pub fn open(path: &Path, segment_bytes: u64, limit: usize, spares: &[u64]) -> io::Result<Self> {
+    pub fn open(path: &Path, marked: Marked, segment_bytes: u64, limit: usize, spares: &[u64]) -> io::Result<Self> {
         let handle = File::open(path)?;
         let directory = Self {
             path: path.to_owned(),
             handle,
+            marked: Arc::new(marked),
             segment_bytes,
             limit,
             stock: Mutex::default(),
@@ -198,6 +203,9 @@ impl Directory {
 
     /// Recycles the segments that are not needed any more, and sees to it that there is a spare.
     pub fn tend(&self) -> io::Result<()> {
+        if self.oldest_retired().is_some() {
+            self.marked.sync()?;
+        }
         while let Some((number, is_kept)) = self.oldest_retired() {
             let path = self.segment_path(number);
             let length_bytes = std::fs::metadata(&path)?.len();
@@ -237,6 +245,10 @@ impl Directory {
     }
 
     fn prepare(&self) -> io::Result<()> {
+        // What is left on a full disk is for those who need less.
+        if free_bytes(&self.path)? < self.segment_bytes + self.segment_bytes / 4 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let path = self.new_spare_path();
         let file = create(&path)?;
         match self.fill(&file).and_then(|()| self.sync()) {

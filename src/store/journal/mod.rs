@@ -11,6 +11,7 @@ mod error;
 mod fault;
 mod files;
 mod format;
+mod marked;
 mod recovery;
 mod repair;
 mod shards;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
@@ -37,6 +38,7 @@ pub use repair::repair;
 pub use status::{JournalStatus, Latency};
 
 use files::Directory;
+use marked::Marked;
 use shards::Shards;
 use status::{Gauges, Meter};
 use sync::Threads;
@@ -68,6 +70,8 @@ pub struct Options {
     pub interval: Duration,
     /// How long after a failure it is tried again.
     pub retry: Duration,
+    /// How long a failure may last before nobody waits for an acknowledgement any more.
+    pub patience: Duration,
 }
 
 impl Default for Options {
@@ -79,6 +83,7 @@ impl Default for Options {
             create: false,
             interval: Duration::from_secs(1),
             retry: Duration::from_millis(100),
+            patience: Duration::from_secs(5),
         }
     }
 }
@@ -122,6 +127,12 @@ pub struct Journal {
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// Why writing fails, and since when.
+struct Failure {
+    since: Instant,
+    message: String,
+}
+
 struct Shared {
     shards: Shards,
     /// Who holds it writes for everybody.
@@ -129,6 +140,7 @@ struct Shared {
     /// Held for the length of a sync, before `writer`.
     syncing: Mutex<()>,
     directory: Directory,
+    marked: Arc<Marked>,
     waiters: Waiters,
     threads: Threads,
     /// The newest block in the file.
@@ -138,10 +150,13 @@ struct Shared {
     released: AtomicU64,
     policy: AtomicU8,
     has_failed: AtomicBool,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<Failure>>,
+    /// A failure has lasted too long for anybody to wait for its end.
+    has_given_up: AtomicBool,
     segment_bytes: u64,
     interval: Duration,
     retry: Duration,
+    patience: Duration,
     first_block: u64,
     bytes_written: AtomicU64,
     gauges: Gauges,
@@ -165,13 +180,16 @@ impl Journal {
             durable: CachePadded::new(AtomicU64::new(next - 1)),
             released: AtomicU64::new(recovered.released),
             writer: Mutex::new(recovered.writer),
+            marked: recovered.directory.marked.clone(),
             directory: recovered.directory,
             policy: AtomicU8::new(options.sync as u8),
             has_failed: AtomicBool::new(false),
             failure: Mutex::new(None),
+            has_given_up: AtomicBool::new(false),
             segment_bytes: options.segment_bytes,
             interval: options.interval,
             retry: options.retry,
+            patience: options.patience,
             first_block: next,
             bytes_written: AtomicU64::new(0),
             gauges: Gauges::default(),
@@ -274,7 +292,14 @@ impl Journal {
 
     /// Why the journal cannot write at the moment.
     pub fn failure(&self) -> Option<String> {
-        self.shared.failure.lock().clone()
+        self.shared.failure.lock().as_ref().map(|failure| failure.message.clone())
+    }
+
+    /// Whether writing has failed for so long that nobody should wait for what is not acknowledged. It is written all the same
+    /// once that is possible.
+    #[inline]
+    pub fn has_given_up(&self) -> bool {
+        self.shared.has_given_up.load(Ordering::Acquire)
     }
 
     pub fn status(&self) -> JournalStatus {
@@ -335,13 +360,21 @@ impl Shared {
         if self.is_always() { self.durable() } else { self.written.load(Ordering::Acquire) }
     }
 
-    fn fail(&self, failure: String) {
+    fn fail(&self, message: String) {
         let mut present = self.failure.lock();
         if present.is_none() {
-            tracing::error!(%failure, "the journal cannot be written");
+            tracing::error!(failure = %message, "the journal cannot be written");
         }
-        *present = Some(failure);
+        let since = present.as_ref().map_or_else(Instant::now, |failure| failure.since);
+        let gives_up = since.elapsed() >= self.patience;
+        *present = Some(Failure { since, message });
+        drop(present);
         self.has_failed.store(true, Ordering::SeqCst);
+        if gives_up {
+            self.has_given_up.store(true, Ordering::SeqCst);
+            // Each time, for those who have come just before it was set.
+            self.waiters.wake_up_to(u64::MAX);
+        }
         // That thread tries again.
         self.threads.wake_sync();
     }
@@ -350,6 +383,7 @@ impl Shared {
     fn succeed(&self) {
         if self.has_failed.load(Ordering::Relaxed) {
             *self.failure.lock() = None;
+            self.has_given_up.store(false, Ordering::SeqCst);
             self.has_failed.store(false, Ordering::SeqCst);
             tracing::info!("the journal can be written again");
             // Who waits is woken by that thread, which holds no lock then.

@@ -13,8 +13,10 @@ use super::error::JournalError;
 use super::fault::point;
 use super::files::{Directory, list, segment_path};
 use super::format::{NotAHeader, SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from, next_block};
+use super::marked::{Marked, Needed};
 use super::writer::{Segment, Writer};
 use super::{Options, Replay};
+use crate::store::mark;
 
 pub struct Recovered {
     pub writer: Writer,
@@ -30,6 +32,8 @@ pub struct Found {
     /// The numbers of all files, readable or not.
     pub numbers: Vec<u64>,
     pub spares: Vec<u64>,
+    /// The blocks that must be there.
+    needed: Needed,
 }
 
 pub struct FoundSegment {
@@ -67,10 +71,30 @@ pub struct Visited<'a> {
 impl Found {
     /// Looks at the files and their headers.
     pub fn look(directory: &Path) -> Result<(Self, Option<Damage>), JournalError> {
+        let needed = Needed::find(directory).map_err(JournalError::io(&directory.join(mark::FILE)))?;
         let listing = list(directory)?;
-        let mut found = Found { segments: Vec::new(), numbers: listing.segments, spares: listing.spares };
-        let damage = found.read_headers(directory)?;
+        let mut found = Found { segments: Vec::new(), numbers: listing.segments, spares: listing.spares, needed };
+        let damage = match found.read_headers(directory)? {
+            None => found.missing_beginning(directory),
+            Some(damage) => {
+                // That is why blocks are missing.
+                found.needed = Needed::NOTHING;
+                Some(damage)
+            }
+        };
         Ok((found, damage))
+    }
+
+    /// Whether blocks are missing before the first segment that is there.
+    fn missing_beginning(&self, directory: &Path) -> Option<Damage> {
+        let first = self.first_block().unwrap_or(u64::MAX);
+        if first <= self.needed.first || !self.needed.are_missing_from(self.needed.first) {
+            return None;
+        }
+        let number = self.numbers.first().copied().unwrap_or(1);
+        let what =
+            format!("the blocks from {} on are missing: they were written, and not in RocksDB yet", self.needed.first);
+        Some(Damage { file: segment_path(directory, number), number, offset: 0, what })
     }
 
     fn read_headers(&mut self, directory: &Path) -> Result<Option<Damage>, JournalError> {
@@ -142,9 +166,11 @@ impl Found {
             if next == limit {
                 continue;
             }
-            let Some(witness) = witness(next, &bytes, offset, &self.segments[place..])? else {
-                return Ok((next, None));
+            let witness = match self.needed.are_missing_from(next) {
+                true => Some("the mark".to_owned()),
+                false => witness(next, &bytes, offset, &self.segments[place..])?,
             };
+            let Some(witness) = witness else { return Ok((next, None)) };
             let segment = &self.segments[place];
             let what = match next_block(&bytes, offset, &segment.header, next) {
                 Some(_) => "its checksum does not match",
@@ -232,12 +258,13 @@ pub fn recover(path: &Path, options: &Options, replay: &mut impl Replay) -> Resu
     }
     replay.end().map_err(|what| JournalError::NotReplayed { directory: path.to_owned(), what })?;
     let released = found.first_block().map_or(0, |first| first - 1);
-    let directory = Directory::open(path, options.segment_bytes, options.spare_segments, &found.spares);
-    let directory = directory.map_err(JournalError::io(path))?;
     // A killed process leaves blocks that are written and not on disk; from now on blocks say that they are.
     for segment in &found.segments {
         sync_file(&segment.path).map_err(JournalError::io(&segment.path))?;
     }
+    let directory = Marked::begin(path, next - 1, released)
+        .and_then(|marked| Directory::open(path, marked, options.segment_bytes, options.spare_segments, &found.spares));
+    let directory = directory.map_err(JournalError::io(path))?;
     let number = found.numbers.last().map_or(1, |last| last + 1);
     let begun = directory
         .begin(SegmentHeader::new(number, next, next - 1))

@@ -9,15 +9,31 @@ use super::error::JournalError;
 use super::fault::point;
 use super::files::segment_path;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from};
+use super::marked::Needed;
 use super::recovery::{Damage, Found};
+use crate::store::mark;
 
 /// Says in lines for a person what is damaged in the journal in `directory` and what of it has to be dropped, and with
 /// `apply` drops it: everything from the first damaged block on. No lines: it can be opened as it is.
 pub fn repair(directory: &Path, apply: bool) -> Result<Vec<String>, JournalError> {
+    let mark = directory.join(mark::FILE);
+    if let Err(error) = Needed::find(directory) {
+        let mut lines = vec![format!("{}: {error}; what it told of the journal is dropped", mark.display())];
+        if apply {
+            mark::remove(directory).map_err(JournalError::io(&mark))?;
+            lines.extend(repair(directory, apply)?);
+        }
+        return Ok(lines);
+    }
     let (mut found, damaged_file) = Found::look(directory)?;
     // Damage among the blocks comes first: it lies in a file before the damaged one.
     let (next, damaged_block) = found.walk(|_| Ok(()))?;
-    let Some(damage) = damaged_block.or(damaged_file) else { return Ok(Vec::new()) };
+    let damage = damaged_block.or(damaged_file).or_else(|| {
+        let what = "there is no segment, and an empty one is begun".to_owned();
+        let file = segment_path(directory, 1);
+        found.numbers.is_empty().then_some(Damage { file, number: 1, offset: 0, what })
+    });
+    let Some(damage) = damage else { return Ok(Vec::new()) };
     let mut lines = vec![format!("{}: at offset {}: {}", damage.file.display(), damage.offset, damage.what)];
     let keeps = if next > found.first_block().unwrap_or(1) {
         format!("the blocks before it, up to block {}, are kept", next - 1)
@@ -36,12 +52,14 @@ pub fn repair(directory: &Path, apply: bool) -> Result<Vec<String>, JournalError
             sync_directory(directory).map_err(JournalError::io(directory))?;
         }
         // A journal without a segment would be taken for a missing one.
-        if found.numbers.first() == Some(&damage.number) && damage.offset == 0 {
+        if found.numbers.first().is_none_or(|&first| first == damage.number) && damage.offset == 0 {
             let path = segment_path(directory, damage.number);
             begin_anew(&path, damage.number)
                 .and_then(|()| sync_directory(directory))
                 .map_err(JournalError::io(&path))?;
         }
+        // It asks for what is dropped now.
+        mark::remove(directory).map_err(JournalError::io(&mark))?;
     }
     Ok(lines)
 }

@@ -264,6 +264,10 @@ impl Shared {
         writer.written = block;
         writer.growth.written_bytes += bytes;
         self.publish(writer);
+        // Before anybody is told. Where that takes a sync, the mark follows it.
+        if !is_always {
+            self.marked.written(block);
+        }
         self.written.store(block, Ordering::Release);
         self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
         self.write_meter.record(began.elapsed_us());

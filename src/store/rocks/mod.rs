@@ -14,6 +14,7 @@ mod run;
 mod status;
 #[cfg(test)]
 mod tests;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -34,6 +35,7 @@ pub use options::{BLOB_BYTES, OPEN_FILES_MAX, RocksOptions};
 use read::ReadWays;
 pub use read::{IndexEntry, Look};
 pub use status::RocksStatus;
+use verify::Marked;
 
 const RECORDS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 const META: &str = "meta";
@@ -56,6 +58,8 @@ const ORDER_KEY: &[u8] = b"order";
 const AGE_KEY: &[u8] = b"age";
 /// In `meta`: the number of the last batch that changes records, see [`run`].
 const NUMBER_KEY: &[u8] = b"batch";
+/// In `meta`: the same of the last whose records are a table.
+const TABLE_KEY: &[u8] = b"table";
 /// How soon a write is tried again that has to wait for flushes and compactions.
 const STALL_PAUSE: Duration = Duration::from_millis(5);
 
@@ -129,6 +133,9 @@ pub struct Rocks {
     last_number: AtomicU64,
     /// The log has, or may have, a batch whose table is not taken over. Locked while that changes.
     is_partial: Mutex<bool>,
+    /// What a later start must find. Beside it, held while the log is written: what is measured of it ends with a batch.
+    marked: Marked,
+    log: Mutex<()>,
     tables_made: AtomicU64,
     failure: Failure,
     /// The number of the last operation written when the database was closed to be reopened.
@@ -148,7 +155,8 @@ impl Rocks {
     /// Opens the database in `directory`, or makes it if the options say so. What is there is never replaced.
     pub fn open(directory: &Path, options: &RocksOptions) -> Result<Rocks, RocksError> {
         let resources = Resources::new(options.memory_bytes);
-        let (database, last_number) = open(directory, options, &resources)?;
+        let (database, last_number, found) = open(directory, options, &resources)?;
+        let marked = Marked::begin(directory, found, last_number)?;
         resources.reclaim.set_paused(status::is_mostly_blobs(&database));
         let (disk_bytes, compacts) = (AtomicU64::new(options.disk_bytes), AtomicBool::new(options.compacts));
         // Whatever happens later, it is not made a second time.
@@ -162,6 +170,8 @@ impl Rocks {
             table: options::table_file(),
             last_number: AtomicU64::new(last_number),
             is_partial: Mutex::default(),
+            marked,
+            log: Mutex::default(),
             tables_made: AtomicU64::new(0),
             failure: Failure::default(),
             written: AtomicU64::new(0),
@@ -172,6 +182,15 @@ impl Rocks {
             compacts,
             state: ShardedLock::new(State::Open(database)),
         })
+    }
+
+    /// Drops what was lost of the database in `directory`, so that it can be opened with what is left, and says in lines for a
+    /// person what that is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn repair(directory: &Path) -> Result<Vec<String>, RocksError> {
+        verify::repair(directory)
     }
 
     fn state(&self) -> ShardedLockReadGuard<'_, State> {
@@ -219,6 +238,7 @@ impl Rocks {
         self.flush_wal(true)?;
         self.change(|database| run::ingest(database, &table))?;
         *is_partial = false;
+        self.marked.taken_over(number);
         self.tables_made.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -262,7 +282,12 @@ impl Rocks {
             if batch.changes_records() {
                 to_write.put_cf(family(database, META)?, NUMBER_KEY, number.to_le_bytes());
             }
+            if batch.table().is_some() {
+                to_write.put_cf(family(database, META)?, TABLE_KEY, number.to_le_bytes());
+            }
+            let alone = self.log.lock();
             database.write_opt(to_write, &self.write)?;
+            drop(alone);
             self.resources.reclaim.set_paused(status::is_mostly_blobs(database));
             self.resources.reclaim.set_urgent(status::level_0_files(database) >= options::LEVEL_0_FILES_URGENT);
             self.background_errors.store(status::background_errors(database), Ordering::Relaxed);
@@ -282,7 +307,8 @@ impl Rocks {
     pub fn flush_wal(&self, sync: bool) -> Result<(), RocksError> {
         self.change(|database| {
             fail::fail_point!("rocks::sync", |argument| Err(RocksError::injected(argument)));
-            Ok(database.flush_wal(sync)?)
+            let flush = || Ok(database.flush_wal(sync)?);
+            if sync { self.marked.syncing(self.log.lock(), flush) } else { flush() }
         })
     }
 
@@ -408,7 +434,9 @@ impl Rocks {
         }
         self.with(|database| {
             fail::fail_point!("rocks::checkpoint", |argument| Err(RocksError::injected(argument)));
-            Ok(Checkpoint::new(database)?.create_checkpoint_with_log_size(to, u64::MAX)?)
+            Checkpoint::new(database)?.create_checkpoint_with_log_size(to, u64::MAX)?;
+            Marked::begin(to, verify::verify(to)?, self.last_number.load(Ordering::Relaxed))?;
+            Ok(())
         })
     }
 

@@ -10,7 +10,8 @@ use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
 use super::batch::Batch;
 use super::error::{RocksError, RocksErrorKind};
 use super::options::{self, Resources, RocksOptions};
-use super::{AGE, EXPIRY, FamilyId, META, Rocks, State, family, run};
+use super::verify::{Found, verify};
+use super::{AGE, EXPIRY, FamilyId, META, Rocks, State, family, run, status};
 use crate::store::directory::free_bytes;
 
 /// What [`Rocks::try_recover`] writes to see whether writing works.
@@ -65,7 +66,7 @@ impl Rocks {
         }
         // The database is closed before the next is opened, or its own lock would be in the way.
         *state = State::Closed(RocksError::new(RocksErrorKind::Other, "the database is being opened again"));
-        let opened = open(&self.directory, &self.options_now(), &self.resources).map(|(database, last_number)| {
+        let opened = open(&self.directory, &self.options_now(), &self.resources).map(|(database, last_number, _)| {
             self.last_number.fetch_max(last_number, Ordering::Relaxed);
             *is_partial = false;
             let has_lost_writes = database.latest_sequence_number() < self.written.load(Ordering::Relaxed);
@@ -116,14 +117,21 @@ fn descriptors(options: &RocksOptions, resources: &Resources) -> Result<Vec<Colu
     Ok(families.map(|(name, family)| ColumnFamilyDescriptor::new(name, family)).collect())
 }
 
-/// With the number of the last batch, which is complete then.
-pub(super) fn open(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<(DB, u64), RocksError> {
+/// With the number of the last batch, which is complete then, and what was found before.
+pub(super) fn open(
+    directory: &Path,
+    options: &RocksOptions,
+    resources: &Resources,
+) -> Result<(DB, u64, Found), RocksError> {
     fail::fail_point!("rocks::open", |argument| Err(RocksError::injected(argument)));
+    let found = if directory.exists() { verify(directory)? } else { Found::default() };
+    found.cut_torn_ends(directory)?;
     let database =
         DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources)?)?;
     check_numbers(&database)?;
-    let last_number = run::complete(&database, directory)?;
-    Ok((database, last_number))
+    status::check_blobs(&database, directory)?;
+    let last_number = run::complete(&database, directory, found.taken_over)?;
+    Ok((database, last_number, found))
 }
 
 fn open_for_reading(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {

@@ -89,6 +89,8 @@ pub struct RocksOptions {
     pub log_bytes: u64,
     /// Whether compaction may begin.
     pub compacts: bool,
+    /// Whether room is taken for files before they need it. Where there is little, one file would take that of the others.
+    pub allocates_ahead: bool,
 }
 
 impl Default for RocksOptions {
@@ -108,6 +110,7 @@ impl RocksOptions {
             disk_bytes,
             log_bytes: disk_share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
             compacts: true,
+            allocates_ahead: true,
         }
     }
 }
@@ -190,7 +193,8 @@ const AS_TEXT: &str = "avoid_flush_during_recovery=true;avoid_flush_during_shutd
 
 /// What holds for the database as a whole.
 pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<Options, RocksError> {
-    let mut database = Options::default().get_options_from_string(AS_TEXT)?;
+    let as_text = format!("{AS_TEXT};allow_fallocate={}", options.allocates_ahead);
+    let mut database = Options::default().get_options_from_string(as_text)?;
     database.create_if_missing(options.create);
     database.create_missing_column_families(options.create);
     database.set_paranoid_checks(true);

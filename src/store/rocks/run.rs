@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::error::RocksError;
-use super::{META, NUMBER_KEY, RECORDS, family};
+use super::{META, NUMBER_KEY, RECORDS, TABLE_KEY, family};
 
 const CHUNK_BYTES: usize = 1 << 20;
 /// In place of a value's length.
@@ -171,34 +171,42 @@ pub(super) fn ingest(database: &DB, path: &Path) -> Result<(), RocksError> {
 }
 
 /// Completes the last batch, where a crash has kept its table from being taken over, and removes the tables of batches that
-/// never counted. Returns the last batch's number.
+/// never counted. Returns the last batch's number. `taken_over` is the last whose table surely was, if that is known.
 ///
 /// # Errors
 /// When the database or its directory cannot be read, or the table not be taken over.
-pub(super) fn complete(database: &DB, directory: &Path) -> Result<u64, RocksError> {
-    let last = match database.get_pinned_cf(family(database, META)?, NUMBER_KEY)? {
-        None => 0,
-        Some(bytes) => u64::from_le_bytes(
-            bytes
-                .as_ref()
-                .try_into()
-                .map_err(|_| RocksError::corruption("the last batch's number is damaged".into()))?,
-        ),
-    };
+pub(super) fn complete(database: &DB, directory: &Path, taken_over: Option<u64>) -> Result<u64, RocksError> {
+    let (last, last_with_table) = (number(database, NUMBER_KEY)?, number(database, TABLE_KEY)?);
+    let mut is_complete = last_with_table < last || taken_over.is_none_or(|taken_over| taken_over >= last);
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let number = name.strip_prefix(NAME_BEGIN).and_then(|name| name.strip_suffix(NAME_END));
         match number.and_then(|number| number.parse::<u64>().ok()) {
-            Some(number) if number == last => ingest(database, &path).map_err(|error| {
-                let message = format!("a round has to be completed by {}: {}", path.display(), error.message);
-                RocksError::new(error.kind, message)
-            })?,
+            Some(number) if number == last => {
+                ingest(database, &path).map_err(|error| {
+                    let message = format!("a round has to be completed by {}: {}", path.display(), error.message);
+                    RocksError::new(error.kind, message)
+                })?;
+                is_complete = true;
+            }
             Some(_) => std::fs::remove_file(&path)?,
             None => {}
         }
     }
-    Ok(last)
+    if is_complete {
+        return Ok(last);
+    }
+    let path = directory.join(format!("{NAME_BEGIN}{last}{NAME_END}"));
+    Err(RocksError::corruption(format!("{} is gone, and a round has to be completed by it", path.display())))
+}
+
+/// A batch's number from `meta`; 0: there is none.
+fn number(database: &DB, key: &[u8]) -> Result<u64, RocksError> {
+    let Some(bytes) = database.get_pinned_cf(family(database, META)?, key)? else { return Ok(0) };
+    let bytes = bytes.as_ref().try_into();
+    let damaged = |_| RocksError::corruption(format!("the number of the last {} is damaged", key.escape_ascii()));
+    bytes.map(u64::from_le_bytes).map_err(damaged)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use rocksdb::{DB, properties};
 
+use super::error::RocksError;
 use super::{FAMILIES, Rocks};
 
 const LIVE_BLOB_BYTES: &CStr = c"rocksdb.live-blob-file-size";
@@ -102,6 +103,21 @@ pub(super) fn record_table_bytes(database: &DB) -> u64 {
 /// What all present tables and blob files take.
 pub(super) fn file_bytes(database: &DB) -> u64 {
     sum(database, properties::LIVE_SST_FILES_SIZE.as_ref()) + sum(database, LIVE_BLOB_BYTES)
+}
+
+/// RocksDB opens a blob file when it is first read. Those that are not needed have been removed by the time it is open.
+///
+/// # Errors
+/// When the blob files that there are cannot be all.
+pub(super) fn check_blobs(database: &DB, directory: &Path) -> Result<(), RocksError> {
+    let needed_bytes = sum(database, LIVE_BLOB_BYTES);
+    let present_bytes = bytes_of_files(directory, Metadata::len, |extension| extension == "blob");
+    if present_bytes >= needed_bytes {
+        return Ok(());
+    }
+    let directory = directory.display();
+    let message = format!("{directory} is damaged: its blob files have {present_bytes} bytes of {needed_bytes}");
+    Err(RocksError::corruption(message))
 }
 
 /// The property's sum over the column families.

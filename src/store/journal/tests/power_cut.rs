@@ -107,6 +107,7 @@ proptest! {
         let mut losses = losses.into_iter().cycle();
         let cut = TempDir::new().expect("a directory");
         copy(place.path(), cut.path());
+        crate::store::mark::end_boot(cut.path());
         let mut segments = super::super::files::list(cut.path()).expect("a list").segments;
         // The newest segments may not have got their names.
         while let Some(&last) = segments.last()

@@ -1,5 +1,6 @@
 use super::super::Replay;
 use super::*;
+use crate::store::mark;
 
 /// Blocks that are each known to be durable by the time the next is written.
 fn synced_blocks(place: &Place, count: u8) -> Vec<Vec<u8>> {
@@ -25,6 +26,16 @@ fn segment_with(place: &Place, block: u64) -> (PathBuf, std::ops::Range<usize>) 
         .expect("a segment with the block")
 }
 
+/// Whether the journal is found to be damaged.
+fn is_refused(path: &Path) -> bool {
+    match try_open(path, options(SyncPolicy::Always)).0 {
+        Ok(_) => false,
+        Err(JournalError::Corrupt { .. }) => true,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Without a mark, which would tell that it was there.
 #[test]
 fn a_torn_tail_is_cut_at_every_length() {
     let place = Place::new();
@@ -36,6 +47,8 @@ fn a_torn_tail_is_cut_at_every_length() {
         copy(place.path(), torn.path());
         let path = torn.path().join(path.file_name().expect("a name"));
         std::fs::write(&path, &whole[..end]).expect("a write");
+        assert!(is_refused(torn.path()) == (end < last.start + 48 + written[3].len()), "cut at {end}");
+        mark::remove(torn.path()).expect("no mark");
         let (journal, replayed) = open(torn.path(), options(SyncPolicy::Always));
         // Padding is no part of the block.
         let expected = if end < last.start + 48 + written[3].len() { &written[..3] } else { &written[..] };
@@ -86,6 +99,8 @@ fn a_flipped_bit_in_the_tail_is_cut() {
         let torn = TempDir::new().expect("a directory");
         copy(place.path(), torn.path());
         flip(&torn.path().join(path.file_name().expect("a name")), offset, 3);
+        assert!(is_refused(torn.path()), "flipped at {offset}");
+        mark::remove(torn.path()).expect("no mark");
         assert_eq!(open(torn.path(), options(SyncPolicy::Always)).1, written[..3], "flipped at {offset}");
     }
 }
@@ -102,6 +117,9 @@ fn unsynced_blocks_after_a_gap_are_void_also_later() {
     drop(journal);
     let (path, range) = segment_with(&place, 2);
     flip(&path, range.start + 50, 0);
+    // While the machine runs, what was written is there; a power cut may leave it so.
+    assert!(is_refused(place.path()));
+    mark::end_boot(place.path());
     let (journal, replayed) = place.open(options(SyncPolicy::Never));
     assert_eq!(replayed, [b"one"]);
     assert_eq!(block(&journal, b"new two").block(), 2);
@@ -182,6 +200,44 @@ fn a_missing_segment_is_refused() {
 }
 
 #[test]
+fn the_mark_tells_of_segments_that_are_gone_at_either_end() {
+    let place = Place::new();
+    let segments = many_segments(&place);
+    for gone in [&segments[..1], &segments[segments.len() - 1..], &segments[..]] {
+        let rest = TempDir::new().expect("a directory");
+        copy(place.path(), rest.path());
+        for number in super::super::files::list(rest.path()).expect("a list").segments {
+            if gone.contains(&number) || gone == segments {
+                std::fs::remove_file(super::super::files::segment_path(rest.path(), number)).expect("a removal");
+            }
+        }
+        // Also those that were synced are missed after a power cut.
+        for _ in 0..2 {
+            assert!(is_refused(rest.path()), "without {gone:?}");
+            mark::end_boot(rest.path());
+        }
+        assert!(!super::super::repair(rest.path(), true).expect("a repair").is_empty());
+        assert!(!is_refused(rest.path()), "without {gone:?}, repaired");
+    }
+}
+
+#[test]
+fn an_older_segment_is_not_taken_for_the_newest() {
+    let place = Place::new();
+    let (journal, _) = place.open(options(SyncPolicy::EverySecond));
+    eventually("no spare", || journal.status().spare_segments > 0);
+    block(&journal, b"one");
+    let older = TempDir::new().expect("a directory");
+    copy(place.path(), older.path());
+    block(&journal, b"two");
+    drop(journal);
+    let (path, _) = segment_with(&place, 2);
+    let name = path.file_name().expect("a name");
+    std::fs::copy(older.path().join(name), &path).expect("a copy");
+    assert!(is_refused(place.path()));
+}
+
+#[test]
 fn a_later_segment_tells_of_damage_in_an_earlier_one() {
     let place = Place::new();
     let path = place.segment(many_segments(&place)[1]);
@@ -237,6 +293,7 @@ fn bytes_that_look_like_blocks_are_no_blocks() {
     drop(journal);
     let (path, range) = segment_with(&place, 3);
     flip(&path, range.start + 1, 0);
+    mark::remove(place.path()).expect("no mark");
     assert_eq!(place.open(options(SyncPolicy::Always)).1, [b"one", b"two"]);
 }
 

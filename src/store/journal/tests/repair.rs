@@ -14,6 +14,7 @@ fn several_segments(place: &Place) -> (PathBuf, u64) {
     (place.segment(2), last as u64)
 }
 
+/// All but the mark, which a repair takes away.
 fn files(place: &Place) -> Vec<(String, u64)> {
     let mut files: Vec<(String, u64)> = std::fs::read_dir(place.path())
         .expect("a directory")
@@ -22,6 +23,7 @@ fn files(place: &Place) -> Vec<(String, u64)> {
             (entry.file_name().to_string_lossy().into_owned(), entry.metadata().expect("its size").len())
         })
         .collect();
+    files.retain(|(name, _)| name != crate::store::mark::FILE);
     files.sort();
     files
 }

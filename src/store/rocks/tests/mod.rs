@@ -1,5 +1,6 @@
 mod faults;
 mod tables;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
