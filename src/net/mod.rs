@@ -1,10 +1,12 @@
 //! Sockets: listeners, worker threads, connections.
 
 mod balance;
+mod buffers;
 mod connection;
 mod conversation;
 mod cycle;
 mod listener;
+mod outgoing;
 mod sockets;
 mod stream;
 mod sweep;
