@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, criterion_main};
 use rockpool::base::clock;
+use rockpool::base::gather::Gather;
 use rockpool::base::memory::Counting;
 use rockpool::base::slot;
 use rockpool::command::clients::{Client, Peer};
@@ -68,7 +69,7 @@ fn dispatch(criterion: &mut Criterion) {
     let key = key(KEYS / 2);
     let commands: [(&str, &[&[u8]]); 2] = [("ping", &[b"PING"]), ("get", &[b"GET", key.as_bytes()])];
     for (name, arguments) in commands {
-        let mut output = Vec::new();
+        let mut output = Gather::default();
         criterion.bench_function(&format!("dispatch/{name}"), |bencher| {
             let mut turn = Turn::new(&server.state);
             bencher.iter(|| {
@@ -115,7 +116,7 @@ fn journal(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(PIPELINE as u64));
     let append = || {
         for _ in 0..PIPELINE {
-            journal.append(|bytes| bytes.extend_from_slice(black_box(&EFFECT)));
+            journal.append(|bytes| bytes.bytes().extend_from_slice(black_box(&EFFECT)));
         }
     };
     let write = || journal.release(journal.write_all().expect("a written journal"));

@@ -143,10 +143,11 @@ on_every_engine!(memory only, keys_in_use_survive_a_stream_of_keys_used_once, []
 
 on_every_engine!(memory_of_a_client_that_does_not_read_counts_and_comes_back, |server| {
     let client = &mut server.client();
-    client.command(&["SET", "large", &"x".repeat(1 << 20)]);
+    // Not so large that replies only refer to it.
+    client.command(&["SET", "large", &"x".repeat(100_000)]);
     let before = client.info_number("memory", "used_memory");
     let mut greedy = server.client();
-    for _ in 0..40 {
+    for _ in 0..400 {
         greedy.send(&["GET", "large"]);
     }
     assert!(

@@ -1,25 +1,30 @@
 //! `/cache/{key}`: the cache, one value a request.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{Extension, State as Shared};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http_body_util::BodyExt;
+use hyper::body::{Frame, SizeHint};
 use percent_encoding::percent_decode;
 use tokio::time::{Instant, timeout_at};
 
 use super::exchange::{Exchange, Served};
 use super::failure::Failure;
+use crate::base::chunks::{BytesRef, Chunks, LARGE_BYTES};
 use crate::command::dispatch::{Flow, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
 use crate::protocol::Args;
-use crate::reply::Tree;
+use crate::reply::{Error, Tree};
 use crate::store::journal::Ticket;
 
 pub const PREFIX: &str = "/cache/";
@@ -43,16 +48,18 @@ pub async fn get(
 ) -> Result<Response, Failure> {
     let key = key(&uri)?;
     without_parameters(&uri)?;
-    let Tree::Bulk(value) = execute(&state, &exchange, &[b"GET", &key]).await? else {
+    let body = match execute(&state, &exchange, &[&b"GET"[..], &key].map(BytesRef::Slice)).await? {
+        Tree::Bulk(value) => Body::from(value),
+        Tree::Chunks(chunks) => Body::new(ChunksBody { chunks, sent_bytes: 0 }),
         // With no body, since a client that looks at the status alone would leave it unread.
-        return Ok(StatusCode::NOT_FOUND.into_response());
+        _ => return Ok(StatusCode::NOT_FOUND.into_response()),
     };
     let limit_bytes = state.settings.client_output_buffer_limit.normal.get().hard_bytes;
-    if limit_bytes > 0 && value.len() as u64 > limit_bytes {
+    if limit_bytes > 0 && body.size_hint().lower() > limit_bytes {
         let text = format!("the value has more than the {limit_bytes} bytes of client-output-buffer-limit");
         return Err(Failure::new(StatusCode::INSUFFICIENT_STORAGE, text));
     }
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
 pub async fn put(
@@ -64,11 +71,17 @@ pub async fn put(
 ) -> Result<StatusCode, Failure> {
     let key = key(&uri)?;
     let expiry = expiry(&uri)?;
-    let limit_bytes = state.settings.proto_max_bulk_len.get().min(state.settings.client_query_buffer_limit.get());
-    let value = read(body, &headers, limit_bytes, &exchange).await?;
+    let value = read(body, &headers, &state, &exchange).await?;
+    let [set, key] = [&b"SET"[..], &key].map(BytesRef::Slice);
+    // A short one in a row, as it is kept.
+    let row = (value.len() < LARGE_BYTES).then(|| BytesRef::Chunks(&value).to_vec());
+    let value = row.as_deref().map_or(BytesRef::Chunks(&value), BytesRef::Slice);
     match &expiry {
-        Some((unit, amount)) => execute(&state, &exchange, &[b"SET", &key, &value, unit, amount]).await?,
-        None => execute(&state, &exchange, &[b"SET", &key, &value]).await?,
+        Some((unit, amount)) => {
+            let [unit, amount] = [*unit, &amount[..]].map(BytesRef::Slice);
+            execute(&state, &exchange, &[set, key, value, unit, amount]).await?
+        }
+        None => execute(&state, &exchange, &[set, key, value]).await?,
     };
     Ok(StatusCode::OK)
 }
@@ -80,13 +93,13 @@ pub async fn delete(
 ) -> Result<StatusCode, Failure> {
     let key = key(&uri)?;
     without_parameters(&uri)?;
-    execute(&state, &exchange, &[b"DEL", &key]).await?;
+    execute(&state, &exchange, &[&b"DEL"[..], &key].map(BytesRef::Slice)).await?;
     Ok(StatusCode::OK)
 }
 
 /// Runs a command through the one door, as soon as clients are not paused and its key is loaded, and returns once what
 /// it changed is in the journal.
-async fn execute(state: &State, exchange: &Exchange, args: &[&[u8]]) -> Result<Tree, Failure> {
+async fn execute(state: &State, exchange: &Exchange, args: &[BytesRef<'_>]) -> Result<Tree, Failure> {
     let _served = Served::new(&exchange.client);
     let mut session = Session::new(exchange.client.clone());
     loop {
@@ -114,10 +127,10 @@ async fn execute(state: &State, exchange: &Exchange, args: &[&[u8]]) -> Result<T
     }
 }
 
-fn try_execute(state: &State, session: &mut Session, args: &[&[u8]]) -> (Tree, Flow, Option<Ticket>) {
+fn try_execute(state: &State, session: &mut Session, args: &[BytesRef<'_>]) -> (Tree, Flow, Option<Ticket>) {
     let mut turn = Turn::new(state);
     let mut flow = Flow::Continue;
-    let reply = Tree::record(|sink| flow = turn.execute(session, Args::from_slices(args), sink));
+    let reply = Tree::record(|sink| flow = turn.execute(session, Args::from_values(args), sink));
     (reply, flow, turn.ticket())
 }
 
@@ -163,15 +176,21 @@ fn expiry(uri: &Uri) -> Result<Option<Expiry>, Failure> {
 }
 
 /// Reads a body. Memory follows what has come, not what was announced.
-async fn read(mut body: Body, headers: &HeaderMap, limit_bytes: u64, exchange: &Exchange) -> Result<Vec<u8>, Failure> {
+async fn read(mut body: Body, headers: &HeaderMap, state: &State, exchange: &Exchange) -> Result<Chunks, Failure> {
+    let limit_bytes = state.settings.proto_max_bulk_len.get().min(state.settings.client_query_buffer_limit.get());
     let too_long =
         || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a value may have {limit_bytes} bytes at most"));
+    let check_fits = |bytes: usize, present_bytes: usize| match state.keyspace.can_hold(bytes, present_bytes) {
+        true => Ok(()),
+        false => Err(Failure::from(Error::OUT_OF_MEMORY)),
+    };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > limit_bytes) {
         return Err(too_long());
     }
+    check_fits(announced.unwrap_or_default() as usize, 0)?;
     let begun = Instant::now();
-    let mut value = Vec::new();
+    let mut value = Chunks::default();
     loop {
         let patience = BODY_PATIENCE + Duration::from_secs_f64(value.len() as f64 / BODY_BYTES_A_SECOND);
         let frame = match timeout_at(begun + patience, body.frame()).await {
@@ -184,9 +203,42 @@ async fn read(mut body: Body, headers: &HeaderMap, limit_bytes: u64, exchange: &
             if value.len() as u64 + data.len() as u64 > limit_bytes {
                 return Err(too_long());
             }
-            value.extend_from_slice(&data);
-            exchange.keeps(value.len(), value.capacity());
+            value.append(BytesRef::Slice(&data));
+            exchange.keeps(value.len(), value.memory_bytes());
+            check_fits(value.len(), value.len())?;
         }
+    }
+}
+
+/// Sends chunks, one a frame, by reference.
+struct ChunksBody {
+    chunks: Chunks,
+    sent_bytes: usize,
+}
+
+/// Of one chunk.
+struct Part(Chunks);
+
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
+        BytesRef::Chunks(&self.0).beginning()
+    }
+}
+
+impl hyper::body::Body for ChunksBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let begin = self.sent_bytes;
+        let Some(bytes) = self.chunks.parts_from(begin).next().map(<[u8]>::len) else { return Poll::Ready(None) };
+        self.sent_bytes += bytes;
+        let part = Part(self.chunks.part(begin..begin + bytes));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(part)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact((self.chunks.len() - self.sent_bytes) as u64)
     }
 }
 

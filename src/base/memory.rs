@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tikv_jemalloc_ctl::{Access, AsName, Mib};
 
-use super::system;
+use super::{reclaim, system};
 
 const FLUSH_BYTES: i64 = 16 * 1024;
 
@@ -46,7 +46,7 @@ pub fn committed_bytes() -> u64 {
 pub fn measure_foreign(expected_bytes: u64, reserved_max_bytes: u64) {
     let bytes = allocator_bytes();
     let counted = USED_BYTES.load(Ordering::Relaxed);
-    let foreign = (bytes.active + bytes.metadata) as i64 - counted;
+    let foreign = (bytes.active + bytes.metadata) as i64 - counted - reclaim::pending_bytes() as i64;
     FOREIGN_BYTES.store(foreign.max(0), Ordering::Relaxed);
     let outside_bytes = system::resident_bytes().saturating_sub(bytes.resident);
     RESERVED_BYTES.store((outside_bytes + expected_bytes).min(reserved_max_bytes), Ordering::Relaxed);
@@ -124,6 +124,16 @@ fn account(bytes: i64) {
     if counted.is_err() {
         USED_BYTES.fetch_add(bytes, Ordering::Relaxed);
     }
+}
+
+/// Counts memory off that is going to be freed soon; [`count_in`] has to come before it is.
+pub(super) fn count_off(bytes: u64) {
+    account(-(bytes as i64));
+}
+
+/// Counts memory in that was counted off.
+pub(super) fn count_in(bytes: u64) {
+    account(bytes as i64);
 }
 
 /// Wraps the real allocator `A` and keeps the count.

@@ -1,12 +1,16 @@
-//! What everything else stands on: the clock, the system, slots, patterns, numbers and words as Redis reads and prints them.
+//! What everything else stands on: the clock, the system, slots, patterns, numbers and words as Redis reads and prints them,
+//! byte strings that are shared.
 
+pub mod chunks;
 pub mod clock;
 mod float_text;
+pub mod gather;
 pub mod glob;
 pub mod long_double;
 pub mod memory;
 pub mod number;
 pub mod prefetch;
+mod reclaim;
 pub mod slot;
 pub mod system;
 pub mod thread;

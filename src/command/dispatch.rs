@@ -251,6 +251,14 @@ impl<'s> Turn<'s> {
         }
     }
 
+    /// Answers a command that was not received as a whole: it does not run.
+    pub fn refuse(&mut self, session: &mut Session, args: Args<'_>, error: Error, reply: &mut dyn Sink) -> Flow {
+        session.begin();
+        self.foreseen.pop();
+        self.reject(find(&args, NO_COMMAND).ok(), &error, reply);
+        Flow::Continue
+    }
+
     /// Answers a command that does not run.
     fn reject(&self, command: Option<&Command>, error: &Error, reply: &mut dyn Sink) {
         if let Some(counters) = command.and_then(|command| self.state.stats.command(command.index)) {
@@ -305,7 +313,7 @@ impl<'s> Turn<'s> {
             self.admit_write(session, flags)?;
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
-        match self.state.keyspace.make_room(caller) {
+        match self.state.keyspace.make_room(caller, || args.total_bytes()) {
             Room::None if flags.has(Flags::DENY_OOM) => Err(Error::OUT_OF_MEMORY.into()),
             Room::Soon if flags.has(Flags::DENY_OOM) => Err(Refusal::Stalled),
             Room::Enough | Room::None | Room::Soon => Ok(()),
@@ -357,6 +365,21 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         self.state.stats.record_turn(self.executed);
     }
+}
+
+/// Looks at a command whose next argument, behind `args`, has so many bytes. Returns how long the value is that it makes of it;
+/// `None`: the argument is no value that the command takes in parts.
+pub fn large_result_bytes(state: &State, session: &Session, args: Args<'_>, bytes: usize) -> Option<usize> {
+    let spec = find(&args, NO_COMMAND).ok()?.spec;
+    if !spec.takes_large(args.len()) {
+        return None;
+    }
+    let Some(result_bytes) = spec.result_bytes else { return Some(bytes) };
+    let key = state.keyspace.key(args.at(spec.keys.first()?));
+    let caller = Caller { now_ms: clock::recent_ms(), touches: false };
+    // What is on disk alone is seen by the command itself.
+    let present_bytes = state.keyspace.lock(caller, session.client.database(), &key).present_bytes(&key);
+    Some(result_bytes(&args, present_bytes, bytes))
 }
 
 /// Finds the command, or the subcommand where there are some; first of all it is looked whether it is the one before, of

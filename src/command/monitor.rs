@@ -35,7 +35,7 @@ pub(super) fn feed(state: &State, session: &Session, args: &Args<'_>) {
 /// `+SECONDS.MICROSECONDS [DATABASE ADDRESS] "ARGUMENT" …`
 fn describe(now_us: u64, session: &Session, args: &Args<'_>) -> Vec<u8> {
     let client = &session.client;
-    let mut line = Vec::with_capacity(64 + args.total_bytes() + 3 * args.len());
+    let mut line = Vec::with_capacity(64 + args.iter().map(<[u8]>::len).sum::<usize>() + 3 * args.len());
     let (address, scheme) = match client.peer.address.strip_suffix(":0") {
         Some(path) if client.peer.is_unix => (path, "unix:"),
         _ => (client.peer.address.as_str(), ""),
@@ -45,7 +45,7 @@ fn describe(now_us: u64, session: &Session, args: &Args<'_>) -> Vec<u8> {
     let _ = write!(line, "+{seconds}.{micros:06} [{} {scheme}{address}]", client.database());
     for index in 0..args.len() {
         line.push(b' ');
-        words::quote(session.shown(args, index), &mut line);
+        words::quote(session.shown(args, index).beginning(), &mut line);
     }
     line.extend_from_slice(b"\r\n");
     line

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clients::Client;
+use crate::base::chunks::BytesRef;
 use crate::keyspace::loader::Cold;
 use crate::protocol::Args;
 
@@ -60,8 +61,8 @@ impl Session {
     }
 
     /// What others may be shown in place of the present command's argument at `index`: itself, or that it is secret.
-    pub fn shown<'a>(&self, args: &Args<'a>, index: usize) -> &'a [u8] {
-        if self.redacted.contains(&index) { b"(redacted)" } else { args.at(index) }
+    pub fn shown<'a>(&self, args: &Args<'a>, index: usize) -> BytesRef<'a> {
+        if self.redacted.contains(&index) { BytesRef::Slice(b"(redacted)") } else { args.value(index) }
     }
 
     /// A command begins.

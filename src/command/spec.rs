@@ -206,6 +206,9 @@ impl KeyUse {
     }
 }
 
+/// See [`Spec::result_bytes`].
+pub type ResultBytes = fn(&Args<'_>, usize, usize) -> usize;
+
 pub type Handler = fn(&mut Context<'_>) -> Result<(), Error>;
 
 /// A command or subcommand.
@@ -221,6 +224,12 @@ pub struct Spec {
     pub last_key_use: Option<KeyUse>,
     /// What the key is used for in a call with these arguments, where that is less than `key_use` says (SET).
     pub key_use_of: Option<fn(&Args<'_>) -> KeyUse>,
+    /// Which arguments are values, for commands that take them in parts: the first, and how many more arguments there are from
+    /// one to the next.
+    pub values: Option<(usize, usize)>,
+    /// How long the value becomes, where that is not the argument alone: from the arguments before it, the key's present length
+    /// and the argument's.
+    pub result_bytes: Option<ResultBytes>,
     /// Those beside the ones that follow from the flags; see [`Spec::all_categories`].
     pub categories: Categories,
     /// What clients of clusters can go by (<https://redis.io/docs/latest/develop/reference/command-tips/>).
@@ -245,6 +254,8 @@ impl Spec {
             key_use: KeyUse::Read,
             last_key_use: None,
             key_use_of: None,
+            values: None,
+            result_bytes: None,
             categories: Categories::NONE,
             tips: &[],
             group: "generic",
@@ -290,6 +301,28 @@ impl Spec {
     pub const fn key_use_by(mut self, key_use_of: fn(&Args<'_>) -> KeyUse) -> Spec {
         self.key_use_of = Some(key_use_of);
         self
+    }
+
+    /// The argument at `index` is a value, whose handler takes it in parts (`Args::value`): a large one comes in chunks.
+    pub const fn value(self, index: usize) -> Spec {
+        self.values(index, usize::MAX)
+    }
+
+    /// The same of every `step`-th argument, from `first` on.
+    pub const fn values(mut self, first: usize, step: usize) -> Spec {
+        self.values = Some((first, step));
+        self
+    }
+
+    /// Tells how long the value becomes by a large argument.
+    pub const fn result_bytes(mut self, result_bytes: ResultBytes) -> Spec {
+        self.result_bytes = Some(result_bytes);
+        self
+    }
+
+    /// Whether the handler takes the argument at `index` in parts.
+    pub fn takes_large(&self, index: usize) -> bool {
+        self.values.is_some_and(|(first, step)| index >= first && (index - first).is_multiple_of(step))
     }
 
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Spec {

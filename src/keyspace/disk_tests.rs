@@ -9,6 +9,8 @@ use super::entry::Entry;
 use super::residency_tests::open;
 use super::tier::Tier;
 use super::*;
+use crate::base::chunks::BytesRef;
+use crate::base::gather::Gather;
 use crate::store::journal::{self, Journal, Replay};
 use crate::store::record::{Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksOptions};
@@ -24,7 +26,11 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
             let mut guard = keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key);
             guard.set_string(&key, b"a", NewExpiry::Clear);
             drop(guard);
-            assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"b")));
+            assert!(
+                keyspace
+                    .lock(Caller { now_ms: 1, touches: true }, 0, &key)
+                    .modify(&key, Change::Append(BytesRef::Slice(b"b")))
+            );
         }
     };
     {
@@ -34,7 +40,11 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         write(&keyspace, 20, 50);
         let key = keyspace.key(names[3].as_bytes());
         // Of a key that is cold after the restart.
-        assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(&key, Change::Append(b"c")));
+        assert!(
+            keyspace
+                .lock(Caller { now_ms: 1, touches: true }, 0, &key)
+                .modify(&key, Change::Append(BytesRef::Slice(b"c")))
+        );
         keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
     }
     let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
@@ -69,20 +79,21 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let keyspace = open(directory.path());
     let place = |name: &[u8]| Place { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
-    let put = |name: &[u8], kind: u8, into: &mut Vec<u8>| {
-        Effect::Put { kind, payload: b"v", expiry_ms: None }.encode(place(name), name, into);
+    let put = |name: &[u8], kind: u8, into: &mut Gather| {
+        Effect::Put { kind, payload: BytesRef::Slice(b"v"), expiry_ms: None }.encode(place(name), name, into);
     };
-    let mut block = Vec::new();
+    let mut block = Gather::default();
     (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));
+    let block = block.to_vec();
     let (refused, at_end) = keyspace.replaying(2, |replayer| (replayer.block(&block), replayer.end()));
     assert_eq!(refused, Ok(()), "the block makes sense");
     assert_eq!(at_end, Err("unknown type 99".to_owned()));
     // What makes no sense is refused with its block.
     let refused = keyspace.replaying(2, |replayer| replayer.block(&block[..block.len() - 1]));
     assert_eq!(refused, Err("a change in it cannot be read".to_owned()));
-    let mut elsewhere = Vec::new();
+    let mut elsewhere = Gather::default();
     Effect::Delete.encode(Place { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
-    let refused = keyspace.replaying(2, |replayer| replayer.block(&elsewhere));
+    let refused = keyspace.replaying(2, |replayer| replayer.block(&elsewhere.to_vec()));
     assert_eq!(refused, Err("it was used with more than 16 databases: start with `databases 17` or more".to_owned()));
 }
 

@@ -6,6 +6,8 @@
 //! All numbers are little-endian. The rest is, by operation: 1 (put) type u8, has expiry u8, expiry u64, value; 2 (delete)
 //! nothing; 3 (expire) has expiry u8, expiry u64; 4 (modify) the change as its type writes it.
 
+use crate::base::chunks::BytesRef;
+use crate::base::gather::Gather;
 use crate::types::{Change, string};
 
 const PUT: u8 = 1;
@@ -27,7 +29,7 @@ pub enum Effect<'a> {
     /// The key is this now. `kind` and `payload` are the value's record.
     Put {
         kind: u8,
-        payload: &'a [u8],
+        payload: BytesRef<'a>,
         expiry_ms: Option<u64>,
     },
     Delete,
@@ -38,13 +40,13 @@ pub enum Effect<'a> {
 impl<'a> Effect<'a> {
     #[inline]
     pub fn set_string(bytes: &'a [u8], expiry_ms: Option<u64>) -> Effect<'a> {
-        Effect::Put { kind: string::RECORD_KIND, payload: bytes, expiry_ms }
+        Effect::Put { kind: string::RECORD_KIND, payload: BytesRef::Slice(bytes), expiry_ms }
     }
 
     /// Appends the effect on `key` to `into`.
     #[inline]
-    pub fn encode(self, place: Place, key: &[u8], into: &mut Vec<u8>) {
-        let start = into.len();
+    pub fn encode(self, place: Place, key: &[u8], into: &mut Gather) {
+        let (start, bytes_before) = (into.own().len(), into.len());
         let operation = match self {
             Effect::Put { .. } => PUT,
             Effect::Delete => DELETE,
@@ -57,20 +59,20 @@ impl<'a> Effect<'a> {
         head[6..8].copy_from_slice(&place.slot.to_le_bytes());
         head[8..16].copy_from_slice(&place.sequence.to_le_bytes());
         head[16..].copy_from_slice(&(key.len() as u32).to_le_bytes());
-        into.extend_from_slice(&head);
-        into.extend_from_slice(key);
+        into.bytes().extend_from_slice(&head);
+        into.bytes().extend_from_slice(key);
         match self {
             Effect::Put { kind, payload, expiry_ms } => {
-                into.push(kind);
-                encode_expiry(expiry_ms, into);
-                into.extend_from_slice(payload);
+                into.bytes().push(kind);
+                encode_expiry(expiry_ms, into.bytes());
+                into.put(payload);
             }
             Effect::Delete => {}
-            Effect::Expire(expiry_ms) => encode_expiry(expiry_ms, into),
+            Effect::Expire(expiry_ms) => encode_expiry(expiry_ms, into.bytes()),
             Effect::Modify(change) => change.encode(into),
         }
-        let length = (into.len() - start - 4) as u32;
-        into[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        let length = (into.len() - bytes_before - 4) as u32;
+        into.bytes()[start..start + 4].copy_from_slice(&length.to_le_bytes());
     }
 
     /// Reads the next effect, its place and its key, and moves `bytes` behind it. `None`: what is there is none.
@@ -88,7 +90,7 @@ impl<'a> Effect<'a> {
             PUT => {
                 let (&kind, rest) = rest.split_first()?;
                 let (expiry_ms, payload) = decode_expiry(rest)?;
-                Effect::Put { kind, payload, expiry_ms }
+                Effect::Put { kind, payload: BytesRef::Slice(payload), expiry_ms }
             }
             DELETE => Effect::Delete,
             EXPIRE => Effect::Expire(decode_expiry(rest)?.0),
@@ -116,6 +118,7 @@ fn decode_expiry(bytes: &[u8]) -> Option<(Option<u64>, &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::chunks::{Chunks, LARGE_BYTES};
     use proptest::prelude::*;
 
     proptest! {
@@ -123,18 +126,22 @@ mod tests {
         fn effects_are_read_as_they_were_written(
             database in 0u8..16, slot in 0u16..16384, sequence: u64, key: Vec<u8>, payload: Vec<u8>, expiry_ms: Option<u64>,
         ) {
+            let large = Chunks::from(&[7; LARGE_BYTES + 9][..]);
             let effects = [
-                Effect::Put { kind: 7, payload: &payload, expiry_ms },
+                Effect::Put { kind: 7, payload: BytesRef::Slice(&payload), expiry_ms },
                 Effect::Delete,
                 Effect::Expire(expiry_ms),
-                Effect::Modify(Change::Append(&payload)),
-                Effect::Modify(Change::SetRange(9, &payload)),
+                Effect::Modify(Change::Append(BytesRef::Slice(&payload))),
+                Effect::Modify(Change::SetRange(9, BytesRef::Slice(&payload))),
+                Effect::Modify(Change::Append(BytesRef::Chunks(&large))),
+                Effect::Put { kind: 7, payload: BytesRef::Chunks(&large), expiry_ms },
             ];
             let place = Place { database, slot, sequence };
-            let mut bytes = Vec::new();
+            let mut bytes = Gather::default();
             for effect in effects {
                 effect.encode(place, &key, &mut bytes);
             }
+            let bytes = bytes.to_vec();
             let mut rest = &bytes[..];
             for effect in effects {
                 prop_assert_eq!(Effect::decode(&mut rest), Some((place, &key[..], effect)));

@@ -3,7 +3,7 @@
 //! ```text
 //! Header (16 bytes) | expiry_ms: u64, if EXPIRES | Box<Value>, if BOXED | key | value bytes, unless BOXED
 //! ```
-//! A string as it was set lies inline; whatever grows in place is a boxed [`Value`]. One allocation instead of
+//! A string as it was set lies inline; whatever grows in place, and what is large, is a boxed [`Value`]. One allocation instead of
 //! three (key, value, node) is most of what makes a small key cheaper here than in Redis; see
 //! ARCHITECTURE.md for the measured figures, which are the reason for the `unsafe` in this file. All of it is
 //! here: the rest of the crate sees safe methods.
@@ -12,6 +12,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
 use super::recency::Recency;
+use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::types::{Value, string};
 
 const EXPIRES: u64 = 1;
@@ -180,14 +181,19 @@ impl Entry {
 
     /// The bytes of a string, inline or boxed; `None` for any other type.
     #[inline]
-    pub fn string(&self) -> Option<&[u8]> {
+    pub fn string(&self) -> Option<BytesRef<'_>> {
         match self.boxed() {
-            None => {
-                let header = self.header();
-                Some(self.bytes(header.value_offset(), header.value_bytes as usize))
-            }
-            Some(Value::String(bytes)) => Some(bytes),
+            None => Some(BytesRef::Slice(self.inline())),
+            Some(Value::String(bytes)) => Some(BytesRef::Slice(bytes)),
+            Some(Value::Large(chunks)) => Some(BytesRef::Chunks(chunks)),
         }
+    }
+
+    /// The string that lies inline; empty, if the value is boxed.
+    #[inline]
+    pub(super) fn inline(&self) -> &[u8] {
+        let header = self.header();
+        self.bytes(header.value_offset(), header.value_bytes as usize)
     }
 
     /// The name that TYPE gives.
@@ -199,7 +205,7 @@ impl Entry {
     pub fn encoding(&self) -> &'static str {
         match self.boxed() {
             Some(value) => value.encoding(),
-            None => string::encoding(self.string().unwrap_or_default()),
+            None => string::encoding(self.inline()),
         }
     }
 
@@ -277,7 +283,7 @@ impl Entry {
     /// Makes the value boxed, if it is not yet, so that it can change in place.
     pub fn make_boxed(&mut self) -> &mut Value {
         if self.boxed_pointer().is_none() {
-            let value = Box::new(Value::String(self.string().unwrap_or_default().to_vec()));
+            let value = Box::new(Value::String(self.inline().to_vec()));
             self.replace(Content::Boxed(value), self.expiry_ms());
         }
         match self.boxed_mut() {
@@ -290,7 +296,7 @@ impl Entry {
     pub fn take_content(&mut self) -> Owned {
         match self.take_boxed() {
             Some(value) => Owned::Boxed(value),
-            None => Owned::Inline(self.string().unwrap_or_default().to_vec()),
+            None => Owned::Inline(self.inline().to_vec()),
         }
     }
 
@@ -298,7 +304,7 @@ impl Entry {
     pub fn copy_content(&self) -> Owned {
         match self.boxed() {
             Some(value) => Owned::Boxed(Box::new(value.clone())),
-            None => Owned::Inline(self.string().unwrap_or_default().to_vec()),
+            None => Owned::Inline(self.inline().to_vec()),
         }
     }
 
@@ -321,7 +327,7 @@ impl Entry {
         let (recency, marks) = (self.recency(), self.marks());
         *self = match self.take_boxed() {
             Some(value) => Entry::new(self.key(), Content::Boxed(value), expiry_ms, recency),
-            None => Entry::new(self.key(), Content::Inline(self.string().unwrap_or_default()), expiry_ms, recency),
+            None => Entry::new(self.key(), Content::Inline(self.inline()), expiry_ms, recency),
         };
         self.set_marks(marks);
     }
@@ -374,14 +380,32 @@ pub enum Owned {
 
 impl Owned {
     /// The value that a record of that type keeps as `payload`; `None`: no type is known by that number.
-    pub fn from_record(kind: u8, payload: &[u8]) -> Option<Owned> {
-        (kind == string::RECORD_KIND).then(|| Owned::Inline(payload.to_vec()))
+    pub fn from_record(kind: u8, payload: BytesRef<'_>) -> Option<Owned> {
+        (kind == string::RECORD_KIND).then(|| Owned::string(payload))
+    }
+
+    /// What a record keeps of it.
+    pub fn bytes(&self) -> BytesRef<'_> {
+        match self {
+            Owned::Inline(bytes) => BytesRef::Slice(bytes),
+            Owned::Boxed(value) => value.record().1,
+        }
+    }
+
+    /// A string as it is set.
+    pub fn string(bytes: BytesRef<'_>) -> Owned {
+        if bytes.len() < LARGE_BYTES {
+            Owned::Inline(bytes.to_vec())
+        } else {
+            Owned::Boxed(Box::new(Value::Large(bytes.to_chunks())))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::Change;
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]
@@ -421,8 +445,7 @@ mod tests {
                         expiry = expiry_ms;
                     }
                     Step::Append(bytes) => {
-                        let Value::String(string) = entry.make_boxed();
-                        string.extend(&bytes);
+                        Change::Append(BytesRef::Slice(&bytes)).apply(entry.make_boxed());
                         value.extend(bytes);
                     }
                     Step::Take => {
@@ -431,14 +454,14 @@ mod tests {
                         prop_assert_eq!(&copy, &owned);
                         let content = match owned {
                             Owned::Inline(bytes) => bytes,
-                            Owned::Boxed(boxed) => match *boxed { Value::String(bytes) => bytes },
+                            Owned::Boxed(boxed) => boxed.record().1.to_vec(),
                         };
                         prop_assert_eq!(&content, &value);
                         entry = Entry::new(&key, Content::Inline(&content), expiry, Recency::from_bits(7));
                     }
                 }
                 prop_assert_eq!(entry.key(), &key[..]);
-                prop_assert_eq!(entry.string(), Some(&value[..]));
+                prop_assert_eq!(entry.string(), Some(BytesRef::Slice(&value)));
                 prop_assert_eq!(entry.expiry_ms(), expiry);
                 prop_assert_eq!(entry.recency(), Recency::from_bits(7));
                 // The table keeps 44 bits of the address.

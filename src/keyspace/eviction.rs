@@ -12,8 +12,10 @@ use smallvec::SmallVec;
 use super::entry::Entry;
 use super::recency::{Recency, Rules};
 use super::slot::SlotGuard;
+use super::tally::Size;
 use super::tier::DIRTY_SHARE;
 use super::{Caller, Keyspace};
+use crate::base::chunks::LARGE_BYTES;
 use crate::base::slot::SLOTS;
 use crate::base::{memory, thread};
 use crate::config::EvictionPolicy;
@@ -34,6 +36,8 @@ const PROMOTION_USES: u8 = 2;
 
 /// With a disk: how long eviction rests after it found hardly anything that may leave memory.
 const REST_MS: u64 = 20;
+/// What takes memory and is no data counts up to such a share of `maxmemory` against what a value may take.
+const FIXED_SHARE: u64 = 4;
 /// Looks at a slot and at nothing in it.
 const IDLE: Caller = Caller { now_ms: 0, touches: false };
 
@@ -56,14 +60,18 @@ pub enum Room {
 }
 
 impl Keyspace {
-    /// Evicts until memory is within `maxmemory`.
+    /// Evicts until memory is within `maxmemory`, unless what is wanted could never be held.
     ///
     /// It takes a bounded time (`maxmemory-eviction-tenacity`): while it makes progress, the next caller goes on.
     #[inline]
-    pub fn make_room(&self, caller: Caller) -> Room {
+    pub fn make_room(&self, caller: Caller, wanted_bytes: impl FnOnce() -> usize) -> Room {
         let max_bytes = self.settings.maxmemory.get();
         if max_bytes == 0 || memory::committed_bytes() <= max_bytes {
             return Room::Enough;
+        }
+        let wanted_bytes = wanted_bytes();
+        if wanted_bytes >= LARGE_BYTES && !self.can_hold(wanted_bytes, wanted_bytes) {
+            return Room::None;
         }
         match self.tier() {
             None if self.evict_down_to(caller, max_bytes) => Room::Enough,
@@ -80,6 +88,17 @@ impl Keyspace {
                 Room::Enough
             }
         }
+    }
+
+    /// Whether memory could hold a value of so many bytes if there were no other data. If not, nobody is to be evicted for it.
+    /// Of these bytes, so many are in memory already.
+    pub fn can_hold(&self, bytes: usize, present_bytes: usize) -> bool {
+        let max_bytes = self.settings.maxmemory.get();
+        let data_bytes = |size: Size| size.key_bytes + size.value_bytes;
+        let data_bytes: u64 = self.used().map(|database| data_bytes(database.tally.size())).sum();
+        let fixed_bytes =
+            memory::committed_bytes().saturating_sub(data_bytes + present_bytes as u64).min(max_bytes / FIXED_SHARE);
+        max_bytes == 0 || bytes as u64 <= max_bytes - fixed_bytes
     }
 
     /// Whether an entry of the slot may leave memory at all: with a disk, the policy tells the order only.

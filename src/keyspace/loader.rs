@@ -29,6 +29,7 @@ use super::scan::{Step, Walk};
 use super::tier::Tier;
 use super::{Key, Keyspace};
 use crate::stats::{Counter, Histogram};
+use crate::store::record::StoredRecord;
 use crate::store::rocks::{Rocks, RocksError};
 
 /// Keys read together at most; more wait for the next turn.
@@ -48,7 +49,7 @@ pub struct ColdKey {
 }
 
 /// What the disk had of a key: its record, nothing, or why it could not be read.
-type Found = Result<Option<Vec<u8>>, String>;
+type Found = Result<Option<StoredRecord>, String>;
 
 /// A walk that is done, or why it could not be.
 type Walked = Result<Box<dyn Walk>, RocksError>;
@@ -309,6 +310,6 @@ fn take_steps(keyspace: &Keyspace, mut walk: Box<dyn Walk>) -> ControlFlow<Walke
 /// Reads keys, best in the order of their records.
 fn read<'k>(store: &Rocks, keys: impl Iterator<Item = &'k ColdKey>) -> Vec<Found> {
     let names: Vec<&[u8]> = keys.map(|key| &key.record_key[..]).collect();
-    let found = store.get_many(&names).into_iter();
+    let found = store.look_at_many(&names, |record| Ok(StoredRecord::new(record))).into_iter();
     found.map(|found| found.map_err(|error| error.to_string())).collect()
 }

@@ -19,6 +19,7 @@ use super::gate::Shared;
 use super::slot::SlotGuard;
 use super::tier::Tier;
 use super::{Caller, Keyspace};
+use crate::base::chunks::BytesRef;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{Record, RecordKey, SlotMeta};
@@ -99,10 +100,20 @@ impl Round {
         self.batch.delete_record(&self.record_key);
     }
 
-    pub(super) fn put(&mut self, kind: u8, payload: &[u8], expiry_ms: Option<u64>) {
+    pub(super) fn put(&mut self, kind: u8, payload: BytesRef<'_>, expiry_ms: Option<u64>) {
         self.value.clear();
-        Record { kind, expiry_ms, written_ms: self.written_ms, payload }.encode(&mut self.value);
-        self.batch.put_record(&self.record_key, &self.value);
+        let record = |payload| Record { kind, expiry_ms, written_ms: self.written_ms, payload };
+        match payload {
+            BytesRef::Slice(bytes) => {
+                record(bytes).encode(&mut self.value);
+                self.batch.put_record(&self.record_key, &self.value);
+            }
+            // By reference: the slot is locked.
+            BytesRef::Chunks(chunks) => {
+                record(&[]).encode(&mut self.value);
+                self.batch.put_large_record(&self.record_key, &self.value, chunks);
+            }
+        }
         if let Some(expiry_ms) = expiry_ms {
             self.batch.put_expiry(expiry_ms, &self.record_key, payload.len(), self.written_ms);
         }

@@ -36,6 +36,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::base::gather::Gather;
 use crate::base::slot::SLOTS;
 use crate::config::Settings;
 use crate::stats::Stats;
@@ -174,9 +175,9 @@ impl Drop for SlotGuards<'_> {
     fn drop(&mut self) {
         let Some(tier) = self.guards.first().and_then(|first| first.keyspace().tier()) else { return };
         // Before the locks go, so that nobody's later change of these slots can come before this in the journal.
-        let staged = || self.guards.iter().filter_map(|guard| guard.staged.as_deref());
+        let staged = || self.guards.iter().filter_map(|guard| guard.staged.as_ref());
         if staged().any(|bytes| !bytes.is_empty()) {
-            tier.journal(|journal| staged().for_each(|bytes| journal.extend_from_slice(bytes)));
+            tier.journal(|journal| staged().for_each(|bytes| journal.extend(bytes)));
         }
     }
 }
@@ -270,7 +271,7 @@ impl Keyspace {
         positions.dedup();
         let lock = |(physical, slot)| {
             let mut guard = self.lock_slot(caller, physical, slot);
-            guard.staged = self.tier.is_some().then(Vec::new);
+            guard.staged = self.tier.is_some().then(Gather::default);
             guard
         };
         let mut guards: SmallVec<_> = positions.into_iter().map(lock).collect();

@@ -11,6 +11,7 @@ use super::loader::{Cold, Loader};
 use super::residency::{Differences, Residence};
 use super::tally::Size;
 use super::{Caller, Keyspace, NewExpiry};
+use crate::base::gather::Gather;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Replay;
 use crate::store::record::RecordKey;
@@ -198,7 +199,7 @@ impl Keyspace {
             return Ok(false);
         }
         // The journal has this change already.
-        guard.staged = Some(Vec::new());
+        guard.staged = Some(Gather::default());
         if matches!(effect, Effect::Expire(_) | Effect::Modify(_)) {
             let mut cold = Cold::default();
             loop {

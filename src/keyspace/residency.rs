@@ -39,10 +39,11 @@ use super::slot::SlotGuard;
 use super::table::Index;
 use super::tally::{Change as Count, Size, SlotSize};
 use super::{Key, table};
+use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::prefetch::prefetch;
-use crate::store::record::{Record, RecordKey, SlotMeta};
+use crate::store::record::{RecordKey, SlotMeta, StoredRecord};
 use crate::store::rocks::Look;
-use crate::types::string;
+use crate::types::{Value, string};
 
 /// So many entries are fetched from memory at a time, before a round takes them.
 const COLLECTED_TOGETHER: usize = 16;
@@ -279,7 +280,7 @@ impl SlotGuard<'_> {
             }
             Look::Found(record) => {
                 tier.counters.cached.add(1);
-                self.install(key, &record)
+                self.install(key, &StoredRecord::new(&record))
             }
             Look::Unknown => {
                 cold.want(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
@@ -298,15 +299,15 @@ impl SlotGuard<'_> {
     }
 
     /// Cold → clean. A record whose expiry has passed stays where it is, for the sweep.
-    pub(super) fn install(&mut self, key: &Key, record: &[u8]) -> Residence {
-        let record = match Record::decode(record) {
-            Ok(record) => record,
+    pub(super) fn install(&mut self, key: &Key, record: &StoredRecord) -> Residence {
+        let (record, payload) = match record.decode() {
+            Ok(decoded) => decoded,
             Err(error) => return Residence::Failed(error.to_string()),
         };
         if record.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
             return Residence::Here;
         }
-        let Some(content) = content(&record) else {
+        let Some(content) = content(record.kind, payload) else {
             return Residence::Failed(format!("unknown type {}", record.kind));
         };
         let mut entry = self.fresh(key, content, record.expiry_ms);
@@ -373,7 +374,7 @@ impl SlotGuard<'_> {
         } else {
             let (kind, payload) = match entry.boxed() {
                 Some(value) => value.record(),
-                None => (string::RECORD_KIND, entry.string().unwrap_or_default()),
+                None => (string::RECORD_KIND, BytesRef::Slice(entry.inline())),
             };
             round.put(kind, payload, entry.expiry_ms());
         }
@@ -452,6 +453,10 @@ fn is_leaving(marks: Marks) -> bool {
 }
 
 /// The value of a record; `None`: of a type that is not known.
-pub(super) fn content<'a>(record: &Record<'a>) -> Option<Content<'a>> {
-    (record.kind == string::RECORD_KIND).then_some(Content::Inline(record.payload))
+pub(super) fn content(kind: u8, payload: BytesRef<'_>) -> Option<Content<'_>> {
+    let content = || match payload {
+        BytesRef::Slice(bytes) if bytes.len() < LARGE_BYTES => Content::Inline(bytes),
+        large => Content::Boxed(Box::new(Value::Large(large.to_chunks()))),
+    };
+    (kind == string::RECORD_KIND).then(content)
 }

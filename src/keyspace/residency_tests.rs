@@ -11,6 +11,7 @@ use super::merger::{MergerState, Round};
 use super::residency::Residence;
 use super::tier::Tier;
 use super::*;
+use crate::base::chunks::BytesRef;
 use crate::store::journal::{self, Journal};
 use crate::store::record::Record;
 use crate::store::rocks::{Rocks, RocksOptions};
@@ -139,7 +140,7 @@ impl World<'_> {
                 self.model = model.filter(|_| now_ms < EXPIRY);
             }
             Command::Append(value) => {
-                assert_eq!(guard.modify(&key, Change::Append(value.as_bytes())), was.is_some());
+                assert_eq!(guard.modify(&key, Change::Append(BytesRef::Slice(value.as_bytes()))), was.is_some());
                 self.model = was.map(|(bytes, expiry_ms)| ([&bytes[..], value.as_bytes()].concat(), expiry_ms));
             }
             Command::Get => {

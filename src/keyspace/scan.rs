@@ -8,6 +8,7 @@ use super::recency::Recency;
 use super::residency::content;
 use super::table::{PLACE_BITS, place};
 use super::{Caller, Keyspace, SlotGuard};
+use crate::base::chunks::BytesRef;
 use crate::base::slot::SLOTS;
 use crate::store::record::Record;
 use crate::store::rocks::{Rocks, RocksError};
@@ -289,7 +290,8 @@ impl Stored {
             }
             let record = Record::decode(value).map_err(|error| error.to_string());
             let entry = record.and_then(|record| {
-                let content = content(&record).ok_or_else(|| format!("unknown type {}", record.kind))?;
+                let content = content(record.kind, BytesRef::Slice(record.payload))
+                    .ok_or_else(|| format!("unknown type {}", record.kind))?;
                 Ok(Entry::new(key.key, content, record.expiry_ms, Recency::from_bits(0)))
             });
             match entry {

@@ -12,6 +12,8 @@ use super::residency::Differences;
 use super::table::{Index, Ref, Table, place};
 use super::tally::{Change as Count, SlotSize};
 use super::{Caller, Database, Key, Keyspace, Slots};
+use crate::base::chunks::{BytesRef, LARGE_BYTES};
+use crate::base::gather::Gather;
 use crate::config::EvictionPolicy;
 use crate::types::Change;
 
@@ -72,7 +74,7 @@ pub struct SlotGuard<'k> {
     pub(super) slot: MutexGuard<'k, Slot>,
     pub(super) caller: Caller,
     /// What goes into the journal once all of a command's changes are made; `None`: each change goes there at once.
-    pub(super) staged: Option<Vec<u8>>,
+    pub(super) staged: Option<Gather>,
 }
 
 impl<'k> SlotGuard<'k> {
@@ -169,7 +171,22 @@ impl<'k> SlotGuard<'k> {
         self.find(key).map(|index| self.slot.table.get(index))
     }
 
-    /// Makes the key the string `bytes`, whatever it was.
+    /// How much data a key in memory holds, looked at without a trace.
+    pub fn present_bytes(&self, key: &Key) -> usize {
+        let entry = self.entry(key).map(|index| self.slot.table.get(index));
+        entry.map_or(0, |entry| entry.data_bytes())
+    }
+
+    /// Makes the key the string `value`, of any length, whatever it was.
+    #[inline]
+    pub fn set(&mut self, key: &Key, value: BytesRef<'_>, expiry: NewExpiry) {
+        match value {
+            BytesRef::Slice(bytes) if bytes.len() < LARGE_BYTES => self.set_string(key, bytes, expiry),
+            value => self.put(key, Owned::string(value), expiry),
+        }
+    }
+
+    /// Makes the key the string `bytes`, which is not large, whatever it was.
     #[inline]
     pub fn set_string(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry) {
         let expiry_ms = match self.find(key) {

@@ -352,7 +352,7 @@ mod tests {
                 prop_assert_eq!(table.len(), model.len());
             }
             let content: BTreeMap<Vec<u8>, u32> = table.iter()
-                .map(|entry| (entry.key().to_vec(), u32::from_le_bytes(entry.string().unwrap().try_into().unwrap())))
+                .map(|entry| (entry.key().to_vec(), u32::from_le_bytes(entry.inline().try_into().unwrap())))
                 .collect();
             prop_assert_eq!(&content, &model);
             for key in 0..40u32 {

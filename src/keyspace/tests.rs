@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::chunks::BytesRef;
 use crate::types::{Change, Value};
 
 fn keyspace() -> Keyspace {
@@ -196,7 +197,7 @@ proptest! {
                 Step::Append { key, value } => {
                     let name = name(key);
                     let key = keyspace.key(&name);
-                    keyspace.lock(at(now_ms), 0, &key).modify(&key, Change::Append(&value));
+                    keyspace.lock(at(now_ms), 0, &key).modify(&key, Change::Append(BytesRef::Slice(&value)));
                     model.entry(name).and_modify(|entry| entry.0.extend(value));
                 }
                 Step::Expiry { key, expiry_ms } => {

@@ -13,6 +13,7 @@ use super::loader::Loader;
 use super::merger::{Mark, MergerState, Round};
 use super::pace::{JOURNAL_SHARE, Pace, wait_ms};
 use super::space::Space;
+use crate::base::gather::Gather;
 use crate::base::{clock, memory};
 use crate::config::{JournalSync, Settings};
 use crate::reply::Error;
@@ -201,7 +202,7 @@ impl Tier {
 
     /// Puts effects into the journal, if there is one.
     #[inline]
-    pub(super) fn journal(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn journal(&self, write: impl FnOnce(&mut Gather)) {
         if self.is_journaling()
             && let Some(journal) = self.journal.get()
         {

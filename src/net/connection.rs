@@ -7,14 +7,17 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::balance;
+use super::buffers::Buffers;
 use super::conversation::{Conversation, Next};
 use super::held::Held;
 use super::listener::Kind;
+use super::outgoing::Outgoing;
 use super::sockets::Readiness;
 use super::stream::Stream;
 use super::sweep;
 use super::wait::{Outcome, Wait};
 use crate::base::clock;
+use crate::base::gather::{Gather, Mark};
 use crate::command::clients::{BufferSizes, Client, Ending};
 use crate::command::dispatch::{Flow, Foreseen, Turn};
 use crate::command::session::Session;
@@ -25,31 +28,14 @@ use crate::keyspace::Spot;
 pub const READ_BYTES: usize = 64 * 1024;
 /// Read at once of a long argument, in bytes.
 const LARGE_READ_BYTES: usize = 512 * 1024;
-/// A worker's buffers that grew past this are given back.
-const KEPT_BY_WORKER_BYTES: usize = 1024 * 1024;
+/// Sent at once, in bytes; then the worker's other connections have their turn.
+const SENT_AT_ONCE_BYTES: usize = 512 * 1024;
 /// A connection's buffers that grew past this are given back once they are empty.
-const KEPT_BYTES: usize = 16 * 1024;
+pub const KEPT_BYTES: usize = 16 * 1024;
 /// Turns taken before the worker's other connections have theirs.
 const TURNS_A_POLL: usize = 16;
 /// What may wait for a client that has not given the password, in bytes.
 const STRANGER_OUTPUT_BYTES: usize = 16 * 1024;
-
-/// A worker's buffers. Connections use them while they are being polled, so that an idle one holds no memory, and all
-/// of them work in the same warm cache lines.
-#[derive(Default)]
-pub struct Buffers {
-    input: Vec<u8>,
-    output: Vec<u8>,
-}
-
-impl Buffers {
-    /// Gives a buffer back whose content has been sent, and that has become very large.
-    pub fn bound(buffer: &mut Vec<u8>) {
-        if buffer.capacity() > KEPT_BY_WORKER_BYTES {
-            *buffer = Vec::new();
-        }
-    }
-}
 
 /// Where a connection is served, and where it should be.
 struct Place {
@@ -84,9 +70,7 @@ pub struct Connection {
     conversation: Conversation,
     /// Received, but not complete or not executed yet.
     input: Vec<u8>,
-    /// To be sent; the first `sent` bytes of it are.
-    output: Vec<u8>,
-    sent: usize,
+    output: Outgoing,
     wait: Option<Wait>,
     /// What of the output has to wait for the journal.
     held: Held,
@@ -116,8 +100,7 @@ impl Connection {
             session: Session::new(client),
             conversation: Conversation::new(kind),
             input: Vec::new(),
-            output: Vec::new(),
-            sent: 0,
+            output: Outgoing::default(),
             wait: None,
             held: Held::default(),
             closing: false,
@@ -185,15 +168,16 @@ impl Connection {
     }
 
     /// Executes the complete commands of what was received; the replies are appended to `output`, to be sent next.
-    pub fn execute(&mut self, turn: &mut Turn<'_>, first: Option<Foreseen>, input: &mut [u8], output: &mut Vec<u8>) {
+    pub fn execute(&mut self, turn: &mut Turn<'_>, first: Option<Foreseen>, input: &mut [u8], output: &mut Gather) {
         self.turns_left = TURNS_A_POLL;
         let consumed = self.take_turns(turn, first, input, output);
         self.input.extend_from_slice(&input[consumed..]);
     }
 
-    /// Sends what [`Connection::execute`] has made. A socket that is broken ends the connection when it goes on.
-    pub fn deliver(&mut self, replies: &[u8]) {
-        if let Err(error) = self.send(replies) {
+    /// Sends what [`Connection::execute`] has made: what lies in `replies` between two marks. A socket that is broken ends
+    /// the connection when it goes on.
+    pub fn deliver(&mut self, replies: &mut Gather, from: Mark, to: Mark) {
+        if let Err(error) = self.send(replies, from, to) {
             self.broke(&error);
             self.state.clients.kill(&self.session.client);
         }
@@ -220,10 +204,11 @@ impl Connection {
     pub fn poll(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<End> {
         self.turns_left = TURNS_A_POLL;
         let mut result = self.progress(context, buffers);
+        let large_bytes = self.conversation.large_bytes();
         self.session.client.set_buffer_sizes(BufferSizes {
-            input: self.input.len(),
-            input_capacity: self.input.capacity(),
-            output: self.unsent_bytes(),
+            input: self.input.len() + large_bytes,
+            input_capacity: self.input.capacity() + large_bytes,
+            output: self.output.unsent_bytes(),
             output_capacity: self.output.capacity(),
         });
         if let Some(max_bytes) = self.state.max_client_bytes() {
@@ -298,11 +283,12 @@ impl Connection {
                 return Poll::Pending;
             }
             let tier = self.state.keyspace.tier();
-            self.held.end(tier, &self.conversation, &self.session, &mut self.output);
-            self.session.client.take_pushes(&mut self.output);
-            let flushed = self.flush()?;
+            self.held.end(tier, &self.conversation, &self.session, self.output.buffer());
+            self.session.client.take_pushes(self.output.buffer().bytes());
+            let flushed = self.flush(context)?;
             if self.closing {
                 self.input = Vec::new();
+                self.conversation.forget();
                 return flushed.map(|()| Ok(End::Over));
             }
             if let Some(wait) = &mut self.wait {
@@ -369,6 +355,14 @@ impl Connection {
             tracing::warn!(client, bytes = old_bytes, "query buffer limit reached, client cut");
             return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
         }
+        if let Some(incoming) = self.conversation.incoming(&self.state, &self.session, &mut self.input) {
+            let count = ready!(incoming.read(|room| self.stream.read(room)))?;
+            // It may be the end of its command.
+            self.pending = incoming.is_whole();
+            self.turns_left = self.turns_left.saturating_sub(1);
+            self.received(count);
+            return Poll::Ready(Ok(count));
+        }
         let missing = self.conversation.wanted_bytes().saturating_sub(old_bytes).max(READ_BYTES);
         if self.input.capacity() - old_bytes < READ_BYTES {
             self.input.reserve_exact(missing.min(old_bytes.max(READ_BYTES)));
@@ -423,7 +417,8 @@ impl Connection {
         output.clear();
         let state = self.state.clone();
         let consumed = self.take_turns(&mut Turn::new(&state), None, input, output);
-        let result = self.send(output);
+        let end = output.mark();
+        let result = self.send(output, Mark::default(), end);
         Buffers::bound(output);
         result.map(|()| consumed)
     }
@@ -435,11 +430,11 @@ impl Connection {
         turn: &mut Turn<'_>,
         mut first: Option<Foreseen>,
         input: &mut [u8],
-        output: &mut Vec<u8>,
+        output: &mut Gather,
     ) -> usize {
         self.session.client.set_input(input.len(), input.len().max(READ_BYTES));
-        let output_max_bytes = (output.len() + self.output_limit_bytes()).saturating_sub(self.unsent_bytes());
-        self.held.begin(self.output.len());
+        let output_max_bytes = (output.len() + self.output_limit_bytes()).saturating_sub(self.output.unsent_bytes());
+        self.held.begin(self.output.buffer().mark());
         let mut consumed = 0;
         loop {
             self.turns_left = self.turns_left.saturating_sub(1);
@@ -462,10 +457,6 @@ impl Connection {
         }
     }
 
-    fn unsent_bytes(&self) -> usize {
-        self.output.len() - self.sent
-    }
-
     fn output_limit_bytes(&self) -> usize {
         match self.state.settings.client_output_buffer_limit.normal.get().hard_bytes {
             0 => usize::MAX / 2,
@@ -478,7 +469,6 @@ impl Connection {
         self.state.stats.shard().clients_cut_for_output.add(1);
         tracing::warn!(client = self.session.client.id, "output buffer limit reached, client cut");
         self.output.clear();
-        self.sent = 0;
         self.state.clients.kill(&self.session.client);
     }
 
@@ -493,23 +483,37 @@ impl Connection {
         self.held.is_any() || self.wait.as_ref().is_some_and(Wait::holds_replies) && !self.closing
     }
 
-    /// Sends replies, behind what waits already; what the socket does not take is kept.
-    fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        if self.unsent_bytes() + bytes.len() > self.output_limit_bytes() {
+    /// Sends the replies between two marks, behind what waits already; what the socket does not take at once is kept.
+    fn send(&mut self, replies: &mut Gather, from: Mark, to: Mark) -> io::Result<()> {
+        match replies.plain_between(from, to) {
+            Some(bytes) => self.send_plain(bytes)?,
+            None => {
+                replies.move_between(from, to, self.output.buffer());
+                if self.output.unsent_bytes() > self.output_limit_bytes() {
+                    self.cut_for_output();
+                }
+            }
+        }
+        if self.output.unsent_bytes() > STRANGER_OUTPUT_BYTES && self.state.requires_auth(&self.session.client) {
+            self.cut_for_output();
+        }
+        Ok(())
+    }
+
+    fn send_plain(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        if self.output.unsent_bytes() + bytes.len() > self.output_limit_bytes() {
             self.cut_for_output();
             return Ok(());
         }
         let waits = self.is_held() || !self.output.is_empty();
-        while !bytes.is_empty() && !waits {
+        let kept_from = bytes.len().saturating_sub(SENT_AT_ONCE_BYTES);
+        while bytes.len() > kept_from && !waits {
             match self.stream.write(bytes) {
                 Poll::Ready(written) => bytes = &bytes[self.wrote(written?)?..],
                 Poll::Pending => break,
             }
         }
-        self.output.extend_from_slice(bytes);
-        if self.unsent_bytes() > STRANGER_OUTPUT_BYTES && self.state.requires_auth(&self.session.client) {
-            self.cut_for_output();
-        }
+        self.output.buffer().bytes().extend_from_slice(bytes);
         Ok(())
     }
 
@@ -521,39 +525,32 @@ impl Connection {
         Ok(bytes)
     }
 
-    /// Sends what waits. Ready: nothing waits any more.
-    fn flush(&mut self) -> io::Result<Poll<()>> {
+    /// Sends what waits, a part of it if it is much. Ready: nothing waits any more.
+    fn flush(&mut self, context: &mut Context<'_>) -> io::Result<Poll<()>> {
         if self.output.is_empty() {
             return Ok(Poll::Ready(()));
         }
         if self.is_held() {
             return Ok(Poll::Pending);
         }
-        while self.sent < self.output.len() {
-            match self.stream.write(&self.output[self.sent..]) {
-                Poll::Ready(written) => self.sent += self.wrote(written?)?,
+        let mut left_bytes = SENT_AT_ONCE_BYTES;
+        while !self.output.is_empty() {
+            let polled = if left_bytes > 0 { self.output.write(&mut self.stream, left_bytes) } else { Poll::Pending };
+            match polled {
+                Poll::Ready(written) => left_bytes -= self.wrote(written?)?,
                 Poll::Pending => {
-                    self.forget_sent();
+                    if left_bytes == 0 {
+                        // After the others of its worker.
+                        context.waker().wake_by_ref();
+                    }
+                    self.output.forget_sent();
                     return Ok(Poll::Pending);
                 }
             }
             self.mark_active();
         }
-        self.sent = 0;
         self.output.clear();
-        if self.output.capacity() > KEPT_BYTES {
-            self.output = Vec::new();
-        }
         Ok(Poll::Ready(()))
-    }
-
-    /// A client that reads slowly and is sent more and more holds memory only for what it has not got yet. Moving at
-    /// most half of the buffer makes the cost a constant for each byte sent.
-    fn forget_sent(&mut self) {
-        if self.sent > READ_BYTES && self.sent >= self.output.len() / 2 {
-            self.output.drain(..self.sent);
-            self.sent = 0;
-        }
     }
 
     /// Reads away what has come by now: closing a socket that holds unread bytes resets the connection, and the last

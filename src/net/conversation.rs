@@ -1,10 +1,12 @@
 //! What one connection speaks: turns received bytes into executed commands and bytes to send.
 
 use super::listener::Kind;
-use crate::command::dispatch::{FORESIGHT, Flow, Foreseen, TURN_COMMANDS, Turn};
+use crate::base::chunks::{BytesRef, LARGE_BYTES};
+use crate::base::gather::Gather;
+use crate::command::dispatch::{FORESIGHT, Flow, Foreseen, TURN_COMMANDS, Turn, large_result_bytes};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::state::State;
-use crate::protocol::{Args, book, resp};
+use crate::protocol::{Announced, Args, Incoming, book, resp};
 use crate::reply::{Error, Sink};
 use crate::store::journal::Ticket;
 
@@ -48,6 +50,14 @@ impl Conversation {
         }
     }
 
+    /// Forgets what it was told and has not executed.
+    pub fn forget(&mut self) {
+        match self {
+            Conversation::Resp(parser) => *parser = resp::RequestParser::default(),
+            Conversation::Book(parser) => *parser = book::RequestParser::default(),
+        }
+    }
+
     /// Looks at the command in `input`, if it is the only one that is complete. It must be executed next.
     pub fn foresee(&mut self, state: &State, session: &Session, input: &mut [u8]) -> Option<Foreseen> {
         match self {
@@ -64,7 +74,7 @@ impl Conversation {
         first: Option<Foreseen>,
         session: &mut Session,
         input: &mut [u8],
-        output: &mut Vec<u8>,
+        output: &mut Gather,
         output_max_bytes: usize,
     ) -> Progress {
         turn.turn_to_client(first);
@@ -80,7 +90,7 @@ impl Conversation {
     }
 
     /// Appends an error to `output`, in place of the reply to a command.
-    pub fn refuse(&self, session: &Session, error: &Error, output: &mut Vec<u8>) {
+    pub fn refuse(&self, session: &Session, error: &Error, output: &mut Gather) {
         match self {
             Conversation::Resp(_) => resp::RequestParser::sink(output, session).error(error),
             Conversation::Book(_) => book::RequestParser::sink(output, session).error(error),
@@ -95,6 +105,24 @@ impl Conversation {
         }
     }
 
+    /// Where to go on reading, if that is not the input: a large argument that was announced is received into what becomes
+    /// the value. What has come of it by now is taken out of `input`, which holds an incomplete command.
+    pub fn incoming(&mut self, state: &State, session: &Session, input: &mut Vec<u8>) -> Option<&mut Incoming> {
+        match self {
+            Conversation::Resp(parser) => incoming(parser, state, session, input),
+            Conversation::Book(parser) => incoming(parser, state, session, input),
+        }
+    }
+
+    /// How much of large arguments was received, in bytes.
+    pub fn large_bytes(&self) -> usize {
+        match self {
+            Conversation::Resp(parser) => parser.large_bytes(),
+            Conversation::Book(parser) => parser.large_bytes(),
+        }
+    }
+
+    /// Memory beside the input, in bytes.
     pub fn memory_bytes(&self) -> usize {
         match self {
             Conversation::Resp(parser) => parser.memory_bytes(),
@@ -111,8 +139,18 @@ trait Protocol {
     fn commands(&self) -> usize;
     /// Gives the arguments of a complete command to `run`.
     fn with_command<R: Default>(&self, input: &[u8], index: usize, run: impl FnOnce(Args<'_>) -> R) -> R;
+    /// Whether a complete command has large arguments.
+    fn has_large(&self, index: usize) -> bool;
+    /// Like `with_command`, for one that has; `None`: some of them was refused.
+    fn with_large<R>(&self, input: &[u8], index: usize, run: impl FnOnce(Option<Args<'_>>) -> R) -> R;
+    /// Shows `look` the pending argument, if its length is known and it is not complete.
+    fn announced<R>(&self, input: &[u8], look: impl FnOnce(Announced<'_>) -> R) -> Option<R>;
+    /// Goes on receiving the announced argument apart from the input, or dropping it.
+    fn begin_large(&mut self, input: &mut Vec<u8>, refused: bool);
+    /// The argument that is being received apart.
+    fn incoming(&mut self) -> Option<&mut Incoming>;
     /// Where a reply is described to.
-    fn sink<'o>(output: &'o mut Vec<u8>, session: &Session) -> impl Sink + 'o;
+    fn sink<'o>(output: &'o mut Gather, session: &Session) -> impl Sink + 'o;
     /// Forgets executed commands, and tells how many bytes of the input they were.
     fn consume(&mut self, executed: usize) -> usize;
 }
@@ -138,8 +176,29 @@ impl Protocol for resp::RequestParser {
         run(self.command(input, index))
     }
 
+    fn with_large<R>(&self, input: &[u8], index: usize, run: impl FnOnce(Option<Args<'_>>) -> R) -> R {
+        self.with_values(input, index, run)
+    }
+
     #[inline]
-    fn sink<'o>(output: &'o mut Vec<u8>, session: &Session) -> impl Sink + 'o {
+    fn has_large(&self, index: usize) -> bool {
+        self.has_large(index)
+    }
+
+    fn announced<R>(&self, input: &[u8], look: impl FnOnce(Announced<'_>) -> R) -> Option<R> {
+        self.announced(input, look)
+    }
+
+    fn begin_large(&mut self, input: &mut Vec<u8>, refused: bool) {
+        self.begin_large(input, refused);
+    }
+
+    fn incoming(&mut self) -> Option<&mut Incoming> {
+        self.incoming()
+    }
+
+    #[inline]
+    fn sink<'o>(output: &'o mut Gather, session: &Session) -> impl Sink + 'o {
         resp::ReplyWriter::new(output, session.client.version())
     }
 
@@ -169,8 +228,31 @@ impl Protocol for book::RequestParser {
         }
     }
 
+    fn with_large<R>(&self, input: &[u8], index: usize, run: impl FnOnce(Option<Args<'_>>) -> R) -> R {
+        let values =
+            self.large_value(input, index).map(|(key, value)| [BytesRef::Slice(b"SET"), BytesRef::Slice(key), value]);
+        run(values.as_ref().map(|values| Args::from_values(values)))
+    }
+
     #[inline]
-    fn sink<'o>(output: &'o mut Vec<u8>, _: &Session) -> impl Sink + 'o {
+    fn has_large(&self, index: usize) -> bool {
+        self.has_large(index)
+    }
+
+    fn announced<R>(&self, input: &[u8], look: impl FnOnce(Announced<'_>) -> R) -> Option<R> {
+        self.announced(input, look)
+    }
+
+    fn begin_large(&mut self, input: &mut Vec<u8>, refused: bool) {
+        self.begin_large(input, refused);
+    }
+
+    fn incoming(&mut self) -> Option<&mut Incoming> {
+        self.incoming()
+    }
+
+    #[inline]
+    fn sink<'o>(output: &'o mut Gather, _: &Session) -> impl Sink + 'o {
         book::ReplyWriter::new(output)
     }
 
@@ -193,12 +275,49 @@ fn foresee<P: Protocol>(protocol: &mut P, state: &State, session: &Session, inpu
     if protocol.commands() == 1 { protocol.with_command(input, 0, look) } else { None }
 }
 
+#[cold]
+fn execute_large<P: Protocol>(
+    protocol: &P,
+    turn: &mut Turn<'_>,
+    session: &mut Session,
+    input: &[u8],
+    index: usize,
+    output: &mut Gather,
+) -> Flow {
+    protocol.with_large(input, index, |args| {
+        let mut sink = P::sink(output, session);
+        match args {
+            Some(args) => turn.execute(session, args, &mut sink),
+            None => {
+                protocol.with_command(input, index, |args| turn.refuse(session, args, Error::OUT_OF_MEMORY, &mut sink))
+            }
+        }
+    })
+}
+
+/// See [`Conversation::incoming`].
+fn incoming<'p, P: Protocol>(
+    protocol: &'p mut P,
+    state: &State,
+    session: &Session,
+    input: &mut Vec<u8>,
+) -> Option<&'p mut Incoming> {
+    let fits = protocol.announced(input, |Announced { args, bytes, others_bytes }| {
+        let result_bytes = if bytes < LARGE_BYTES { None } else { large_result_bytes(state, session, args, bytes) };
+        result_bytes.map(|result_bytes| state.keyspace.can_hold(result_bytes + others_bytes, others_bytes))
+    });
+    if let Some(fits) = fits.flatten() {
+        protocol.begin_large(input, !fits);
+    }
+    protocol.incoming()
+}
+
 fn take_turn<P: Protocol>(
     protocol: &mut P,
     turn: &mut Turn<'_>,
     session: &mut Session,
     input: &mut [u8],
-    output: &mut Vec<u8>,
+    output: &mut Gather,
     output_max_bytes: usize,
 ) -> Progress {
     let state = turn.state();
@@ -223,11 +342,15 @@ fn take_turn<P: Protocol>(
                 break;
             }
         }
-        let old_bytes = output.len();
-        let flow = protocol.with_command(input, executed, |args| {
-            let mut sink = P::sink(output, session);
-            turn.execute(session, args, &mut sink)
-        });
+        let (before, old_bytes) = (output.mark(), output.len());
+        let flow = if protocol.has_large(executed) {
+            execute_large(protocol, turn, session, input, executed, output)
+        } else {
+            protocol.with_command(input, executed, |args| {
+                let mut sink = P::sink(output, session);
+                turn.execute(session, args, &mut sink)
+            })
+        };
         if matches!(flow, Flow::Paused | Flow::Cold | Flow::Stalled) {
             if flow == Flow::Cold && !session.cold.wants_walk() {
                 for later in executed + 1..protocol.commands() {
@@ -239,10 +362,10 @@ fn take_turn<P: Protocol>(
         }
         executed += 1;
         if session.take_mute() {
-            output.truncate(old_bytes);
+            output.truncate(before);
         }
         replies += usize::from(output.len() > old_bytes);
-        session.client.take_pushes(output);
+        session.client.take_pushes(output.bytes());
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,

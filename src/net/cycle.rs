@@ -15,8 +15,10 @@ use parking_lot::Mutex;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::connection::{Buffers, Connection, End, READ_BYTES};
+use super::buffers::Buffers;
+use super::connection::{Connection, End, READ_BYTES};
 use super::sockets::Sockets;
+use crate::base::gather::{Gather, Mark};
 use crate::command::dispatch::{FORESIGHT, Foreseen, Turn};
 use crate::command::state::State;
 use crate::keyspace::Spot;
@@ -92,12 +94,12 @@ impl Member {
     }
 }
 
-/// What one connection has received, and is answered. The ranges are of [`Cycle::received`] and [`Cycle::replies`].
+/// What one connection has received, and is answered: places in [`Cycle::received`] and [`Cycle::replies`].
 struct Exchange {
     place: usize,
     input: Range<usize>,
     foreseen: Option<Foreseen>,
-    output: Range<usize>,
+    output: (Mark, Mark),
 }
 
 pub struct Cycle {
@@ -109,7 +111,7 @@ pub struct Cycle {
     places: Vec<usize>,
     exchanges: Vec<Exchange>,
     received: Vec<u8>,
-    replies: Vec<u8>,
+    replies: Gather,
     /// Those whose replies wait for the next commit.
     held: Vec<usize>,
     /// Those that are to go on with another worker, of that number.
@@ -131,7 +133,7 @@ impl Cycle {
             places: Vec::new(),
             exchanges: Vec::new(),
             received: Vec::new(),
-            replies: Vec::new(),
+            replies: Gather::default(),
             held: Vec::new(),
             leaving: Vec::new(),
             buffers: Buffers::default(),
@@ -237,7 +239,12 @@ impl Cycle {
             let room = &mut self.received[end..end + READ_BYTES];
             let bytes = member.step(|connection, _| connection.receive(room)).unwrap_or_default();
             if bytes > 0 {
-                self.exchanges.push(Exchange { place, input: end..end + bytes, foreseen: None, output: 0..0 });
+                self.exchanges.push(Exchange {
+                    place,
+                    input: end..end + bytes,
+                    foreseen: None,
+                    output: Default::default(),
+                });
                 end += bytes;
             }
             if end >= RECEIVED_BYTES {
@@ -267,10 +274,10 @@ impl Cycle {
                 if turn.is_long() {
                     turn = Turn::new(&self.state);
                 }
-                let (input, begin) = (&mut self.received[exchange.input.clone()], self.replies.len());
+                let (input, begin) = (&mut self.received[exchange.input.clone()], self.replies.mark());
                 let (turn, replies) = (&mut turn, &mut self.replies);
                 member.step(|connection, _| connection.execute(turn, exchange.foreseen, input, replies));
-                exchange.output = begin..self.replies.len();
+                exchange.output = (begin, self.replies.mark());
             }
         }
         executed
@@ -279,8 +286,8 @@ impl Cycle {
     fn send(&mut self, exchanges: Range<usize>) {
         for exchange in &self.exchanges[exchanges] {
             let Some(member) = self.members.get_mut(exchange.place) else { continue };
-            let replies = &self.replies[exchange.output.clone()];
-            member.step(|connection, _| connection.deliver(replies));
+            let (replies, (from, to)) = (&mut self.replies, exchange.output);
+            member.step(|connection, _| connection.deliver(replies, from, to));
         }
         Buffers::bound(&mut self.replies);
     }

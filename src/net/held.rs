@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use super::conversation::Conversation;
+use crate::base::gather::{Gather, Mark};
 use crate::command::session::Session;
 use crate::keyspace::tier::Tier;
 use crate::store::journal::Ticket;
@@ -13,7 +14,7 @@ pub struct Held {
     /// What has to be in the journal before.
     ticket: Option<Ticket>,
     /// Where they begin in the output.
-    from: usize,
+    from: Mark,
     count: usize,
 }
 
@@ -23,11 +24,11 @@ impl Held {
         self.ticket.is_some()
     }
 
-    /// Replies that are added go behind `output_bytes` of output, unless some wait already.
+    /// Replies that are added go to the output behind `end`, unless some wait already.
     #[inline]
-    pub fn begin(&mut self, output_bytes: usize) {
+    pub fn begin(&mut self, end: Mark) {
         if self.ticket.is_none() {
-            (self.from, self.count) = (output_bytes, 0);
+            (self.from, self.count) = (end, 0);
         }
     }
 
@@ -52,7 +53,7 @@ impl Held {
     }
 
     /// Nothing is waited for any more: they may be sent, or each of them is an error, if the journal did not get there.
-    pub fn end(&mut self, tier: Option<&Tier>, conversation: &Conversation, session: &Session, output: &mut Vec<u8>) {
+    pub fn end(&mut self, tier: Option<&Tier>, conversation: &Conversation, session: &Session, output: &mut Gather) {
         if let Some((ticket, tier)) = self.pending(tier)
             && tier.has_given_up(ticket)
         {

@@ -1,11 +1,13 @@
 //! Sockets: listeners, worker threads, connections.
 
 mod balance;
+mod buffers;
 mod connection;
 mod conversation;
 mod cycle;
 mod held;
 mod listener;
+mod outgoing;
 mod sockets;
 mod stream;
 mod sweep;

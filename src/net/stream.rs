@@ -3,12 +3,12 @@
 //! The kernel is called without the C library: there each call is a point where a thread may be cancelled, and what it does
 //! for that is a hundredth of what a command costs that comes alone.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
 
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
 use super::sockets::Readiness;
 use crate::command::clients::Place;
@@ -69,6 +69,16 @@ impl Stream {
             return Poll::Pending;
         }
         settle(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), false, &mut self.ready.write)
+    }
+
+    /// The same of several slices, one behind the other.
+    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if !self.ready.write {
+            return Poll::Pending;
+        }
+        let bytes = slices.iter().map(|slice| slice.len()).sum();
+        let sent = sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
+        settle(sent, bytes, false, &mut self.ready.write)
     }
 
     /// Writes the beginning of `bytes` that the socket takes at once, as the last that is sent.

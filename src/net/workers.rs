@@ -21,6 +21,7 @@ use super::listener::{AsyncListener, BoundListener, Kind};
 use super::stream::Stream;
 use super::sweep;
 use crate::base::clock;
+use crate::base::gather::Gather;
 use crate::command::alarm::Alarm;
 use crate::command::clients::{Client, Peer, Place};
 use crate::command::state::State;
@@ -306,12 +307,12 @@ fn set_options(stream: &std::net::TcpStream, keepalive_s: u64) {
 
 /// Tells a client why it may not come in, as far as its socket takes it at once.
 fn refuse(stream: Stream, kind: Kind, error: &Error) {
-    let mut bytes = Vec::new();
+    let mut bytes = Gather::default();
     match kind {
         Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
         Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
     }
-    stream.write_last(&bytes);
+    stream.write_last(bytes.own());
 }
 
 #[cfg(test)]

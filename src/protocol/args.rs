@@ -1,3 +1,5 @@
+use crate::base::chunks::BytesRef;
+
 /// Where an argument lies in the input buffer, in bytes. Buffers stay below 4 GiB (`client-query-buffer-limit`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
@@ -5,14 +7,22 @@ pub struct Range {
     pub len: u32,
 }
 
+/// In place of the range of an argument that is not in the buffer, since it is large.
+pub(super) const LARGE: Range = Range { start: u32::MAX, len: u32::MAX };
+
 /// A command's arguments, its name first, borrowed from where they were received.
 #[derive(Clone, Copy)]
 pub struct Args<'a>(Source<'a>);
 
 #[derive(Clone, Copy)]
 enum Source<'a> {
-    Ranges { buffer: &'a [u8], ranges: &'a [Range] },
+    Ranges {
+        buffer: &'a [u8],
+        ranges: &'a [Range],
+    },
     Slices(&'a [&'a [u8]]),
+    /// Some are large.
+    Values(&'a [BytesRef<'a>]),
 }
 
 impl<'a> Args<'a> {
@@ -25,18 +35,28 @@ impl<'a> Args<'a> {
         Args(Source::Slices(slices))
     }
 
+    pub fn from_values(values: &'a [BytesRef<'a>]) -> Self {
+        Args(Source::Values(values))
+    }
+
     #[inline]
     pub fn len(&self) -> usize {
         match self.0 {
             Source::Ranges { ranges, .. } => ranges.len(),
             Source::Slices(slices) => slices.len(),
+            Source::Values(values) => values.len(),
         }
+    }
+
+    pub(super) fn has_large(&self) -> bool {
+        matches!(self.0, Source::Ranges { ranges, .. } if ranges.contains(&LARGE))
     }
 
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Of a large argument no more than its beginning, which is what messages and logs show; [`Args::value`] has all of it.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&'a [u8]> {
         match self.0 {
@@ -46,6 +66,16 @@ impl<'a> Args<'a> {
                 buffer.get(start..start + range.len as usize)
             }
             Source::Slices(slices) => slices.get(index).copied(),
+            Source::Values(values) => values.get(index).map(|value| value.beginning()),
+        }
+    }
+
+    /// The argument at `index`, of any length; empty where there is none.
+    #[inline]
+    pub fn value(&self, index: usize) -> BytesRef<'a> {
+        match self.0 {
+            Source::Values(values) => values.get(index).copied().unwrap_or(BytesRef::Slice(&[])),
+            _ => BytesRef::Slice(self.at(index)),
         }
     }
 
@@ -67,7 +97,7 @@ impl<'a> Args<'a> {
 
     /// The sum of all arguments' lengths in bytes.
     pub fn total_bytes(&self) -> usize {
-        self.iter().map(<[u8]>::len).sum()
+        (0..self.len()).map(|index| self.value(index).len()).sum()
     }
 }
 

@@ -4,4 +4,6 @@ pub mod book;
 pub mod resp;
 
 mod args;
+mod large;
 pub use args::{Args, Range, until_nul};
+pub use large::{Announced, Incoming};

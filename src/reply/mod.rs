@@ -6,6 +6,8 @@
 mod error;
 mod tree;
 
+use crate::base::chunks::Chunks;
+
 pub use error::Error;
 pub use tree::Tree;
 
@@ -15,6 +17,8 @@ pub trait Sink {
     fn simple(&mut self, text: &str);
     /// A byte string of any length.
     fn bulk(&mut self, bytes: &[u8]);
+    /// A byte string that is referred to until it is sent.
+    fn chunks(&mut self, chunks: Chunks);
     /// The absent value (RESP2: `$-1`).
     fn null(&mut self);
     /// The absent value where an array was due (RESP2: `*-1`).

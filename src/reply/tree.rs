@@ -1,4 +1,5 @@
 use super::{Error, Sink};
+use crate::base::chunks::Chunks;
 
 /// A reply as a value, for callers that look into it (REST, and whoever calls a command from inside).
 #[derive(Clone, Debug, PartialEq)]
@@ -6,6 +7,7 @@ pub enum Tree {
     Null,
     Simple(String),
     Bulk(Vec<u8>),
+    Chunks(Chunks),
     Integer(i64),
     Double(f64),
     Boolean(bool),
@@ -68,6 +70,9 @@ impl Sink for Recorder {
     }
     fn bulk(&mut self, bytes: &[u8]) {
         self.push_value(Tree::Bulk(bytes.to_vec()));
+    }
+    fn chunks(&mut self, chunks: Chunks) {
+        self.push_value(Tree::Chunks(chunks));
     }
     fn null(&mut self) {
         self.push_value(Tree::Null);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::base::chunks::BytesRef;
+
 /// Arguments that an entry keeps at most.
 const MAX_ARGUMENTS: usize = 32;
 /// Bytes of an argument that an entry keeps at most.
@@ -65,12 +67,15 @@ impl SlowLog {
 
 /// Arguments as the log keeps them: at most 32, the last of which tells how many more there were; each at most 128
 /// bytes long, behind which it tells how many more there were.
-pub fn shortened<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+pub fn shortened<'a>(arguments: impl ExactSizeIterator<Item = BytesRef<'a>>) -> Vec<Vec<u8>> {
     let count = arguments.len();
     let kept = if count > MAX_ARGUMENTS { MAX_ARGUMENTS - 1 } else { count };
-    let shorten = |argument: &[u8]| match argument.len().checked_sub(MAX_ARGUMENT_BYTES) {
-        None | Some(0) => argument.to_vec(),
-        Some(more) => [&argument[..MAX_ARGUMENT_BYTES], format!("... ({more} more bytes)").as_bytes()].concat(),
+    let shorten = |argument: BytesRef<'a>| {
+        let beginning: Vec<u8> = argument.parts().flatten().take(MAX_ARGUMENT_BYTES).copied().collect();
+        match argument.len() - beginning.len() {
+            0 => beginning,
+            more => [&beginning, format!("... ({more} more bytes)").as_bytes()].concat(),
+        }
     };
     let mut shortened: Vec<_> = arguments.take(kept).map(shorten).collect();
     if kept < count {
@@ -82,14 +87,18 @@ pub fn shortened<'a>(arguments: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::chunks::{Chunks, LARGE_BYTES};
 
     #[test]
     fn arguments_are_cut_at_their_limits_and_not_before() {
         let long = [b'a'; 129];
-        let all = |count: usize| shortened(std::iter::repeat_n(&long[..128], count));
+        let all = |count: usize| shortened(std::iter::repeat_n(BytesRef::Slice(&long[..128]), count));
         assert_eq!((all(32).len(), all(32)[31].len()), (32, 128));
         assert_eq!((all(33).len(), all(33)[31].as_slice()), (32, &b"... (2 more arguments)"[..]));
-        let cut = shortened([&long[..]].into_iter());
+        let cut = shortened([BytesRef::Slice(&long)].into_iter());
         assert_eq!(cut[0], [&long[..128], b"... (1 more bytes)"].concat());
+        let large = Chunks::from(&vec![b'a'; 3 * LARGE_BYTES + 128][..]);
+        let cut = shortened([BytesRef::Chunks(&large)].into_iter());
+        assert_eq!(cut[0], [&long[..128], format!("... ({} more bytes)", 3 * LARGE_BYTES).as_bytes()].concat());
     }
 }

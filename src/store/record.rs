@@ -4,6 +4,8 @@
 
 use thiserror::Error;
 
+use crate::base::chunks::{BytesRef, Chunks, LARGE_BYTES};
+
 /// The version byte of records and of slots' counts.
 const VERSION: u8 = 1;
 const HAS_EXPIRY: u8 = 1;
@@ -101,6 +103,38 @@ impl<'a> Record<'a> {
             (None, rest)
         };
         Ok(Record { kind, expiry_ms, written_ms: u64::from_le_bytes(*written), payload })
+    }
+}
+
+/// A record as it was read, for who takes it over later: a large payload is in chunks by then.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredRecord {
+    /// All of it, or what is in front of the payload.
+    row: Vec<u8>,
+    payload: Option<Chunks>,
+}
+
+impl StoredRecord {
+    pub fn new(bytes: &[u8]) -> StoredRecord {
+        let large =
+            Record::decode(bytes).ok().map(|record| record.payload).filter(|payload| payload.len() >= LARGE_BYTES);
+        match large {
+            Some(payload) => {
+                let head = &bytes[..bytes.len() - payload.len()];
+                StoredRecord { row: head.to_vec(), payload: Some(Chunks::from(payload)) }
+            }
+            None => StoredRecord { row: bytes.to_vec(), payload: None },
+        }
+    }
+
+    /// The record, and its payload, which only it knows if it is large.
+    ///
+    /// # Errors
+    /// For bytes that this program cannot have written.
+    pub fn decode(&self) -> Result<(Record<'_>, BytesRef<'_>), RecordError> {
+        let record = Record::decode(&self.row)?;
+        let payload = self.payload.as_ref().map_or(BytesRef::Slice(record.payload), BytesRef::Chunks);
+        Ok((record, payload))
     }
 }
 
@@ -228,6 +262,15 @@ mod tests {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
             prop_assert_eq!(Record::decode(&bytes), Ok(record));
+            let stored = StoredRecord::new(&bytes);
+            prop_assert_eq!(stored.decode(), Ok((record, BytesRef::Slice(&payload))));
+            bytes.resize(bytes.len() + LARGE_BYTES, 7);
+            let large = [&payload[..], &[7; LARGE_BYTES]].concat();
+            let stored = StoredRecord::new(&bytes);
+            let (head, body) = stored.decode().unwrap();
+            prop_assert_eq!(head, Record { payload: &[], ..record });
+            prop_assert_eq!(body, BytesRef::Slice(&large));
+            prop_assert!(body.slice().is_none());
             let [sequence, keys, expiring, key_bytes, value_bytes] = numbers;
             let meta = SlotMeta { sequence, keys, expiring, key_bytes, value_bytes };
             prop_assert_eq!(SlotMeta::decode(&meta.encode()), Ok(meta));

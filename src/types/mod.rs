@@ -5,32 +5,37 @@ pub mod string;
 
 pub use change::Change;
 
+use crate::base::chunks::{BytesRef, Chunks};
+
 /// A value that grows in place. A string as it was SET is not one: it lies inside its entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A string that APPEND, SETRANGE and the like have touched.
     String(Vec<u8>),
+    /// A string of [`LARGE_BYTES`](crate::base::chunks::LARGE_BYTES) or more, however it came.
+    Large(Chunks),
 }
 
 impl Value {
     /// The name that TYPE gives.
     pub fn type_name(&self) -> &'static str {
         match self {
-            Value::String(_) => string::TYPE_NAME,
+            Value::String(_) | Value::Large(_) => string::TYPE_NAME,
         }
     }
 
     /// The name that OBJECT ENCODING gives.
     pub fn encoding(&self) -> &'static str {
         match self {
-            Value::String(_) => string::RAW,
+            Value::String(_) | Value::Large(_) => string::RAW,
         }
     }
 
     /// What a record on disk or in the journal tells of its type, and the bytes that keep the value there.
-    pub fn record(&self) -> (u8, &[u8]) {
+    pub fn record(&self) -> (u8, BytesRef<'_>) {
         match self {
-            Value::String(bytes) => (string::RECORD_KIND, bytes),
+            Value::String(bytes) => (string::RECORD_KIND, BytesRef::Slice(bytes)),
+            Value::Large(chunks) => (string::RECORD_KIND, BytesRef::Chunks(chunks)),
         }
     }
 
@@ -38,6 +43,7 @@ impl Value {
     pub fn data_bytes(&self) -> usize {
         match self {
             Value::String(bytes) => bytes.len(),
+            Value::Large(chunks) => chunks.len(),
         }
     }
 
@@ -46,6 +52,7 @@ impl Value {
         size_of::<Value>()
             + match self {
                 Value::String(bytes) => bytes.capacity(),
+                Value::Large(chunks) => chunks.memory_bytes(),
             }
     }
 }

@@ -1,5 +1,6 @@
 //! OBJECT: how a value is kept (<https://redis.io/docs/latest/commands/object/>).
 
+use crate::base::chunks::BytesRef;
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::spec::{Categories, Flags, Handler, KeyUse, Spec};
@@ -95,7 +96,8 @@ fn encoding(context: &mut Context<'_>) -> Result<(), Error> {
 
 fn references(context: &mut Context<'_>) -> Result<(), Error> {
     let references = look(context, |entry| {
-        let integer = entry.string().filter(|_| entry.encoding() == string::INTEGER).and_then(number::parse_i64);
+        let integer = entry.string().filter(|_| entry.encoding() == string::INTEGER);
+        let integer = integer.and_then(BytesRef::slice).and_then(number::parse_i64);
         integer.filter(|integer| SHARED_INTEGERS.contains(integer)).map_or(1, |_| SHARED_REFERENCES)
     })?;
     reply_integer(context, references);

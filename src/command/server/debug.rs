@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::digest::Digest;
 use super::{is_word, reply_lines, wrong_subcommand};
+use crate::base::chunks::BytesRef;
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::session::After;
@@ -182,19 +183,20 @@ fn object(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// How long the value would be in an RDB file, uncompressed.
 fn serialized_bytes(entry: &Entry) -> usize {
-    let bytes = entry.string().unwrap_or_default();
-    let as_integer = || number::parse_i64(bytes).filter(|_| entry.encoding() == string::INTEGER);
+    let length = entry.data_bytes();
+    let bytes = entry.string().and_then(BytesRef::slice);
+    let as_integer = || bytes.and_then(number::parse_i64).filter(|_| entry.encoding() == string::INTEGER);
     match as_integer() {
         Some(integer) if i8::try_from(integer).is_ok() => 2,
         Some(integer) if i16::try_from(integer).is_ok() => 3,
         Some(integer) if i32::try_from(integer).is_ok() => 5,
         _ => {
-            let length_bytes = match bytes.len() {
+            let length_bytes = match length {
                 0..=0x3f => 1,
                 0x40..=0x3fff => 2,
                 _ => 5,
             };
-            length_bytes + bytes.len()
+            length_bytes + length
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use sha1_smol::{DIGEST_LENGTH, Sha1};
 
+use crate::base::chunks::BytesRef;
 use crate::keyspace::entry::Entry;
 use crate::types::Value;
 
@@ -18,7 +19,14 @@ impl Digest {
 
     /// Adds a part that comes after those before it.
     fn chain(&mut self, part: &[u8]) {
-        self.add(part);
+        self.chain_parts(std::iter::once(part));
+    }
+
+    /// The same, where the part is itself in parts.
+    fn chain_parts<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) {
+        let mut hash = Sha1::new();
+        parts.for_each(|part| hash.update(part));
+        self.combine(&Digest(hash.digest().bytes()));
         self.0 = Sha1::from(self.0).digest().bytes();
     }
 
@@ -51,9 +59,10 @@ impl Digest {
     fn chain_value(&mut self, entry: &Entry) {
         const STRING: u32 = 0;
         match entry.boxed() {
-            None | Some(Value::String(_)) => {
+            None | Some(Value::String(_) | Value::Large(_)) => {
                 self.chain(&STRING.to_be_bytes());
-                self.chain(entry.string().unwrap_or_default());
+                let parts = entry.string().into_iter().flat_map(BytesRef::parts);
+                self.chain_parts(parts);
             }
         }
         if entry.expiry_ms().is_some() {

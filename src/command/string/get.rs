@@ -1,6 +1,6 @@
 //! GET, and what gets a value and changes the key: GETDEL, GETEX.
 
-use super::{is_option, reply_string};
+use super::{is_option, reply_bytes, reply_string};
 use crate::command::context::Context;
 use crate::command::expire_time::TimeOption;
 use crate::reply::Error;
@@ -49,14 +49,14 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
     let value = super::string_of(&entry)?;
     let had_expiry = entry.expiry_ms().is_some();
     let Some((notation, text)) = time.get() else {
-        context.reply.bulk(value);
+        reply_bytes(context.reply, value);
         if persists && had_expiry {
             slot.set_expiry(&key, None);
         }
         return Ok(());
     };
     let expiry_ms = notation.positive_unix_ms(text, context.now_ms, "getex")?;
-    context.reply.bulk(value);
+    reply_bytes(context.reply, value);
     if notation.is_absolute() && expiry_ms <= context.now_ms {
         slot.remove(&key);
     } else {

@@ -3,7 +3,7 @@
 use super::{is_option, refusal};
 use crate::base::number;
 use crate::command::context::Context;
-use crate::keyspace::{Key, SlotGuards};
+use crate::keyspace::{Key, Owned, SlotGuards};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 use crate::types::string::{self, Lcs};
@@ -55,6 +55,9 @@ pub fn lcs(context: &mut Context<'_>) -> Result<(), Error> {
     };
     let options = Options::parse(&context.args)?;
     let limit_bytes = context.state.settings.proto_max_bulk_len.get();
+    // Large ones are not copied before it is known that they are not refused.
+    string::check_lcs_limit(first.bytes().len(), second.bytes().len(), limit_bytes).map_err(refusal)?;
+    let (first, second) = (first.bytes().to_vec(), second.bytes().to_vec());
     if options.wants_length {
         let length = string::lcs_length(&first, &second, limit_bytes).map_err(refusal)?;
         context.reply.integer(length as i64);
@@ -70,10 +73,10 @@ pub fn lcs(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// The key's bytes, none for a key that does not exist; `None` for another type.
-fn copy(slots: &mut SlotGuards<'_>, database: usize, key: &Key<'_>) -> Option<Vec<u8>> {
+fn copy(slots: &mut SlotGuards<'_>, database: usize, key: &Key<'_>) -> Option<Owned> {
     match slots.of(database, key).read(key) {
-        Some(entry) => entry.string().map(<[u8]>::to_vec),
-        None => Some(Vec::new()),
+        Some(entry) => entry.string().map(|_| entry.copy_content()),
+        None => Some(Owned::Inline(Vec::new())),
     }
 }
 

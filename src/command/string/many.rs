@@ -2,6 +2,7 @@
 
 use smallvec::SmallVec;
 
+use super::reply_bytes;
 use crate::command::context::Context;
 use crate::keyspace::{Key, NewExpiry, SlotGuards};
 use crate::reply::Error;
@@ -23,7 +24,7 @@ pub fn mget(context: &mut Context<'_>) -> Result<(), Error> {
     context.reply.array(keys.len());
     for key in &keys {
         match slots.of(database, key).read(key).as_ref().and_then(|entry| entry.string()) {
-            Some(bytes) => context.reply.bulk(bytes),
+            Some(bytes) => reply_bytes(context.reply, bytes),
             None => context.reply.null(),
         }
     }
@@ -63,6 +64,6 @@ fn paired_keys<'a>(context: &Context<'a>, command: &str) -> Result<KeyList<'a>, 
 fn set_pairs(context: &Context<'_>, keys: &[Key<'_>], slots: &mut SlotGuards<'_>) {
     let database = context.database();
     for (index, key) in keys.iter().enumerate() {
-        slots.of(database, key).set_string(key, context.args.at(2 * index + 2), NewExpiry::Clear);
+        slots.of(database, key).set(key, context.args.value(2 * index + 2), NewExpiry::Clear);
     }
 }

@@ -7,7 +7,9 @@ mod numbers;
 mod ranges;
 mod set;
 
+use super::context::Context;
 use super::spec::{Categories, Flags, Handler, KeyUse, Spec};
+use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::keyspace::entry::Entry;
 use crate::reply::{Error, Sink};
 use crate::types::string::StringError;
@@ -43,6 +45,7 @@ const fn many_keys(
 pub const COMMANDS: &[Spec] = &[
     one_key("get", 2, get::get, FAST_READ, KeyUse::Read).doc("string", "1.0.0", CONSTANT, "Get the value of a key"),
     one_key("getset", 3, set::getset, FAST_WRITE, KeyUse::Update)
+        .value(2)
         .deprecated("6.2.0", "`SET` with the `!GET` argument")
         .doc("string", "1.0.0", CONSTANT, "Set a key and get the value it had before"),
     one_key("getdel", 2, get::getdel, FAST_SHRINK, KeyUse::Take).doc(
@@ -57,25 +60,25 @@ pub const COMMANDS: &[Spec] = &[
         CONSTANT,
         "Get the value of a key and set or remove its expiry",
     ),
-    one_key("set", -3, set::set, WRITE, KeyUse::Update).key_use_by(set::key_use).doc(
+    one_key("set", -3, set::set, WRITE, KeyUse::Update).value(2).key_use_by(set::key_use).doc(
         "string",
         "1.0.0",
         CONSTANT,
         "Set a key, on conditions and with an expiry if wanted",
     ),
-    one_key("setnx", 3, set::setnx, FAST_WRITE, KeyUse::Create).doc(
+    one_key("setnx", 3, set::setnx, FAST_WRITE, KeyUse::Create).value(2).doc(
         "string",
         "1.0.0",
         CONSTANT,
         "Set a key unless it exists",
     ),
-    one_key("setex", 4, set::setex, WRITE, KeyUse::Overwrite).doc(
+    one_key("setex", 4, set::setex, WRITE, KeyUse::Overwrite).value(3).doc(
         "string",
         "2.0.0",
         CONSTANT,
         "Set a key with an expiry in seconds",
     ),
-    one_key("psetex", 4, set::psetex, WRITE, KeyUse::Overwrite).doc(
+    one_key("psetex", 4, set::psetex, WRITE, KeyUse::Overwrite).value(3).doc(
         "string",
         "2.6.0",
         CONSTANT,
@@ -88,12 +91,14 @@ pub const COMMANDS: &[Spec] = &[
         "Get the values of several keys at one moment",
     ),
     many_keys("mset", -3, many::mset, WRITE, 2, KeyUse::Overwrite)
+        .values(2, 2)
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
         .doc("string", "1.0.1", BY_KEYS, "Set several keys at one moment"),
     many_keys("msetnx", -3, many::msetnx, WRITE, 2, KeyUse::Create)
+        .values(2, 2)
         .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
         .doc("string", "1.0.1", BY_KEYS, "Set several keys at one moment unless one of them exists"),
-    one_key("append", 3, ranges::append, FAST_WRITE, KeyUse::Extend).doc(
+    one_key("append", 3, ranges::append, FAST_WRITE, KeyUse::Extend).value(2).result_bytes(ranges::append_bytes).doc(
         "string",
         "2.0.0",
         "O(1) amortized: room doubles when it runs out",
@@ -117,7 +122,7 @@ pub const COMMANDS: &[Spec] = &[
         BY_LENGTH,
         "Get a part of a key's value (the former name of GETRANGE)",
     ),
-    one_key("setrange", 4, ranges::setrange, WRITE, KeyUse::Adjust).doc(
+    one_key("setrange", 4, ranges::setrange, WRITE, KeyUse::Adjust).value(3).result_bytes(ranges::setrange_bytes).doc(
         "string",
         "2.2.0",
         "O(N) where N is the length of the new bytes, and of the zero bytes before them",
@@ -163,7 +168,7 @@ pub const COMMANDS: &[Spec] = &[
 
 /// The bytes of an entry that must be a string.
 #[inline]
-fn string_of(entry: &Entry) -> Result<&[u8], Error> {
+fn string_of(entry: &Entry) -> Result<BytesRef<'_>, Error> {
     entry.string().ok_or(Error::WRONG_TYPE)
 }
 
@@ -171,10 +176,25 @@ fn string_of(entry: &Entry) -> Result<&[u8], Error> {
 #[inline]
 fn reply_string(reply: &mut dyn Sink, entry: Option<&Entry>) -> Result<bool, Error> {
     match entry {
-        Some(entry) => reply.bulk(string_of(entry)?),
+        Some(entry) => reply_bytes(reply, string_of(entry)?),
         None => reply.null(),
     }
     Ok(entry.is_some())
+}
+
+/// Answers a string: a large one by reference.
+#[inline]
+fn reply_bytes(reply: &mut dyn Sink, bytes: BytesRef<'_>) {
+    match bytes {
+        BytesRef::Slice(bytes) => reply.bulk(bytes),
+        BytesRef::Chunks(chunks) => reply.chunks(chunks.clone()),
+    }
+}
+
+/// Refuses a value that memory could not hold if there were nothing else: no eviction would make room for it.
+fn check_fits(context: &Context<'_>, bytes: usize) -> Result<(), Error> {
+    let fits = || context.keyspace().can_hold(bytes, context.args.total_bytes());
+    if bytes < LARGE_BYTES || fits() { Ok(()) } else { Err(Error::OUT_OF_MEMORY) }
 }
 
 /// Whether `option` is `name`, in any case.

@@ -31,7 +31,7 @@ fn add(context: &mut Context<'_>, by: i64) -> Result<(), Error> {
     let mut slot = context.lock(&key)?;
     // Setting the key counts as its use.
     let old = match slot.peek(&key) {
-        Some(entry) => number::parse_i64(string_of(&entry)?).ok_or(Error::NOT_AN_INTEGER)?,
+        Some(entry) => string_of(&entry)?.slice().and_then(number::parse_i64).ok_or(Error::NOT_AN_INTEGER)?,
         None => 0,
     };
     let new = string::increment(old, by).map_err(refusal)?;
@@ -46,7 +46,7 @@ pub fn incrbyfloat(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     let old = match slot.peek(&key) {
-        Some(entry) => LongDouble::parse(string_of(&entry)?),
+        Some(entry) => string_of(&entry)?.slice().and_then(LongDouble::parse),
         None => LongDouble::parse(b"0"),
     };
     let by = LongDouble::parse(context.args.at(2));

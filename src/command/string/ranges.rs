@@ -1,9 +1,11 @@
 //! Parts and lengths of strings: APPEND, STRLEN, GETRANGE (SUBSTR), SETRANGE.
 
-use super::{refusal, string_of};
+use super::{check_fits, refusal, string_of};
+use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::number;
 use crate::command::context::Context;
 use crate::keyspace::{Key, NewExpiry, Owned, SlotGuard};
+use crate::protocol::Args;
 use crate::reply::Error;
 use crate::types::{Change, Value, string};
 
@@ -23,27 +25,46 @@ pub fn getrange(context: &mut Context<'_>) -> Result<(), Error> {
     let end = number::parse_i64(context.args.at(3)).ok_or(Error::NOT_AN_INTEGER)?;
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
-    match slot.read(&key) {
-        Some(entry) => context.reply.bulk(string::range(string_of(&entry)?, start, end)),
-        None => context.reply.bulk(b""),
+    let Some(entry) = slot.read(&key) else {
+        context.reply.bulk(b"");
+        return Ok(());
+    };
+    let value = string_of(&entry)?;
+    let range = string::range(value.len(), start, end);
+    match value {
+        BytesRef::Slice(bytes) => context.reply.bulk(&bytes[range]),
+        BytesRef::Chunks(chunks) if range.len() < LARGE_BYTES => context.reply.bulk(&chunks.copy_part(range)),
+        BytesRef::Chunks(chunks) => context.reply.chunks(chunks.part(range)),
     }
     Ok(())
 }
 
+/// How long a value becomes by an APPEND.
+pub fn append_bytes(_: &Args<'_>, present_bytes: usize, added_bytes: usize) -> usize {
+    present_bytes + added_bytes
+}
+
+/// How long a value becomes by a SETRANGE; what is wrong with its offset it tells itself.
+pub fn setrange_bytes(args: &Args<'_>, present_bytes: usize, patch_bytes: usize) -> usize {
+    let offset = number::parse_i64(args.at(2)).and_then(|offset| string::offset(offset).ok());
+    offset.map_or(0, |offset| offset.saturating_add(patch_bytes)).max(present_bytes)
+}
+
 pub fn append(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
-    let added = context.args.at(2);
+    let added = context.args.value(2);
     let mut slot = context.lock(&key)?;
     let length = match present_length(&mut slot, &key)? {
         Some(length) => {
             let limit_bytes = context.state.settings.proto_max_bulk_len.get();
             let grown = string::grown_length(length, added.len(), limit_bytes).map_err(refusal)?;
+            check_fits(context, grown)?;
             slot.modify(&key, Change::Append(added));
             grown
         }
         // It is as good as SET.
         None => {
-            slot.set_string(&key, added, NewExpiry::Clear);
+            slot.set(&key, added, NewExpiry::Clear);
             added.len()
         }
     };
@@ -56,7 +77,7 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
     let offset = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
     let offset = string::offset(offset).map_err(refusal)?;
     let key = context.key(1);
-    let patch = context.args.at(3);
+    let patch = context.args.value(3);
     let mut slot = context.lock(&key)?;
     let old_length = present_length(&mut slot, &key)?;
     if patch.is_empty() {
@@ -65,15 +86,16 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
     }
     let limit_bytes = context.state.settings.proto_max_bulk_len.get();
     let end = string::grown_length(offset, patch.len(), limit_bytes).map_err(refusal)?;
+    check_fits(context, end)?;
     match old_length {
         // `grown_length` allowed no more than what a value can have.
         Some(_) => {
             slot.modify(&key, Change::SetRange(offset as u32, patch));
         }
         None => {
-            let mut bytes = Vec::new();
-            string::set_range(&mut bytes, offset, patch);
-            slot.put(&key, Owned::Boxed(Box::new(Value::String(bytes))), NewExpiry::Clear);
+            let mut value = Value::String(Vec::new());
+            Change::SetRange(offset as u32, patch).apply(&mut value);
+            slot.put(&key, Owned::Boxed(Box::new(value)), NewExpiry::Clear);
         }
     }
     drop(slot);
@@ -83,5 +105,5 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// The length of the key's string, if there is the key; its change counts as the use.
 fn present_length(slot: &mut SlotGuard<'_>, key: &Key<'_>) -> Result<Option<usize>, Error> {
-    slot.peek(key).map(|entry| string_of(&entry).map(<[u8]>::len)).transpose()
+    slot.peek(key).map(|entry| string_of(&entry).map(BytesRef::len)).transpose()
 }

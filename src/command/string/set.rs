@@ -99,7 +99,7 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Error> {
         Some(Condition::Present) => slot.peek(&key).is_some(),
     };
     if applies {
-        slot.set_string(&key, context.args.at(2), expiry);
+        slot.set(&key, context.args.value(2), expiry);
     }
     drop(slot);
     match (options.returns_old, applies) {
@@ -115,7 +115,7 @@ pub fn setnx(context: &mut Context<'_>) -> Result<(), Error> {
     let mut slot = context.lock(&key)?;
     let is_absent = slot.read_for_write(&key).is_none();
     if is_absent {
-        slot.set_string(&key, context.args.at(2), NewExpiry::Clear);
+        slot.set(&key, context.args.value(2), NewExpiry::Clear);
     }
     context.reply.integer(i64::from(is_absent));
     Ok(())
@@ -138,7 +138,7 @@ fn set_with_expiry(context: &mut Context<'_>, notation: Notation, command: &str)
 #[inline]
 fn overwrite(context: &mut Context<'_>, value: usize, expiry: NewExpiry) -> Result<(), Error> {
     let key = context.key(1);
-    context.lock_to_overwrite(&key).set_string(&key, context.args.at(value), expiry);
+    context.lock_to_overwrite(&key).set(&key, context.args.value(value), expiry);
     context.reply.ok();
     Ok(())
 }
@@ -147,6 +147,6 @@ pub fn getset(context: &mut Context<'_>) -> Result<(), Error> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
-    slot.set_string(&key, context.args.at(2), NewExpiry::Clear);
+    slot.set(&key, context.args.value(2), NewExpiry::Clear);
     Ok(())
 }

@@ -1,6 +1,9 @@
 use std::fmt;
 
-use crate::protocol::Range;
+use crate::base::chunks::BytesRef;
+use crate::protocol::args::LARGE;
+use crate::protocol::large::LargeArguments;
+use crate::protocol::{Announced, Args, Incoming, Range};
 
 /// Digits of the longest length that can be meant; offsets in a buffer are 32 bits.
 const LENGTH_MAX_DIGITS: u8 = 10;
@@ -76,6 +79,8 @@ pub struct RequestParser {
     pending: Option<Header>,
     /// Offset of the next byte to read.
     position: usize,
+    /// Large values, which are not in the buffer.
+    large: LargeArguments,
 }
 
 impl RequestParser {
@@ -84,12 +89,18 @@ impl RequestParser {
     pub fn advance(&mut self, buffer: &[u8], limit_bytes: u64, max_commands: usize) -> Result<(), ProtocolError> {
         while self.complete.len() < max_commands {
             let Some(header) = self.header(buffer, limit_bytes)? else { return Ok(()) };
-            let Some(body_bytes) = header.body_bytes() else { return Ok(()) };
-            if buffer.len() - self.position < body_bytes {
+            let Some(mut body_bytes) = header.body_bytes() else { return Ok(()) };
+            let key = Range { start: self.position as u32, len: header.key_bytes.unwrap_or_default() };
+            let mut value = Range { start: key.start + key.len, len: header.value_bytes.unwrap_or_default() };
+            if self.large.has_incoming() {
+                if !self.large.is_whole() {
+                    return Ok(());
+                }
+                (value, body_bytes) = (LARGE, key.len as usize);
+                self.large.end();
+            } else if buffer.len() - self.position < body_bytes {
                 return Ok(());
             }
-            let key = Range { start: self.position as u32, len: header.key_bytes.unwrap_or_default() };
-            let value = Range { start: key.start + key.len, len: header.value_bytes.unwrap_or_default() };
             self.position += body_bytes;
             self.pending = None;
             self.complete.push(Request { operation: header.operation, key, value, end: self.position });
@@ -102,11 +113,55 @@ impl RequestParser {
         self.complete.len()
     }
 
-    /// Operation, key and value of complete command `index`; `buffer` is what was given to `advance`.
+    /// Operation, key and value of complete command `index`, a large one left out; `buffer` is what was given to `advance`.
     pub fn command<'a>(&self, buffer: &'a [u8], index: usize) -> Option<(Operation, &'a [u8], &'a [u8])> {
         let request = self.complete.get(index)?;
-        let part = |range: Range| buffer.get(range.start as usize..(range.start + range.len) as usize);
-        Some((request.operation, part(request.key)?, part(request.value)?))
+        let value = if request.value == LARGE { &[] } else { part(buffer, request.value)? };
+        Some((request.operation, part(buffer, request.key)?, value))
+    }
+
+    /// Whether complete command `index` has a large value: [`RequestParser::large_value`] gives it.
+    #[inline]
+    pub fn has_large(&self, index: usize) -> bool {
+        !self.large.is_empty() && self.complete.get(index).is_some_and(|request| request.value == LARGE)
+    }
+
+    /// Key and value of complete command `index`, which sets a large one; `None`: it was refused.
+    pub fn large_value<'a>(&'a self, buffer: &'a [u8], index: usize) -> Option<(&'a [u8], BytesRef<'a>)> {
+        let first = self.complete[..index].iter().filter(|request| request.value == LARGE).count();
+        let value = self.large.after(first).next()??;
+        Some((part(buffer, self.complete.get(index)?.key)?, BytesRef::Chunks(value)))
+    }
+
+    /// Shows `look` the pending value, if its length is known and it is not complete.
+    pub fn announced<R>(&self, buffer: &[u8], look: impl FnOnce(Announced<'_>) -> R) -> Option<R> {
+        let header = self.pending.filter(|_| !self.large.has_incoming())?;
+        let key = Range { start: self.position as u32, len: header.key_bytes? };
+        let args = [b"SET", part(buffer, key)?];
+        let others_bytes = self.large.bytes() + self.position + key.len as usize;
+        let bytes = header.value_bytes? as usize;
+        Some(look(Announced { args: Args::from_slices(&args), bytes, others_bytes }))
+    }
+
+    /// Takes the announced value's bytes out of the buffer: what is to come of them goes to [`RequestParser::incoming`].
+    /// Refused, it is only counted.
+    pub fn begin_large(&mut self, buffer: &mut Vec<u8>, refused: bool) {
+        let Some(Header { key_bytes: Some(key_bytes), value_bytes: Some(value_bytes), .. }) = self.pending else {
+            return;
+        };
+        let begin = self.position + key_bytes as usize;
+        self.large.begin(value_bytes as usize, &buffer[begin..], refused);
+        buffer.truncate(begin);
+    }
+
+    /// The large value that is being received, as long as some of it is missing.
+    pub fn incoming(&mut self) -> Option<&mut Incoming> {
+        self.large.incoming()
+    }
+
+    /// How much of large values was received, in bytes.
+    pub fn large_bytes(&self) -> usize {
+        self.large.bytes()
     }
 
     /// Forgets the first `executed` complete commands; the caller drops as many bytes as this returns from the
@@ -114,10 +169,16 @@ impl RequestParser {
     pub fn consume(&mut self, executed: usize) -> usize {
         let executed = executed.min(self.complete.len());
         let bytes = self.complete[..executed].last().map_or(0, |request| request.end);
+        if !self.large.is_empty() {
+            let large = self.complete[..executed].iter().filter(|request| request.value == LARGE).count();
+            self.large.forget(large);
+        }
         self.complete.drain(..executed);
         for request in &mut self.complete {
             request.key.start -= bytes as u32;
-            request.value.start -= bytes as u32;
+            if request.value != LARGE {
+                request.value.start -= bytes as u32;
+            }
             request.end -= bytes;
         }
         self.position -= bytes;
@@ -126,12 +187,15 @@ impl RequestParser {
 
     /// Bytes from the buffer's front that the pending command is known to need; 0 when that is not known.
     pub fn wanted_bytes(&self) -> usize {
+        if self.large.has_incoming() {
+            return 0;
+        }
         self.pending.and_then(|header| header.body_bytes()).map_or(0, |body_bytes| self.position + body_bytes)
     }
 
     /// Memory held for commands that were read, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.complete.capacity() * size_of::<Request>()
+        self.complete.capacity() * size_of::<Request>() + self.large.bytes()
     }
 
     /// Reads on in the pending command's header and returns it as far as it is known; `None`: nothing is there.
@@ -155,6 +219,10 @@ impl RequestParser {
         self.pending = Some(header);
         Ok(self.pending)
     }
+}
+
+fn part(buffer: &[u8], range: Range) -> Option<&[u8]> {
+    buffer.get(range.start as usize..range.start as usize + range.len as usize)
 }
 
 fn operation(byte: u8) -> Result<Operation, ProtocolError> {

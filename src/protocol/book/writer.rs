@@ -1,32 +1,35 @@
+use crate::base::chunks::{BytesRef, Chunks};
+use crate::base::gather::Gather;
 use crate::base::number;
 use crate::reply::{Error, Sink};
 
 /// Appends one response. The protocol has room for a byte string or an error: whatever else a command answers (a
 /// status, a count, nothing) is a success without content.
 pub struct ReplyWriter<'a> {
-    output: &'a mut Vec<u8>,
+    output: &'a mut Gather,
     answered: bool,
 }
 
 impl<'a> ReplyWriter<'a> {
-    pub fn new(output: &'a mut Vec<u8>) -> Self {
+    pub fn new(output: &'a mut Gather) -> Self {
         ReplyWriter { output, answered: false }
     }
 
     /// Later elements of the same reply are not written, so that a command has exactly one response.
-    fn respond(&mut self, prefix: &[u8], content: &[u8]) {
+    fn respond(&mut self, prefix: &[u8], content: BytesRef<'_>) {
         if std::mem::replace(&mut self.answered, true) {
             return;
         }
-        self.output.reserve(content.len() + 24);
-        self.output.extend_from_slice(prefix);
-        number::write_i64(self.output, content.len() as i64);
-        self.output.push(b' ');
-        self.output.extend_from_slice(content);
+        let output = self.output.bytes();
+        output.reserve(content.slice().map_or(0, <[u8]>::len) + 24);
+        output.extend_from_slice(prefix);
+        number::write_i64(output, content.len() as i64);
+        output.push(b' ');
+        self.output.put(content);
     }
 
     fn success(&mut self) {
-        self.respond(b"", b"");
+        self.respond(b"", BytesRef::Slice(b""));
     }
 }
 
@@ -35,7 +38,10 @@ impl Sink for ReplyWriter<'_> {
         self.success();
     }
     fn bulk(&mut self, bytes: &[u8]) {
-        self.respond(b"", bytes);
+        self.respond(b"", BytesRef::Slice(bytes));
+    }
+    fn chunks(&mut self, chunks: Chunks) {
+        self.respond(b"", BytesRef::Chunks(&chunks));
     }
     fn null(&mut self) {
         self.success();
@@ -53,7 +59,7 @@ impl Sink for ReplyWriter<'_> {
         self.success();
     }
     fn verbatim(&mut self, _: &str, text: &[u8]) {
-        self.respond(b"", text);
+        self.respond(b"", BytesRef::Slice(text));
     }
     fn array(&mut self, _: usize) {
         self.success();
@@ -68,7 +74,7 @@ impl Sink for ReplyWriter<'_> {
         self.success();
     }
     fn error(&mut self, error: &Error) {
-        self.respond(b"-", error.line());
+        self.respond(b"-", BytesRef::Slice(error.line()));
     }
 }
 
@@ -77,9 +83,9 @@ mod tests {
     use super::*;
 
     fn wire(describe: impl Fn(&mut dyn Sink)) -> Vec<u8> {
-        let mut output = Vec::new();
+        let mut output = Gather::default();
         describe(&mut ReplyWriter::new(&mut output));
-        output
+        output.to_vec()
     }
 
     #[test]

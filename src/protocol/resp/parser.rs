@@ -1,8 +1,11 @@
 use std::fmt;
 
 use super::inline;
+use crate::base::chunks::BytesRef;
 use crate::base::number;
-use crate::protocol::{Args, Range};
+use crate::protocol::args::LARGE;
+use crate::protocol::large::LargeArguments;
+use crate::protocol::{Announced, Args, Incoming, Range};
 
 /// Longest inline command, and longest `*N` or `$N` line, in bytes.
 const LINE_MAX_BYTES: usize = 64 * 1024;
@@ -82,6 +85,8 @@ pub struct RequestParser {
     searched: usize,
     /// What is wrong with the command behind the complete ones. Nothing is read after it.
     error: Option<ProtocolError>,
+    /// Large arguments, which are not in the buffer.
+    large: LargeArguments,
 }
 
 impl RequestParser {
@@ -129,6 +134,50 @@ impl RequestParser {
         Args::from_ranges(buffer, self.ranges.get(first..end_of(index)).unwrap_or_default())
     }
 
+    /// Whether complete command `index` has large arguments: [`RequestParser::with_values`] gives them.
+    #[inline]
+    pub fn has_large(&self, index: usize) -> bool {
+        !self.large.is_empty() && self.command(&[], index).has_large()
+    }
+
+    /// Gives the arguments of complete command `index` to `run`; `None`: one of them was refused.
+    pub fn with_values<R>(&self, buffer: &[u8], index: usize, run: impl FnOnce(Option<Args<'_>>) -> R) -> R {
+        let end = self.complete.get(index).map_or(0, |end| end.ranges);
+        let args = self.command(buffer, index);
+        let is_large = |range: &&Range| **range == LARGE;
+        let first = self.ranges[..end - args.len()].iter().filter(is_large).count();
+        let mut received = self.large.after(first);
+        let value = |(index, range): (usize, &Range)| match *range {
+            LARGE => received.next()?.map(BytesRef::Chunks),
+            _ => Some(BytesRef::Slice(args.at(index))),
+        };
+        let values: Option<Vec<BytesRef<'_>>> =
+            self.ranges[end - args.len()..end].iter().enumerate().map(value).collect();
+        run(values.as_deref().map(Args::from_values))
+    }
+
+    /// Shows `look` the pending argument, if its length is known and it is not complete.
+    pub fn announced<R>(&self, buffer: &[u8], look: impl FnOnce(Announced<'_>) -> R) -> Option<R> {
+        let bytes = self.bulk_bytes.filter(|_| !self.large.has_incoming())?;
+        let first = self.complete.last().map_or(0, |end| end.ranges);
+        let args = Args::from_ranges(buffer, &self.ranges[first..]);
+        Some(look(Announced { args, bytes, others_bytes: self.large.bytes() + self.position }))
+    }
+
+    /// Takes the announced argument's bytes out of the buffer, which has those behind its header and nothing else: what is to
+    /// come of them goes to [`RequestParser::incoming`]. Refused, it is only counted, with all large ones of its command.
+    pub fn begin_large(&mut self, buffer: &mut Vec<u8>, refused: bool) {
+        let Some(bytes) = self.bulk_bytes else { return };
+        let come = (buffer.len() - self.position).min(bytes);
+        self.large.begin(bytes, &buffer[self.position..self.position + come], refused);
+        buffer.drain(self.position..self.position + come);
+    }
+
+    /// The large argument that is being received, as long as some of it is missing.
+    pub fn incoming(&mut self) -> Option<&mut Incoming> {
+        self.large.incoming()
+    }
+
     /// Forgets the first `executed` complete commands; the caller drops as many bytes as this returns from the
     /// buffer's front. Complete commands behind them stay, so they are not read a second time.
     pub fn consume(&mut self, executed: usize) -> usize {
@@ -137,9 +186,13 @@ impl RequestParser {
             if executed == 0 { None } else { self.complete.get(executed.min(self.complete.len()).wrapping_sub(1)) };
         let ranges = last.map_or(0, |end| end.ranges);
         let bytes = if all { self.complete_until } else { last.map_or(0, |end| end.bytes) };
+        if !self.large.is_empty() {
+            let large = self.ranges[..ranges].iter().filter(|range| **range == LARGE).count();
+            self.large.forget(large);
+        }
         self.ranges.drain(..ranges);
         for range in &mut self.ranges {
-            range.start -= bytes as u32;
+            range.start = if *range == LARGE { LARGE.start } else { range.start - bytes as u32 };
         }
         self.complete.drain(..executed.min(self.complete.len()));
         for end in &mut self.complete {
@@ -153,12 +206,18 @@ impl RequestParser {
 
     /// Bytes from the buffer's front that the pending command is known to need; 0 when that is not known.
     pub fn wanted_bytes(&self) -> usize {
-        self.bulk_bytes.map_or(0, |bulk_bytes| self.position + bulk_bytes + 2)
+        let in_buffer = |bulk_bytes| if self.large.has_incoming() { 0 } else { bulk_bytes };
+        self.bulk_bytes.map_or(0, |bulk_bytes| self.position + in_buffer(bulk_bytes) + 2)
     }
 
     /// Memory held for the pending command's arguments, in bytes.
     pub fn memory_bytes(&self) -> usize {
-        self.ranges.capacity() * size_of::<Range>()
+        self.ranges.capacity() * size_of::<Range>() + self.large_bytes()
+    }
+
+    /// How much of large arguments was received, in bytes.
+    pub fn large_bytes(&self) -> usize {
+        self.large.bytes()
     }
 
     /// Reads `*N\r\n`. False: it is incomplete.
@@ -176,6 +235,7 @@ impl RequestParser {
     /// Reads one `$N\r\n…\r\n`. False: it is incomplete.
     fn argument(&mut self, buffer: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
         let bulk_bytes = match self.bulk_bytes {
+            Some(_) if self.large.has_incoming() => return Ok(self.end_of_large(buffer)),
             Some(bulk_bytes) => bulk_bytes,
             None => {
                 let Some((line_bytes, bulk_bytes)) = self.header(buffer, ProtocolError::BulkLineTooLong)? else {
@@ -204,6 +264,20 @@ impl RequestParser {
         self.bulk_bytes = None;
         self.missing -= 1;
         Ok(true)
+    }
+
+    /// Reads what follows a large argument. False: it is incomplete.
+    #[cold]
+    fn end_of_large(&mut self, buffer: &[u8]) -> bool {
+        if !self.large.is_whole() || buffer.len() - self.position < 2 {
+            return false;
+        }
+        self.large.end();
+        self.ranges.push(LARGE);
+        self.position += 2;
+        self.bulk_bytes = None;
+        self.missing -= 1;
+        true
     }
 
     /// Reads a line of words. False: it is incomplete.
@@ -282,7 +356,10 @@ pub fn refusal_of_stranger(args: &Args<'_>) -> Option<ProtocolError> {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
+    use crate::base::chunks::LARGE_BYTES;
     use proptest::prelude::*;
 
     const LIMITS: Limits = Limits { bulk_bytes: 512 << 20, authenticated: true };
@@ -388,6 +465,59 @@ mod tests {
         parser.advance(&mut b"*2147483647\r\n$536870912\r\nabc".to_vec(), &LIMITS, 10).unwrap();
         assert!(parser.memory_bytes() < 1024);
         assert_eq!(parser.commands(), 0);
+    }
+
+    #[test]
+    fn large_arguments_are_received_apart_from_the_buffer() {
+        let (large, other) = (vec![b'l'; LARGE_BYTES + 3], vec![b'o'; LARGE_BYTES]);
+        let wire = |bytes: &[u8]| [format!("${}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat();
+        let command =
+            [b"PING\r\n*5\r\n$4\r\nMSET\r\n$1\r\na\r\n", &wire(&large)[..], &wire(b"b"), &wire(&other)].concat();
+        for refuses in [false, true] {
+            let (mut parser, mut buffer) = (RequestParser::default(), Vec::new());
+            let mut rest = &[&command[..], &command, b"ECHO c\r\n"].concat()[..];
+            let mut seen: Vec<Option<Vec<Vec<u8>>>> = Vec::new();
+            while !rest.is_empty() {
+                let to_vec = |args: Args<'_>| (0..args.len()).map(|index| args.value(index).to_vec()).collect();
+                if let Some(incoming) = parser.incoming() {
+                    let read = incoming.read(|room| {
+                        let count = room.len().min(rest.len()).min(50_001);
+                        room[..count].copy_from_slice(&rest[..count]);
+                        rest = &rest[count..];
+                        Poll::Ready(Ok(count))
+                    });
+                    assert!(matches!(read, Poll::Ready(Ok(1..))));
+                } else {
+                    let (now, later) = rest.split_at(rest.len().min(1000));
+                    buffer.extend_from_slice(now);
+                    rest = later;
+                }
+                parser.advance(&mut buffer, &LIMITS, 10).unwrap();
+                for index in 0..parser.commands() {
+                    seen.push(match parser.has_large(index) {
+                        true => parser.with_values(&buffer, index, |args| args.map(to_vec)),
+                        false => Some(to_vec(parser.command(&buffer, index))),
+                    });
+                }
+                let consumed = parser.consume(10);
+                buffer.drain(..consumed);
+                let is_large = parser.announced(&buffer, |announced| {
+                    let is_large = announced.bytes >= LARGE_BYTES;
+                    assert!(!is_large || announced.args.at(0).len() == 4 && announced.args.len().is_multiple_of(2));
+                    is_large
+                });
+                if is_large == Some(true) {
+                    parser.begin_large(&mut buffer, refuses);
+                }
+                assert!(buffer.len() < 1100, "it lies elsewhere");
+            }
+            let set = [b"MSET".to_vec(), b"a".to_vec(), large.clone(), b"b".to_vec(), other.clone()].to_vec();
+            let set = (!refuses).then_some(set);
+            let ping = || Some(vec![b"PING".to_vec()]);
+            let echo = Some(vec![b"ECHO".to_vec(), b"c".to_vec()]);
+            assert!(seen == [ping(), set.clone(), ping(), set, echo]);
+            assert!(buffer.is_empty() && parser.large_bytes() == 0);
+        }
     }
 
     #[test]

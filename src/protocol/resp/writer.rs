@@ -1,3 +1,5 @@
+use crate::base::chunks::Chunks;
+use crate::base::gather::Gather;
 use crate::base::number;
 use crate::reply::{Error, Sink};
 
@@ -9,26 +11,26 @@ pub enum Version {
 
 /// Appends replies in RESP to a buffer.
 pub struct ReplyWriter<'a> {
-    output: &'a mut Vec<u8>,
+    output: &'a mut Gather,
     version: Version,
 }
 
 impl<'a> ReplyWriter<'a> {
-    pub fn new(output: &'a mut Vec<u8>, version: Version) -> Self {
+    pub fn new(output: &'a mut Gather, version: Version) -> Self {
         ReplyWriter { output, version }
     }
 
     #[inline]
     fn header(&mut self, kind: u8, number: i64) {
-        self.output.push(kind);
-        number::write_i64(self.output, number);
-        self.output.extend_from_slice(b"\r\n");
+        self.output.bytes().push(kind);
+        number::write_i64(self.output.bytes(), number);
+        self.output.bytes().extend_from_slice(b"\r\n");
     }
 
     fn line(&mut self, kind: u8, text: &[u8]) {
-        self.output.push(kind);
-        self.output.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
-        self.output.extend_from_slice(b"\r\n");
+        self.output.bytes().push(kind);
+        self.output.bytes().extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+        self.output.bytes().extend_from_slice(b"\r\n");
     }
 
     fn is_resp3(&self) -> bool {
@@ -39,7 +41,7 @@ impl<'a> ReplyWriter<'a> {
 impl Sink for ReplyWriter<'_> {
     #[inline]
     fn ok(&mut self) {
-        self.output.extend_from_slice(b"+OK\r\n");
+        self.output.bytes().extend_from_slice(b"+OK\r\n");
     }
 
     fn simple(&mut self, text: &str) {
@@ -48,18 +50,26 @@ impl Sink for ReplyWriter<'_> {
 
     #[inline]
     fn bulk(&mut self, bytes: &[u8]) {
-        self.output.reserve(bytes.len() + 24);
+        self.output.bytes().reserve(bytes.len() + 24);
         self.header(b'$', bytes.len() as i64);
-        self.output.extend_from_slice(bytes);
-        self.output.extend_from_slice(b"\r\n");
+        self.output.bytes().extend_from_slice(bytes);
+        self.output.bytes().extend_from_slice(b"\r\n");
+    }
+
+    fn chunks(&mut self, chunks: Chunks) {
+        self.header(b'$', chunks.len() as i64);
+        self.output.share(chunks);
+        self.output.bytes().extend_from_slice(b"\r\n");
     }
 
     fn null(&mut self) {
-        self.output.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"$-1\r\n" });
+        let absent = if self.is_resp3() { &b"_\r\n"[..] } else { &b"$-1\r\n"[..] };
+        self.output.bytes().extend_from_slice(absent);
     }
 
     fn null_array(&mut self) {
-        self.output.extend_from_slice(if self.is_resp3() { b"_\r\n" } else { b"*-1\r\n" });
+        let absent = if self.is_resp3() { &b"_\r\n"[..] } else { &b"*-1\r\n"[..] };
+        self.output.bytes().extend_from_slice(absent);
     }
 
     #[inline]
@@ -74,8 +84,8 @@ impl Sink for ReplyWriter<'_> {
 
     fn boolean(&mut self, value: bool) {
         match (self.is_resp3(), value) {
-            (true, true) => self.output.extend_from_slice(b"#t\r\n"),
-            (true, false) => self.output.extend_from_slice(b"#f\r\n"),
+            (true, true) => self.output.bytes().extend_from_slice(b"#t\r\n"),
+            (true, false) => self.output.bytes().extend_from_slice(b"#f\r\n"),
             (false, value) => self.integer(i64::from(value)),
         }
     }
@@ -83,10 +93,10 @@ impl Sink for ReplyWriter<'_> {
     fn verbatim(&mut self, format: &str, text: &[u8]) {
         if self.is_resp3() {
             self.header(b'=', (text.len() + format.len() + 1) as i64);
-            self.output.extend_from_slice(format.as_bytes());
-            self.output.push(b':');
-            self.output.extend_from_slice(text);
-            self.output.extend_from_slice(b"\r\n");
+            self.output.bytes().extend_from_slice(format.as_bytes());
+            self.output.bytes().push(b':');
+            self.output.bytes().extend_from_slice(text);
+            self.output.bytes().extend_from_slice(b"\r\n");
         } else {
             self.bulk(text);
         }
@@ -130,9 +140,9 @@ mod tests {
     use super::*;
 
     fn wire(version: Version, describe: impl Fn(&mut dyn Sink)) -> String {
-        let mut output = Vec::new();
+        let mut output = Gather::default();
         describe(&mut ReplyWriter::new(&mut output, version));
-        String::from_utf8(output).unwrap()
+        String::from_utf8(output.to_vec()).unwrap()
     }
 
     #[test]

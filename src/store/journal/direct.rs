@@ -13,8 +13,8 @@ use super::fault::point;
 /// Such writes begin and end at multiples of it, in the file and in memory. It is what nearly all devices take; those with
 /// larger sectors refuse, and are written to through the page cache.
 pub const SECTOR_BYTES: usize = 512;
-/// A buffer that grew past this is given back.
-const KEPT_BYTES: usize = 1 << 20;
+/// Written at once at most; a multiple of a sector.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Whether, and with what, the present file is written past the page cache.
 #[derive(Default)]
@@ -59,16 +59,10 @@ impl Direct {
     ) -> io::Result<Option<usize>> {
         let bytes = parts.clone().map(<[u8]>::len).sum::<usize>().next_multiple_of(SECTOR_BYTES);
         self.buffer.clear();
-        self.buffer.reserve(bytes + SECTOR_BYTES);
+        self.buffer.reserve(bytes.min(PIECE_BYTES) + SECTOR_BYTES);
         let begin = self.buffer.as_ptr().align_offset(SECTOR_BYTES);
         self.buffer.resize(begin, 0);
-        parts.for_each(|part| self.buffer.extend_from_slice(part));
-        self.buffer.resize(begin + bytes, 0);
-        let written = file.write_all_at(&self.buffer[begin..], offset);
-        if self.buffer.capacity() > KEPT_BYTES {
-            self.buffer = Vec::new();
-        }
-        match written {
+        match self.write_pieces(file, offset, begin, parts) {
             Ok(()) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                 self.refused(&error);
@@ -77,6 +71,30 @@ impl Direct {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Copies the parts behind `begin` of the buffer, which is aligned, and writes it whenever a piece is full.
+    fn write_pieces<'a>(
+        &mut self,
+        file: &File,
+        mut offset: u64,
+        begin: usize,
+        parts: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<()> {
+        for mut part in parts {
+            while !part.is_empty() {
+                let (now, later) = part.split_at(part.len().min(begin + PIECE_BYTES - self.buffer.len()));
+                self.buffer.extend_from_slice(now);
+                part = later;
+                if self.buffer.len() == begin + PIECE_BYTES {
+                    file.write_all_at(&self.buffer[begin..], offset)?;
+                    offset += PIECE_BYTES as u64;
+                    self.buffer.truncate(begin);
+                }
+            }
+        }
+        self.buffer.resize(begin + (self.buffer.len() - begin).next_multiple_of(SECTOR_BYTES), 0);
+        file.write_all_at(&self.buffer[begin..], offset)
     }
 
     fn refused(&mut self, error: &io::Error) {

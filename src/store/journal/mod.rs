@@ -33,6 +33,8 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
+use crate::base::gather::Gather;
+
 pub use error::JournalError;
 pub use repair::repair;
 pub use status::{JournalStatus, Latency};
@@ -203,7 +205,7 @@ impl Journal {
 
     /// Lets `write` append to this thread's part. What one call appends lies in one block, whole.
     #[inline]
-    pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) -> Ticket {
+    pub fn append(&self, write: impl FnOnce(&mut Gather)) -> Ticket {
         Ticket(self.shared.shards.append(write))
     }
 
@@ -213,7 +215,7 @@ impl Journal {
     }
 
     /// Ready once `ticket` may be acknowledged. What that takes is done here and now, for everybody who waits, if it is
-    /// only a write or a quick sync; otherwise, and while the file cannot be written, the waker is called.
+    /// only a short write or a quick sync; otherwise, and while the file cannot be written, the waker is called.
     pub fn poll_acknowledged(&self, ticket: Ticket, context: &mut Context<'_>) -> Poll<()> {
         let shared = &*self.shared;
         loop {
@@ -225,7 +227,7 @@ impl Journal {
                     if shared.try_quick_sync() {
                         continue;
                     }
-                } else {
+                } else if !shared.shards.has_large() {
                     let mut writer = shared.writer.lock();
                     // Somebody else may have written it, or failed to, meanwhile.
                     if writer.written >= ticket.0 || (!self.has_failed() && shared.write(&mut writer).is_ok()) {
@@ -242,6 +244,11 @@ impl Journal {
                 return Poll::Pending;
             }
             if self.has_failed() {
+                return Poll::Pending;
+            }
+            // That thread writes it: others of this one would have to wait.
+            if shared.shards.has_large() {
+                shared.request_write();
                 return Poll::Pending;
             }
         }

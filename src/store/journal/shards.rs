@@ -1,11 +1,13 @@
 //! Where appends wait to be written: a buffer a thread.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_utils::CachePadded;
 use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
+use crate::base::gather::{Gather, Mark};
 use crate::base::thread;
 
 /// More threads than this share.
@@ -17,10 +19,13 @@ pub struct Shards {
     shards: Box<[OnceLock<CachePadded<Mutex<Shard>>>]>,
     /// Held while a shard is added and while all are cut, so that a new one never misses that the block has changed.
     layout: Mutex<Layout>,
+    /// How many large appends there have been, and how many of them are in blocks that are written.
+    large: AtomicU64,
+    large_written: AtomicU64,
 }
 
 struct Shard {
-    buffer: Vec<u8>,
+    buffer: Gather,
     /// The block that will hold what is in the buffer.
     block: u64,
 }
@@ -36,18 +41,20 @@ struct Layout {
 pub struct Cut {
     /// The block's number; 0 if there is nothing.
     pub block: u64,
-    buffers: Vec<Vec<u8>>,
+    /// How many large appends are in it and in the blocks before.
+    large: u64,
+    buffers: Vec<Gather>,
 }
 
 /// Takes back what a writer that panics has begun.
 struct Whole<'a> {
-    buffer: &'a mut Vec<u8>,
-    length: usize,
+    buffer: &'a mut Gather,
+    whole: Mark,
 }
 
 impl Drop for Whole<'_> {
     fn drop(&mut self) {
-        self.buffer.truncate(self.length);
+        self.buffer.truncate(self.whole);
     }
 }
 
@@ -55,23 +62,28 @@ impl Shards {
     /// `block` is the first that will be cut.
     pub fn new(block: u64) -> Self {
         let shards = std::iter::repeat_with(OnceLock::new).take(SHARDS).collect();
-        Self { shards, layout: Mutex::new(Layout { places: Vec::new(), block }) }
+        let layout = Mutex::new(Layout { places: Vec::new(), block });
+        Self { shards, layout, large: AtomicU64::new(0), large_written: AtomicU64::new(0) }
     }
 
     /// Lets `write` append to this thread's buffer, and returns the number of the block that will hold it.
     #[inline]
-    pub fn append(&self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+    pub fn append(&self, write: impl FnOnce(&mut Gather)) -> u64 {
         let place = thread::index() % SHARDS;
         let mut shard = match self.shards[place].get() {
             Some(shard) => shard.lock(),
             None => self.add(place).lock(),
         };
         let length = shard.buffer.len();
-        let mut whole = Whole { buffer: &mut shard.buffer, length };
+        let before = shard.buffer.mark();
+        let mut whole = Whole { buffer: &mut shard.buffer, whole: before };
         write(whole.buffer);
-        whole.length = whole.buffer.len();
-        let appended = whole.length != length;
+        whole.whole = whole.buffer.mark();
+        if whole.whole.refers_more_than(before) {
+            self.large.fetch_add(1, Ordering::SeqCst);
+        }
         drop(whole);
+        let appended = shard.buffer.len() != length;
         // Who appends nothing waits for no block that may never come.
         if appended { shard.block } else { shard.block - 1 }
     }
@@ -82,7 +94,7 @@ impl Shards {
         let block = layout.block;
         self.shards[place].get_or_init(|| {
             layout.places.push(place);
-            CachePadded::new(Mutex::new(Shard { buffer: Vec::new(), block }))
+            CachePadded::new(Mutex::new(Shard { buffer: Gather::default(), block }))
         })
     }
 
@@ -96,7 +108,8 @@ impl Shards {
             return false;
         }
         cut.block = layout.block;
-        cut.buffers.resize_with(shards.len(), Vec::new);
+        cut.large = self.large.load(Ordering::SeqCst);
+        cut.buffers.resize_with(shards.len(), Gather::default);
         layout.block += 1;
         for (buffer, shard) in cut.buffers.iter_mut().zip(&mut shards) {
             if !shard.buffer.is_empty() {
@@ -106,6 +119,17 @@ impl Shards {
         }
         true
     }
+
+    /// Whether something large was appended, and is not written yet: that takes long.
+    #[inline]
+    pub fn has_large(&self) -> bool {
+        self.large.load(Ordering::SeqCst) != self.large_written.load(Ordering::SeqCst)
+    }
+
+    /// What was cut is in the file.
+    pub fn written(&self, cut: &Cut) {
+        self.large_written.store(cut.large, Ordering::SeqCst);
+    }
 }
 
 impl Cut {
@@ -113,12 +137,16 @@ impl Cut {
         self.block == 0
     }
 
+    pub fn buffers(&self) -> &[Gather] {
+        &self.buffers
+    }
+
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.buffers.iter().map(Vec::as_slice).filter(|part| !part.is_empty())
+        self.buffers.iter().flat_map(Gather::parts)
     }
 
     pub fn bytes(&self) -> usize {
-        self.buffers.iter().map(Vec::len).sum()
+        self.buffers.iter().map(Gather::len).sum()
     }
 
     /// Makes it ready for the next cut, which swaps the emptied buffers in.

@@ -35,6 +35,7 @@ pub struct Threads {
     sync: OnceLock<Thread>,
     files: OnceLock<Thread>,
     sync_requested: AtomicBool,
+    write_requested: AtomicBool,
 }
 
 impl Threads {
@@ -69,6 +70,13 @@ impl Shared {
         }
     }
 
+    /// What was appended before the call will be written soon, and who waits for it woken.
+    pub fn request_write(&self) {
+        if !self.threads.write_requested.swap(true, Ordering::SeqCst) {
+            self.threads.wake_sync();
+        }
+    }
+
     fn is_closing(&self) -> bool {
         self.directory.closing.load(Ordering::SeqCst)
     }
@@ -80,6 +88,10 @@ impl Shared {
             let now = Instant::now();
             let may_attempt = next_attempt.is_none_or(|moment| now >= moment);
             let is_turn = now >= next_turn;
+            if may_attempt && self.threads.write_requested.swap(false, Ordering::SeqCst) {
+                next_attempt = self.write_for_others().err().map(|_| Instant::now() + self.retry);
+                continue;
+            }
             let is_requested = may_attempt && self.threads.sync_requested.swap(false, Ordering::SeqCst);
             if may_attempt && (is_turn || is_requested || next_attempt.is_some() || self.has_failed()) {
                 next_attempt = self.advance(is_requested).err().map(|_| Instant::now() + self.retry);
@@ -110,6 +122,14 @@ impl Shared {
         Ok(())
     }
 
+    fn write_for_others(&self) -> io::Result<()> {
+        let mut writer = self.writer.lock();
+        self.write(&mut writer)?;
+        drop(writer);
+        self.waiters.wake_up_to(self.acknowledged());
+        Ok(())
+    }
+
     fn has_failed(&self) -> bool {
         self.has_failed.load(Ordering::SeqCst)
     }
@@ -128,6 +148,7 @@ impl Shared {
             !writer.must_rewrite && !writer.directory_changed && writer.unsynced.is_empty()
         };
         self.sync_meter.last_us() <= QUICK_SYNC_US
+            && !self.shards.has_large()
             && is_plain()
             && self.syncing.try_lock().is_some_and(|alone| self.sync_alone(&alone).is_ok())
     }
@@ -247,7 +268,7 @@ impl Shared {
             if limit <= next {
                 continue;
             }
-            let in_memory = (next..limit).all(|block| writer.retained.payload(block).is_some());
+            let in_memory = (next..limit).all(|block| writer.retained.has(block));
             let bytes = if in_memory { Vec::new() } else { self.read_segment(segment.header.number)? };
             let mut read_back = blocks_from(&bytes, SEGMENT_HEADER_BYTES, &segment.header)
                 .filter_map(|(_, block)| Some((block.header.number, block.payload?)))
@@ -255,7 +276,8 @@ impl Shared {
             while next < limit {
                 while read_back.next_if(|&(block, _)| block < next).is_some() {}
                 let found = read_back.next_if(|&(block, _)| block == next).map(|(_, payload)| payload);
-                match writer.retained.payload(next).or(found) {
+                let kept = writer.retained.payload(next);
+                match kept.as_deref().or(found) {
                     Some(payload) => add(next, payload),
                     // Nobody will need it; its number must be there.
                     None if next <= released => add(next, &[]),

@@ -15,6 +15,7 @@ use super::files::Begun;
 use super::format::{ALIGNMENT, BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES, SegmentHeader, padded};
 use super::shards::Cut;
 use crate::base::clock::Monotonic;
+use crate::base::gather::Gather;
 
 /// How many times its size a segment may reach while no spare is ready.
 const GROWTH: u64 = 4;
@@ -66,7 +67,7 @@ pub struct Writer {
 /// are written again from here and need not be read from a disk that has just failed.
 #[derive(Default)]
 pub struct Retained {
-    payloads: Vec<u8>,
+    payloads: Gather,
     /// The blocks and where their payloads end, oldest first.
     blocks: VecDeque<(u64, usize)>,
 }
@@ -258,8 +259,9 @@ impl Shared {
         self.directory.is_direct.store(writer.direct.is_on(), Ordering::Relaxed);
         let block = writer.cut.block;
         if is_always {
-            writer.retained.keep(block, writer.cut.parts());
+            writer.retained.keep(block, writer.cut.buffers());
         }
+        self.shards.written(&writer.cut);
         writer.cut.clear();
         writer.written = block;
         writer.growth.written_bytes += bytes;
@@ -301,8 +303,8 @@ impl Shared {
 }
 
 impl Retained {
-    pub fn keep<'a>(&mut self, block: u64, parts: impl Iterator<Item = &'a [u8]>) {
-        parts.for_each(|part| self.payloads.extend_from_slice(part));
+    pub fn keep(&mut self, block: u64, parts: &[Gather]) {
+        parts.iter().for_each(|part| self.payloads.extend(part));
         self.blocks.push_back((block, self.payloads.len()));
     }
 
@@ -314,16 +316,21 @@ impl Retained {
             dropped_bytes = end;
             self.blocks.pop_front();
         }
-        self.payloads.drain(..dropped_bytes);
+        self.payloads.drop_front(dropped_bytes);
         self.blocks.iter_mut().for_each(|(_, end)| *end -= dropped_bytes);
         if self.payloads.is_empty() {
             self.payloads.shrink_to(1024 * 1024);
         }
     }
 
-    pub fn payload(&self, block: u64) -> Option<&[u8]> {
+    pub fn has(&self, block: u64) -> bool {
+        self.blocks.binary_search_by_key(&block, |&(kept, _)| kept).is_ok()
+    }
+
+    /// A copy of the block's payload.
+    pub fn payload(&self, block: u64) -> Option<Vec<u8>> {
         let place = self.blocks.binary_search_by_key(&block, |&(kept, _)| kept).ok()?;
         let begin = place.checked_sub(1).and_then(|before| self.blocks.get(before)).map_or(0, |&(_, end)| end);
-        self.payloads.get(begin..self.blocks.get(place)?.1)
+        Some(self.payloads.copy_part(begin..self.blocks.get(place)?.1))
     }
 }

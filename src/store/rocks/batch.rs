@@ -5,6 +5,8 @@ use smallvec::SmallVec;
 
 use super::run::Run;
 use super::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
+use crate::base::chunks::{BytesRef, Chunks};
+use crate::base::gather::Gather;
 use crate::store::record::{self, AgeIndex, SlotMeta};
 
 /// RocksDB's tags of operations: in the default column family, and in one whose number follows.
@@ -20,7 +22,7 @@ const HEADER_BYTES: usize = 12;
 /// C++ for each of the 50,000 operations of a round would cost the merger more than encoding them.
 #[derive(Debug)]
 pub struct Batch {
-    bytes: Vec<u8>,
+    bytes: Gather,
     count: u32,
     changes_records: bool,
     /// Where the last operation on a record begins in `bytes`.
@@ -31,7 +33,9 @@ pub struct Batch {
 
 impl Default for Batch {
     fn default() -> Batch {
-        Batch { bytes: vec![0; HEADER_BYTES], count: 0, changes_records: false, last_record: 0, table: None }
+        let mut bytes = Gather::default();
+        bytes.bytes().resize(HEADER_BYTES, 0);
+        Batch { bytes, count: 0, changes_records: false, last_record: 0, table: None }
     }
 }
 
@@ -50,8 +54,24 @@ impl Batch {
         match &mut self.table {
             Some(table) => table.put(record_key, record),
             None => {
-                self.last_record = self.bytes.len();
+                self.last_record = self.bytes.own().len();
                 self.put(FamilyId::Records, &[record_key], record);
+            }
+        }
+    }
+
+    /// Puts a record that goes on with `payload` behind its `head`. The payload is not copied before the batch is written.
+    pub fn put_large_record(&mut self, record_key: &[u8], head: &[u8], payload: &Chunks) {
+        self.changes_records = true;
+        match &mut self.table {
+            Some(table) => table.put_large(record_key, head, payload),
+            None => {
+                self.last_record = self.bytes.own().len();
+                self.operation(PUT, FamilyId::Records);
+                append(self.bytes.bytes(), &[record_key]);
+                append_length(self.bytes.bytes(), head.len() + payload.len());
+                self.bytes.bytes().extend_from_slice(head);
+                self.bytes.put(BytesRef::Chunks(payload));
             }
         }
     }
@@ -61,7 +81,7 @@ impl Batch {
         match &mut self.table {
             Some(table) => table.delete(record_key),
             None => {
-                self.last_record = self.bytes.len();
+                self.last_record = self.bytes.own().len();
                 self.delete(FamilyId::Records, &[record_key]);
             }
         }
@@ -76,7 +96,7 @@ impl Batch {
     pub fn record_key(&self, place: RecordPlace) -> &[u8] {
         match &self.table {
             Some(table) => table.key(place.0),
-            None => first_part(&self.bytes[place.0 + 1..]),
+            None => first_part(&self.bytes.own()[place.0 + 1..]),
         }
     }
 
@@ -125,8 +145,8 @@ impl Batch {
     /// Deletes the whole index of ages.
     pub fn delete_ages(&mut self) {
         self.operation(DELETE_RANGE, FamilyId::Age);
-        append(&mut self.bytes, &[&[0]]);
-        append(&mut self.bytes, &[&[u8::MAX]]);
+        append(self.bytes.bytes(), &[&[0]]);
+        append(self.bytes.bytes(), &[&[u8::MAX]]);
     }
 
     /// Which database lies where.
@@ -139,8 +159,8 @@ impl Batch {
         self.changes_records = true;
         for family in [FamilyId::Records, FamilyId::Expiry, FamilyId::Age] {
             self.operation(DELETE_RANGE, family);
-            append(&mut self.bytes, &[&[database]]);
-            append(&mut self.bytes, &[&after_prefix(&[database])]);
+            append(self.bytes.bytes(), &[&[database]]);
+            append(self.bytes.bytes(), &[&after_prefix(&[database])]);
         }
     }
 
@@ -153,27 +173,31 @@ impl Batch {
     }
 
     pub(super) fn write_batch(&self) -> WriteBatch {
-        WriteBatch::from_data(&self.bytes)
+        match self.bytes.plain() {
+            Some(bytes) => WriteBatch::from_data(bytes),
+            None => WriteBatch::from_data(&self.bytes.to_vec()),
+        }
     }
 
     /// The key is what its parts make together.
     fn put(&mut self, family: FamilyId, key: &[&[u8]], value: &[u8]) {
         self.operation(PUT, family);
-        append(&mut self.bytes, key);
-        append(&mut self.bytes, &[value]);
+        append(self.bytes.bytes(), key);
+        append(self.bytes.bytes(), &[value]);
     }
 
     fn delete(&mut self, family: FamilyId, key: &[&[u8]]) {
         self.operation(DELETE, family);
-        append(&mut self.bytes, key);
+        append(self.bytes.bytes(), key);
     }
 
     fn operation(&mut self, [default, other]: [u8; 2], family: FamilyId) {
         self.count += 1;
-        self.bytes[8..HEADER_BYTES].copy_from_slice(&self.count.to_le_bytes());
+        let bytes = self.bytes.bytes();
+        bytes[8..HEADER_BYTES].copy_from_slice(&self.count.to_le_bytes());
         match family {
-            FamilyId::Records => self.bytes.push(default),
-            _ => self.bytes.extend([other, family as u8]),
+            FamilyId::Records => bytes.push(default),
+            _ => bytes.extend([other, family as u8]),
         }
     }
 }
@@ -210,13 +234,17 @@ fn index_value(value_bytes: usize, other_ms: Option<u64>) -> SmallVec<[u8; 12]> 
 
 /// The length of all parts as a base-128 number, lowest digits first, and the parts.
 fn append(into: &mut Vec<u8>, parts: &[&[u8]]) {
-    let mut length: usize = parts.iter().map(|part| part.len()).sum();
+    append_length(into, parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| into.extend_from_slice(part));
+}
+
+#[inline]
+fn append_length(into: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         into.push(length as u8 | 0x80);
         length >>= 7;
     }
     into.push(length as u8);
-    parts.iter().for_each(|part| into.extend_from_slice(part));
 }
 
 /// What [`append`] has put at the beginning.
@@ -234,6 +262,7 @@ fn first_part(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::chunks::LARGE_BYTES;
     use crate::store::record::RecordKey;
     use crate::store::rocks::tests::{Scratch, record as encoded};
 
@@ -266,6 +295,10 @@ mod tests {
                 expected.put_cf(age, &timed, 5_u32.to_le_bytes());
                 expected.delete_cf(age, &timed);
             }
+            let large = Chunks::from(&vec![b'l'; 3 * LARGE_BYTES][..]);
+            batch.put_large_record(&long, b"head", &large);
+            assert_eq!(batch.record_key(batch.last_record()), long);
+            expected.put_cf(records, &long, [&b"head"[..], &vec![b'l'; 3 * LARGE_BYTES]].concat());
             let slot = SlotMeta { keys: 4, ..SlotMeta::default() };
             batch.put_slot_meta(3, 4, &slot);
             expected.put_cf(meta, record::slot_key(3, 4), slot.encode());

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use rocksdb::{DB, ReadOptions, ReadTier};
 
 use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
+use crate::base::chunks::LARGE_BYTES;
 use crate::store::record::{self, AgeIndex, RecordKey, SlotMeta};
 
 /// What is known of a record without a read from the disk.
@@ -61,17 +62,20 @@ impl Rocks {
         match database.get_pinned_opt(key, &self.ways.memory_only) {
             Ok(None) => Look::Absent,
             // No record is empty. RocksDB has paths that answer so where it would have to open a file to know.
-            Ok(Some(record)) if !record.is_empty() => Look::Found(record.to_vec()),
+            // A large one is for a read, which has the time to copy it.
+            Ok(Some(record)) if (1..LARGE_BYTES).contains(&record.len()) => Look::Found(record.to_vec()),
             Ok(Some(_)) | Err(_) => Look::Unknown,
         }
     }
 
-    /// Reads records, all together; each key's own result, in the order of `keys`. It is fastest for sorted keys.
-    pub fn get_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Vec<u8>>, RocksError>> {
+    /// Copies of records.
+    #[cfg(test)]
+    pub(super) fn get_many(&self, keys: &[&[u8]]) -> Vec<Result<Option<Vec<u8>>, RocksError>> {
         self.look_at_many(keys, |record| Ok(record.to_vec()))
     }
 
-    /// The same for whoever wants something of each record, and not a copy: what `take` makes of it.
+    /// Reads records, all together; each key's own result, in the order of `keys`: what `take` makes of the record. It is
+    /// fastest for sorted keys.
     pub fn look_at_many<T>(
         &self,
         keys: &[&[u8]],

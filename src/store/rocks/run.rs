@@ -19,6 +19,8 @@ use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::error::RocksError;
 use super::{META, NUMBER_KEY, RECORDS, TABLE_KEY, family};
+use crate::base::chunks::{BytesRef, Chunks};
+use crate::base::gather::Gather;
 
 const CHUNK_BYTES: usize = 1 << 20;
 /// In place of a value's length.
@@ -33,6 +35,8 @@ pub struct Run {
     chunks: Vec<Vec<u8>>,
     /// Where each operation is: a chunk, and a place in it.
     places: Vec<(u32, u32)>,
+    /// What the values of some operations go on with, behind what the chunks hold; in the order of the places.
+    large: Vec<((u32, u32), Chunks)>,
     /// Some key is not behind the one before it.
     is_unsorted: bool,
     /// The batch's number, and the table, once there is one.
@@ -46,6 +50,12 @@ impl Run {
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         self.push(key, Some(value));
+    }
+
+    /// Puts a value that goes on with `rest` behind its `head`.
+    pub fn put_large(&mut self, key: &[u8], head: &[u8], rest: &Chunks) {
+        self.push(key, Some(head));
+        self.large.extend(self.places.last().map(|place| (*place, rest.clone())));
     }
 
     pub fn delete(&mut self, key: &[u8]) {
@@ -99,7 +109,10 @@ impl Run {
             let is_last = || places.get(index + 1).is_none_or(|next| key(next) != key(place));
             if !self.is_unsorted || is_last() {
                 let (key, value) = self.operation(*place);
-                visit(key, value)?;
+                match (value, self.large.binary_search_by_key(place, |(place, _)| *place)) {
+                    (Some(head), Ok(large)) => visit(key, Some(&with_rest(head, &self.large[large].1)))?,
+                    _ => visit(key, value)?,
+                }
             }
         }
         Ok(())
@@ -160,6 +173,13 @@ impl Run {
         }
         written.map(|()| path)
     }
+}
+
+fn with_rest(head: &[u8], rest: &Chunks) -> Vec<u8> {
+    let mut value = Gather::default();
+    value.bytes().extend_from_slice(head);
+    value.put(BytesRef::Chunks(rest));
+    value.to_vec()
 }
 
 /// Has RocksDB take over a table.
@@ -231,9 +251,12 @@ mod tests {
         run.put(b"a", b"1");
         run.put(b"c", b"2");
         run.put(b"b", b"");
+        run.put_large(b"d", b"head ", &Chunks::from(&b"and more"[..]));
         run.delete(b"a");
         let some = |bytes: &[u8]| Some(bytes.to_vec());
-        assert_eq!(visited(&run), [(b"a".to_vec(), None), (b"b".to_vec(), some(b"")), (b"c".to_vec(), some(b"2"))]);
+        let large = (b"d".to_vec(), some(b"head and more"));
+        let expected = [(b"a".to_vec(), None), (b"b".to_vec(), some(b"")), (b"c".to_vec(), some(b"2")), large];
+        assert_eq!(visited(&run), expected);
         assert!(!run.is_empty() && Run::default().is_empty());
     }
 

@@ -68,7 +68,7 @@ fn an_append_that_panics_leaves_nothing() {
     append(&journal, b"before ");
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         journal.append(|buffer| {
-            buffer.extend_from_slice(b"half");
+            buffer.bytes().extend_from_slice(b"half");
             std::panic::resume_unwind(Box::new(()));
         })
     }));
@@ -104,9 +104,9 @@ fn appends_of_many_threads_are_whole_and_in_order() {
             scope.spawn(move || {
                 for number in 0..APPENDS {
                     let ticket = journal.append(|buffer| {
-                        buffer.extend_from_slice(&thread.to_le_bytes());
-                        buffer.extend_from_slice(&number.to_le_bytes());
-                        buffer.extend_from_slice(&[thread as u8; 16]);
+                        buffer.bytes().extend_from_slice(&thread.to_le_bytes());
+                        buffer.bytes().extend_from_slice(&number.to_le_bytes());
+                        buffer.bytes().extend_from_slice(&[thread as u8; 16]);
                     });
                     if number % 7 == 0 {
                         wait(journal, ticket);

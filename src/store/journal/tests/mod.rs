@@ -115,7 +115,7 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn append(journal: &Journal, bytes: &[u8]) -> Ticket {
-    journal.append(|buffer| buffer.extend_from_slice(bytes))
+    journal.append(|buffer| buffer.bytes().extend_from_slice(bytes))
 }
 
 /// Appends and writes: one block.
