@@ -14,7 +14,7 @@ ROCKPOOL := $(CARGO_TARGET_DIR)/release/rockpool
 BENCH := $(CARGO_TARGET_DIR)/release/rockpool-bench
 
 .PHONY: help run build install test lint unit compat differential crash power-cut fuzz compare chapters bench-restart \
-        bench-larger bench-micro bench-check bench-profile configuration clean
+        bench-larger bench-hits bench-micro bench-check bench-profile configuration clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -89,6 +89,10 @@ bench-restart: build ## from the start of the process to the first answer, 10 mi
 bench-larger: build ## five times as much data as memory, every value checked; writes benches/reports
 	scripts/install test
 	benches/larger_than_memory.py --binary $(ROCKPOOL) $(ARGS)
+
+bench-hits: build ## hits of a memory that is too small, by policy, beside redis-server; writes benches/reports
+	scripts/install test
+	benches/hit_ratio.py --binary $(ROCKPOOL) $(ARGS)
 
 bench-micro: ## how long the parts of the hot path take (criterion); wants an idle machine
 	scripts/install build

@@ -30,9 +30,9 @@ class Server:
         self.port = self.process = self.log = None
 
     @classmethod
-    def rockpool(cls, binary, directory, *flags, name="Rockpool"):
+    def rockpool(cls, binary, directory, *flags, name="Rockpool", engine="rocksdb"):
         command = [str(pathlib.Path(binary).resolve()), "--port", "{port}", "--http-port", "0", "--tcp-port", "0"]
-        return cls(name, [*command, "--type", "rocksdb", "--dir", "{directory}", *flags], directory)
+        return cls(name, [*command, "--type", engine, "--dir", "{directory}", *flags], directory)
 
     @classmethod
     def redis(cls, directory, *flags, name="redis-server"):

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::{Client, PATIENCE, Value, eventually, on_every_engine};
+use support::{Client, Engine, PATIENCE, Server, Value, eventually, on_every_engine};
 
 const VALUE: &[u8] = &[b'v'; 100];
 /// Keys of this many bytes fill the room that [`leave_room`] leaves.
@@ -15,10 +15,14 @@ const FITTING_KEYS: usize = 55_000;
 
 /// Sets the policy, and the limit such that `ROOM_BYTES` more fit.
 fn leave_room(client: &mut Client, policy: &str) {
+    leave_bytes(client, policy, ROOM_BYTES);
+}
+
+fn leave_bytes(client: &mut Client, policy: &str, bytes: u64) {
     // The first key of a database brings its tables into being; they are no part of the room.
     client.command(&["SET", "first", "1"]);
     client.command(&["DEL", "first"]);
-    let limit = (client.info_number("memory", "used_memory") + ROOM_BYTES).to_string();
+    let limit = (client.info_number("memory", "used_memory") + bytes).to_string();
     assert_eq!(client.command(&["CONFIG", "SET", "maxmemory", &limit, "maxmemory-policy", policy]), Value::ok());
 }
 
@@ -77,7 +81,7 @@ on_every_engine!(memory only, without_a_policy_writes_are_refused_and_reads_go_o
 });
 
 on_every_engine!(memory only, every_allkeys_policy_keeps_memory_within_the_limit, [], |server| {
-    for policy in ["allkeys-random", "allkeys-lru", "allkeys-lfu", "allkeys-s3fifo"] {
+    for policy in ["allkeys-random", "allkeys-lru", "allkeys-lfu", "allkeys-lirs"] {
         let client = &mut server.client();
         client.command(&["CONFIG", "SET", "maxmemory", "0"]);
         client.command(&["FLUSHALL"]);
@@ -122,7 +126,7 @@ on_every_engine!(memory only, volatile_ttl_takes_the_nearest_expiries_first, [],
 });
 
 on_every_engine!(memory only, keys_in_use_survive_a_stream_of_keys_used_once, [], |server| {
-    for policy in ["allkeys-lfu", "allkeys-s3fifo"] {
+    for policy in ["allkeys-lfu", "allkeys-lirs"] {
         let client = &mut server.client();
         client.command(&["CONFIG", "SET", "maxmemory", "0"]);
         client.command(&["FLUSHALL"]);
@@ -150,14 +154,10 @@ on_every_engine!(memory_of_a_client_that_does_not_read_counts_and_comes_back, |s
     for _ in 0..400 {
         greedy.send(&["GET", "large"]);
     }
-    assert!(
-        support::eventually(support::PATIENCE, || client.info_number("memory", "used_memory") > before + (20 << 20))
-    );
+    assert!(eventually(PATIENCE, || client.info_number("memory", "used_memory") > before + (20 << 20)));
     drop(greedy);
     // What the allocator needs for itself counts as well, with a disk, once that has been measured.
-    assert!(
-        support::eventually(support::PATIENCE, || client.info_number("memory", "used_memory") < before + (12 << 20))
-    );
+    assert!(eventually(PATIENCE, || client.info_number("memory", "used_memory") < before + (12 << 20)));
 });
 
 /// Sends the beginning of a SET whose value never comes whole, until the server takes no more of it or cuts the client.
@@ -207,4 +207,158 @@ on_every_engine!(the_largest_clients_are_cut_before_keys_go, |server| {
     let mut client = server.client();
     assert_eq!(survivors(&mut client, "key", KEYS), KEYS);
     assert_eq!(client.info_number("stats", "evicted_keys"), 0);
+});
+
+/// The default policy.
+const DEFAULT: &str = "allkeys-lirs";
+/// A small cache, for what has to be gone round many times.
+const SMALL_ROOM_BYTES: u64 = 2 << 20;
+const SMALL_FITTING_KEYS: usize = FITTING_KEYS / 4;
+
+/// What a cache's client does: GET, and SET where there was nothing. Returns the share of hits.
+fn use_as_cache(client: &mut Client, keys: impl Iterator<Item = usize>) -> f64 {
+    let name = |number: usize| format!("cached:{number:08}");
+    let keys: Vec<usize> = keys.collect();
+    let mut hits = 0;
+    for chunk in keys.chunks(100) {
+        let gets: Vec<[String; 2]> = chunk.iter().map(|number| ["GET".to_owned(), name(*number)]).collect();
+        let found = client.pipeline(&gets);
+        let missing: Vec<[Vec<u8>; 3]> = chunk
+            .iter()
+            .zip(&found)
+            .filter(|(_, reply)| **reply == Value::Null)
+            .map(|(number, _)| [b"SET".to_vec(), name(*number).into_bytes(), VALUE.to_vec()])
+            .collect();
+        hits += chunk.len() - missing.len();
+        client.pipeline(&missing);
+    }
+    hits as f64 / keys.len() as f64
+}
+
+on_every_engine!(memory only, a_part_of_a_cycle_larger_than_memory_stays, [], |server| {
+    let client = &mut server.client();
+    leave_bytes(client, DEFAULT, SMALL_ROOM_BYTES);
+    for (length, expected) in [(SMALL_FITTING_KEYS * 5 / 4, 0.55), (SMALL_FITTING_KEYS * 2, 0.3)] {
+        let first = length * 1000;
+        use_as_cache(client, (0..6).flat_map(|_| first..first + length));
+        let share = use_as_cache(client, (0..3).flat_map(|_| first..first + length));
+        assert!(share > expected, "{share} of a cycle of {length} keys");
+    }
+});
+
+on_every_engine!(memory only, what_is_used_once_a_cycle_is_forgotten_after_it, [], |server| {
+    let client = &mut server.client();
+    leave_bytes(client, DEFAULT, SMALL_ROOM_BYTES);
+    let cycle = SMALL_FITTING_KEYS * 3 / 2;
+    use_as_cache(client, (0..6).flat_map(|_| 0..cycle));
+    // Other keys, which all fit.
+    let others = || 1_000_000..1_000_000 + SMALL_FITTING_KEYS * 2 / 3;
+    use_as_cache(client, (0..12).flat_map(|_| others()));
+    let share = use_as_cache(client, others());
+    assert!(share > 0.95, "{share}");
+});
+
+/// How keys are spread, for limits that have to hold whatever clients do.
+struct Skew {
+    name: &'static str,
+    /// The database of a key, its name, and how many bytes its value has.
+    key: fn(usize) -> (usize, String, usize),
+    keys: usize,
+}
+
+const SKEWS: &[Skew] = &[
+    Skew { name: "one hash tag", key: |number| (0, format!("{{tag}}:{number}"), 1000), keys: 120_000 },
+    Skew {
+        name: "a huge slot among small ones",
+        key: |number| match number % 10 {
+            0 => (0, format!("spread:{number}"), 100),
+            _ => (0, format!("{{tag}}:{number}"), 1000),
+        },
+        keys: 120_000,
+    },
+    Skew {
+        name: "one database among many",
+        key: |number| match number {
+            ..16 => (number, "alone".to_owned(), 10),
+            _ => (11, format!("{{tag}}:{number}"), 1000),
+        },
+        keys: 120_000,
+    },
+    Skew { name: "few huge values", key: |number| (0, format!("huge:{number}"), 1 << 20), keys: 100 },
+    Skew {
+        name: "huge values among small ones",
+        key: |number| match number % 1000 {
+            0 => (0, format!("{{tag}}:{number}"), 1 << 20),
+            _ => (0, format!("small:{number}"), 30),
+        },
+        keys: 120_000,
+    },
+];
+
+/// SETs the keys of a skew and returns the most memory that was used meanwhile.
+fn fill_skewed(client: &mut Client, skew: &Skew, expiry: Option<&str>) -> u64 {
+    let (mut database, mut peak_bytes, mut pending, mut pending_bytes) = (usize::MAX, 0, Vec::new(), 0);
+    let flush = |client: &mut Client, pending: &mut Vec<Vec<String>>| {
+        let replies = client.pipeline(pending);
+        assert!(replies.iter().all(|reply| *reply == Value::ok()), "{}: {replies:?}", skew.name);
+        pending.clear();
+    };
+    for number in 0..skew.keys {
+        let (wanted, key, bytes) = (skew.key)(number);
+        if wanted != database {
+            pending.push(vec!["SELECT".to_owned(), wanted.to_string()]);
+            database = wanted;
+        }
+        let mut command = vec!["SET".to_owned(), key, "v".repeat(bytes)];
+        command.extend(expiry.iter().flat_map(|seconds| ["EX".to_owned(), (*seconds).to_owned()]));
+        pending.push(command);
+        pending_bytes += bytes;
+        if pending_bytes > 500_000 || number + 1 == skew.keys {
+            flush(client, &mut pending);
+            pending_bytes = 0;
+            peak_bytes = peak_bytes.max(client.info_number("memory", "used_memory"));
+        }
+    }
+    peak_bytes
+}
+
+#[test]
+fn the_limit_holds_however_keys_are_spread() {
+    const LIMIT_BYTES: u64 = 64 << 20;
+    for &engine in Engine::all() {
+        for skew in SKEWS {
+            let server = Server::options(engine).flag(format!("--maxmemory={LIMIT_BYTES}")).start();
+            let client = &mut server.client();
+            client.set_deadline(PATIENCE);
+            let peak_bytes = fill_skewed(client, skew, None);
+            assert!(peak_bytes < LIMIT_BYTES * 5 / 4, "{engine:?}, {}: {peak_bytes} bytes", skew.name);
+            // What is on disk as well is there to the last key, the rest is as much as has room.
+            let left: i64 = (0..16)
+                .map(|database| {
+                    client.command(&["SELECT", &database.to_string()]);
+                    client.command(&["DBSIZE"]).integer()
+                })
+                .sum();
+            let expected =
+                if engine == Engine::Memory { 20..skew.keys as i64 } else { skew.keys as i64..skew.keys as i64 + 1 };
+            assert!(expected.contains(&left), "{engine:?}, {}: {left} keys", skew.name);
+        }
+    }
+}
+
+on_every_engine!(memory only, keys_with_an_expiry_are_found_among_many_without, [], |server| {
+    let client = &mut server.client();
+    for policy in ["volatile-random", "volatile-lru", "volatile-lfu", "volatile-ttl"] {
+        client.command(&["CONFIG", "SET", "maxmemory", "0"]);
+        client.command(&["FLUSHALL"]);
+        // All of them in one slot, and one of a hundred may go.
+        let few = Skew { name: policy, key: |number| (0, format!("{{tag}}:{number}"), 10), keys: 60_000 };
+        fill_skewed(client, &few, None);
+        let volatile = Skew { name: policy, key: |number| (0, format!("{{tag}}volatile:{number}"), 10_000), keys: 600 };
+        fill_skewed(client, &volatile, Some("10000"));
+        leave_bytes(client, policy, 1 << 20);
+        let more = Skew { name: policy, key: |number| (0, format!("{{tag}}more:{number}"), 10_000), keys: 500 };
+        fill_skewed(client, &more, None);
+        assert!(client.command(&["DBSIZE"]).integer() < 61_100, "{policy}: nothing was evicted");
+    }
 });

@@ -105,8 +105,8 @@ options! {
         AllkeysRandom = "allkeys-random",
         /// None: writes that need memory are refused.
         Noeviction = "noeviction",
-        /// First in first out, in three queues: <https://dl.acm.org/doi/10.1145/3600006.3613147>.
-        AllkeysS3fifo = "allkeys-s3fifo",
+        /// The one whose uses are farthest apart: <https://dl.acm.org/doi/10.1145/511399.511340>.
+        AllkeysLirs = "allkeys-lirs" | "allkeys-s3fifo",
     }
 
     /// Where the data lives.
@@ -187,5 +187,16 @@ options! {
         Allchannels = "allchannels",
         /// No channel.
         Resetchannels = "resetchannels",
+    }
+}
+impl EvictionPolicy {
+    /// Whether it takes keys with an expiry alone.
+    pub fn is_volatile(self) -> bool {
+        use EvictionPolicy::*;
+        matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+    }
+
+    pub fn is_lfu(self) -> bool {
+        matches!(self, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
     }
 }

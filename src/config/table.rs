@@ -136,7 +136,7 @@ parameters! {
         /// alone. 0: no limit.
         maxmemory: Bytes = Bytes::new(0, 0..=u64::MAX), ["maxmemory"];
         /// Which keys go when `maxmemory` is reached.
-        maxmemory_policy: Choice<EvictionPolicy> = Choice::new(EvictionPolicy::AllkeysS3fifo), ["maxmemory-policy"];
+        maxmemory_policy: Choice<EvictionPolicy> = Choice::new(EvictionPolicy::AllkeysLirs), ["maxmemory-policy"];
         /// Keys looked at for each key that the LRU, LFU and TTL policies evict: more is more exact and slower.
         maxmemory_samples: Integer = Integer::new(5, 1..=INT), ["maxmemory-samples"];
         /// How much time eviction may take from commands, from least to most.

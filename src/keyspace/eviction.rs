@@ -1,10 +1,9 @@
 //! Making room: which keys go when memory is over `maxmemory`.
 //!
-//! A round looks at a sample of entries, taken from a few slots side by side, ranks them by the policy and evicts the
-//! worst part. The hand goes round all slots, so every entry is looked at again and again; keys lie in the slots by
-//! their hashes, so a few slots are as good a sample as any.
+//! A round looks at a sample of entries, ranks it by the policy and evicts the worst part. A sample is drawn from all entries
+//! alike, whichever slots and databases hold them: a few neighbours at a time, since keys lie in a slot by their hashes.
 
-use std::sync::atomic::Ordering;
+use std::cmp::Reverse;
 use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
@@ -12,29 +11,27 @@ use smallvec::SmallVec;
 use super::entry::Entry;
 use super::recency::{Recency, Rules};
 use super::slot::SlotGuard;
+use super::table::Table;
 use super::tally::Size;
 use super::tier::DIRTY_SHARE;
 use super::{Caller, Keyspace};
 use crate::base::chunks::LARGE_BYTES;
-use crate::base::slot::SLOTS;
 use crate::base::{memory, thread};
 use crate::config::EvictionPolicy;
 
 /// Entries looked at in a round, for each of `maxmemory-samples`.
 const SAMPLE_FACTOR: usize = 6;
-/// Entries of one slot in a sample, so that a huge slot is not looked at alone.
-const SAMPLE_OF_SLOT: usize = 16;
-/// Slots visited for a sample once there is a candidate: few keys in many slots are worth no long walk. With a disk, where it
-/// may be that nothing can go for now, also if there is none.
-const SAMPLE_SLOTS: u64 = 2048;
+/// Entries that are looked at side by side.
+const NEIGHBOURS: usize = 16;
+/// Slots visited for a sample at most: of what they hold, only a small part may be such that it can go.
+const VISITS: usize = 256;
 /// A round evicts one in so many of its sample.
 const VICTIM_SHARE: usize = 10;
-/// S3-FIFO: the probationary queue's share of all entries, in percent.
-const PROBATION_PERCENT: usize = 10;
-/// S3-FIFO: uses on probation that earn a place in the main queue.
-const PROMOTION_USES: u8 = 2;
+/// A slot's weight is its table's number of cells. Of a smaller table all entries are looked at, so its weight is that of
+/// [`NEIGHBOURS`] entries in cells as full as they mostly are.
+const CELLS_MIN: u32 = 20;
 
-/// With a disk: how long eviction rests after it found hardly anything that may leave memory.
+/// With a disk: how long eviction rests after it found nothing at all that may leave memory.
 const REST_MS: u64 = 20;
 /// What takes memory and is no data counts up to such a share of `maxmemory` against what a value may take.
 const FIXED_SHARE: u64 = 4;
@@ -49,6 +46,8 @@ struct Candidate {
     expiry_ms: Option<u64>,
 }
 
+type Sample = SmallVec<[Candidate; 64]>;
+
 /// Whether there is room for a command that may need memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
@@ -57,6 +56,14 @@ pub enum Room {
     None,
     /// It is over its limit, and what could go has to be written to disk first.
     Soon,
+}
+
+/// How likely a slot is to be visited, by the entries that its table holds.
+pub(super) fn weight(table: &Table) -> u32 {
+    match table.len() {
+        0 => 0,
+        _ => ((table.memory_bytes() / size_of::<u64>()) as u32).max(CELLS_MIN),
+    }
 }
 
 impl Keyspace {
@@ -79,7 +86,8 @@ impl Keyspace {
             Some(tier) => {
                 let is_tried = !tier.is_eviction_resting(caller.now_ms);
                 let is_within = is_tried && self.evict_down_to(caller, max_bytes);
-                if !is_within && self.dirty_bytes() > max_bytes / DIRTY_SHARE / 2 {
+                let unwritten_bytes = tier.pace.backlog_bytes(self.dirty_bytes(), 0);
+                if !is_within && unwritten_bytes > max_bytes / DIRTY_SHARE / 2 {
                     tier.wish(|wishes| wishes.round = true);
                     return Room::Soon;
                 }
@@ -106,7 +114,7 @@ impl Keyspace {
         if self.tier().is_some() {
             return slot.is_on_disk(entry);
         }
-        !is_volatile(policy) || entry.expiry_ms().is_some()
+        !policy.is_volatile() || entry.expiry_ms().is_some()
     }
 
     #[cold]
@@ -118,18 +126,16 @@ impl Keyspace {
         let began = Instant::now();
         let budget = budget(self.settings.maxmemory_eviction_tenacity.get());
         while memory::committed_bytes() > max_bytes {
-            if !self.has_candidates(&rules) {
-                return false;
-            }
-            let (sample, is_thin) = self.sample(&rules);
-            if let Some(tier) = self.tier().filter(|_| is_thin) {
-                // Hardly anything is left in memory that may go: looking for it would cost more than it gives.
-                tier.rest_eviction(caller.now_ms + REST_MS);
-            }
+            let candidates = self.candidates(&rules);
+            let sample = if candidates > 0 { self.sample(&rules) } else { Sample::new() };
             if sample.is_empty() {
+                if let Some(tier) = self.tier() {
+                    // Looking again at once would cost more than it gives.
+                    tier.rest_eviction(caller.now_ms + REST_MS);
+                }
                 return false;
             }
-            self.evict_worst(caller, &rules, sample);
+            self.evict_worst(caller, &rules, sample, candidates);
             if began.elapsed() > budget {
                 break;
             }
@@ -138,105 +144,98 @@ impl Keyspace {
         true
     }
 
-    /// Whether there is anything to evict at all: finding nothing in 16,384 slots takes its time.
-    fn has_candidates(&self, rules: &Rules) -> bool {
-        let is_worth_a_look = |database: &super::Database| {
+    /// About how many keys there are to choose from.
+    fn candidates(&self, rules: &Rules) -> u64 {
+        let of_database = |database: &super::Database| {
             let (tally, size) = (&database.tally, database.tally.size());
             match self.tier() {
-                None if is_volatile(rules.policy) => size.expiring > 0,
-                None => size.keys > 0,
+                None if rules.policy.is_volatile() => size.expiring,
+                None => size.keys,
                 // What is only on disk, or not there yet, cannot go.
-                Some(_) => size.keys > tally.cold_keys() + tally.dirty().0,
+                Some(_) => size.keys.saturating_sub(tally.cold_keys() + tally.dirty().0),
             }
         };
-        self.used().any(is_worth_a_look)
+        self.used().map(of_database).sum()
     }
 
-    /// Entries that the policy may evict, from the slots behind the hand, and whether there were too few to choose from.
-    fn sample(&self, rules: &Rules) -> (SmallVec<[Candidate; 64]>, bool) {
+    /// Entries that the policy may evict.
+    fn sample(&self, rules: &Rules) -> Sample {
         let wanted = self.settings.maxmemory_samples.get().clamp(1, 64) as usize * SAMPLE_FACTOR;
-        let mut sample: SmallVec<[Candidate; 64]> = SmallVec::new();
-        let positions = self.databases.len() as u64 * u64::from(SLOTS);
-        for visited in 0..positions {
-            let position = self.hand.fetch_add(1, Ordering::Relaxed) % positions;
-            let (physical, number) = ((position / u64::from(SLOTS)) as u8, (position % u64::from(SLOTS)) as u16);
-            if self.databases[usize::from(physical)].slots.get().is_none() {
-                // On to the next database.
-                self.hand.fetch_add(u64::from(SLOTS) - 1 - u64::from(number), Ordering::Relaxed);
-                continue;
-            }
+        let goes_by_expiry = self.tier().is_none() && rules.policy.is_volatile();
+        let mut sample = Sample::new();
+        for _ in 0..VISITS {
+            let Some((physical, number)) = self.draw_slot(goes_by_expiry) else { break };
             let slot = self.lock_slot(IDLE, physical, number);
-            if self.tier().is_none() && is_volatile(rules.policy) && slot.slot.expiring() == 0 {
-                continue;
+            let mut consider = |place: u32, entry: &Entry| {
+                if self.may_go(&slot, entry, rules.policy) {
+                    let (recency, expiry_ms) = (entry.recency(), entry.expiry_ms());
+                    sample.push(Candidate { physical, slot: number, place, recency, expiry_ms });
+                }
+            };
+            if goes_by_expiry {
+                slot.sample_expiring(thread::random(), NEIGHBOURS, consider);
+            } else {
+                let entries = slot.table().sample(thread::random(), NEIGHBOURS);
+                entries.for_each(|(place, entry)| consider(place, &entry));
             }
-            let entries = slot.table().sample(thread::random(), SAMPLE_OF_SLOT);
-            sample.extend(entries.filter(|(_, entry)| self.may_go(&slot, entry, rules.policy)).map(
-                |(place, entry)| Candidate {
-                    physical,
-                    slot: number,
-                    place,
-                    recency: entry.recency(),
-                    expiry_ms: entry.expiry_ms(),
-                },
-            ));
-            drop(slot);
-            let may_find_none = self.tier().is_some() || !sample.is_empty();
-            if sample.len() >= wanted || may_find_none && visited >= SAMPLE_SLOTS {
+            if sample.len() >= wanted {
                 break;
             }
         }
-        let is_thin = sample.len() < wanted;
-        (sample, is_thin)
+        sample
     }
 
-    fn evict_worst(&self, caller: Caller, rules: &Rules, mut sample: SmallVec<[Candidate; 64]>) {
-        let victims = sample.len().div_ceil(VICTIM_SHARE);
-        if rules.policy == EvictionPolicy::AllkeysS3fifo {
-            return self.evict_from_queues(caller, sample, victims);
-        }
-        sample.sort_by_cached_key(|candidate| worth(candidate, rules, caller.now_ms));
-        for candidate in &sample[..victims] {
-            let mut slot = self.lock_slot(caller, candidate.physical, candidate.slot);
-            slot.evict(candidate.place, candidate.recency, candidate.expiry_ms);
-        }
-    }
-
-    /// S3-FIFO (Yang et al., SOSP 2023) on a sample: while probation holds more than its share, its oldest either have
-    /// earned a place in the main queue or go; else the main queue's oldest go, unless they were used meanwhile.
-    fn evict_from_queues(&self, caller: Caller, mut sample: SmallVec<[Candidate; 64]>, victims: usize) {
-        let now_ms = caller.now_ms;
-        sample.sort_by_key(|candidate| std::cmp::Reverse(candidate.recency.queued_ticks(now_ms)));
-        let (main, probation): (SmallVec<[Candidate; 64]>, SmallVec<[Candidate; 64]>) =
-            sample.into_iter().partition(|candidate| candidate.recency.is_in_main());
-        let probation_max = (main.len() + probation.len()) * PROBATION_PERCENT / 100;
-        let (mut in_probation, mut evicted) = (probation.len(), 0);
-        let (mut main, mut probation) = (main.iter(), probation.iter());
-        while evicted < victims {
-            let from_probation = in_probation > probation_max;
-            let next = if from_probation { probation.next() } else { main.next() };
-            // The chosen queue's part of the sample is through: the rest of the round takes what there is.
-            let Some(candidate) = next.or_else(|| probation.next()).or_else(|| main.next()) else { return };
-            let recency = candidate.recency;
-            let mut slot = self.lock_slot(caller, candidate.physical, candidate.slot);
-            if !recency.is_in_main() {
-                in_probation -= 1;
-                if recency.uses() >= PROMOTION_USES {
-                    slot.requeue(candidate.place, recency, recency.requeued(now_ms, 0));
-                    continue;
-                }
-            } else if recency.uses() > 0 {
-                slot.requeue(candidate.place, recency, recency.requeued(now_ms, recency.uses() - 1));
-                continue;
+    /// A slot, drawn by what it holds; `None`: there is nothing in any.
+    fn draw_slot(&self, goes_by_expiry: bool) -> Option<(u8, u16)> {
+        let spreads = || {
+            self.databases.iter().enumerate().filter_map(|(physical, database)| {
+                let slots = database.slots.get()?;
+                Some((physical as u8, if goes_by_expiry { &slots.expiring } else { &slots.entries }))
+            })
+        };
+        let total: u64 = spreads().map(|(_, spread)| spread.total()).sum();
+        let mut place = thread::random().checked_rem(total)?;
+        for (physical, spread) in spreads() {
+            match place.checked_sub(spread.total()) {
+                Some(behind) => place = behind,
+                None => return spread.slot_at(place).map(|slot| (physical, slot)),
             }
-            slot.evict(candidate.place, recency, candidate.expiry_ms);
-            evicted += 1;
+        }
+        None
+    }
+
+    fn evict_worst(&self, caller: Caller, rules: &Rules, mut sample: Sample, candidates: u64) {
+        let victims = sample.len().div_ceil(VICTIM_SHARE);
+        if rules.policy != EvictionPolicy::AllkeysLirs {
+            sample.sort_by_cached_key(|candidate| worth(candidate, rules, caller.now_ms));
+            for candidate in &sample[..victims] {
+                self.evict(caller, candidate);
+            }
+            return;
+        }
+        let is_done_with = |candidate: &Candidate| self.lirs.is_done_with(candidate.recency);
+        let is_main = |candidate: &Candidate| !candidate.recency.is_used_once();
+        sample.sort_by_cached_key(|candidate| {
+            (!is_done_with(candidate), is_main(candidate), Reverse(candidate.recency.reuse(rules.clock)))
+        });
+        let done = sample.iter().take(victims).take_while(|candidate| is_done_with(candidate)).count();
+        let (done, rest) = sample.split_at(done);
+        let (probation, main) = rest.split_at(rest.partition_point(|candidate| !is_main(candidate)));
+        let victims = victims - done.len();
+        let from_probation = self.lirs.victims_on_probation(probation.len(), rest.len(), victims);
+        let worst = probation[..from_probation].iter().chain(&main[..victims - from_probation]);
+        for candidate in done.iter().chain(worst) {
+            if let Some(evicted) = self.evict(caller, candidate) {
+                self.lirs.evicted(self.spot(evicted.key()).hash, candidate.recency, candidates);
+            }
         }
     }
-}
 
-fn is_volatile(policy: EvictionPolicy) -> bool {
-    use EvictionPolicy::*;
-    matches!(policy, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
+    /// Takes an entry of the sample out of memory, unless it has changed since.
+    fn evict(&self, caller: Caller, candidate: &Candidate) -> Option<Entry> {
+        let mut slot = self.lock_slot(caller, candidate.physical, candidate.slot);
+        slot.evict(candidate.place, candidate.recency, candidate.expiry_ms)
+    }
 }
 
 /// What the policy loses with an entry: the smallest goes first.
@@ -246,7 +245,7 @@ fn worth(candidate: &Candidate, rules: &Rules, now_ms: u64) -> u64 {
         AllkeysLru | VolatileLru => u64::MAX - candidate.recency.idle_seconds(now_ms),
         AllkeysLfu | VolatileLfu => u64::from(candidate.recency.frequency(now_ms, rules)),
         VolatileTtl => candidate.expiry_ms.unwrap_or(u64::MAX),
-        AllkeysRandom | VolatileRandom | AllkeysS3fifo | Noeviction => thread::random(),
+        AllkeysRandom | VolatileRandom | AllkeysLirs | Noeviction => thread::random(),
     }
 }
 

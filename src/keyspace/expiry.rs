@@ -29,6 +29,15 @@ fn record(place: u32, deadline_ms: u64) -> Reverse<u64> {
     Reverse(deadline_ms.min(MAX_DEADLINE_MS) << PLACE_BITS | u64::from(place))
 }
 
+fn place(record: u64) -> u32 {
+    (record & ((1 << PLACE_BITS) - 1)) as u32
+}
+
+/// Whether a record's deadline is that of a key with this expiry.
+pub fn is_same(expiry_ms: u64, deadline_ms: u64) -> bool {
+    expiry_ms.min(MAX_DEADLINE_MS) == deadline_ms
+}
+
 impl ExpiryQueue {
     /// A key of that place got an expiry it did not have.
     pub fn add(&mut self, place: u32, deadline_ms: u64) {
@@ -69,7 +78,15 @@ impl ExpiryQueue {
             return None;
         }
         let earliest = self.0.as_mut().and_then(|deadlines| deadlines.records.pop());
-        earliest.map(|record| (record.0 & ((1 << PLACE_BITS) - 1)) as u32)
+        earliest.map(|record| place(record.0))
+    }
+
+    /// Up to `count` records side by side, from one drawn by chance on: place and deadline. Some may be stale.
+    pub fn sample(&self, random: u64, count: usize) -> impl Iterator<Item = (u32, u64)> {
+        let records = self.0.as_ref().map_or([].as_slice(), |deadlines| deadlines.records.as_slice());
+        let first = random.checked_rem(records.len() as u64).unwrap_or(0) as usize;
+        let (before, behind) = records.split_at(first);
+        behind.iter().chain(before).take(count).map(move |record| (place(record.0), record.0 >> PLACE_BITS))
     }
 
     /// Bytes of the records, and of what holds them.

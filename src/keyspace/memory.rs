@@ -28,8 +28,8 @@ impl Keyspace {
     pub fn overhead_bytes(&self, database: usize) -> (u64, u64) {
         let slots = &self.database(database).slots;
         let Some(slots) = slots.get() else { return (0, 0) };
-        let fixed = size_of_val(&*slots.slots) as u64;
-        let deadlines = size_of_val(&*slots.deadlines_ms) as u64;
+        let fixed = (size_of_val(&*slots.slots) + slots.entries.memory_bytes()) as u64;
+        let deadlines = size_of_val(&*slots.deadlines_ms) as u64 + slots.expiring.memory_bytes() as u64;
         let step = SLOTS / SLOT_SAMPLES;
         let (mut tables, mut records) = (0, 0);
         for slot in slots.slots.iter().step_by(usize::from(step)) {

@@ -11,6 +11,7 @@ mod expiry;
 mod flush;
 pub mod gate;
 mod ghosts;
+mod lirs;
 pub mod loader;
 mod memory;
 mod merger;
@@ -22,6 +23,7 @@ mod residency;
 mod scan;
 mod slot;
 pub mod space;
+mod spread;
 mod table;
 mod tally;
 pub mod tier;
@@ -38,7 +40,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::base::gather::Gather;
 use crate::base::slot::SLOTS;
-use crate::config::Settings;
+use crate::config::{Integer, Settings};
 use crate::stats::Stats;
 
 pub use entry::Owned;
@@ -49,6 +51,7 @@ pub use residency::Residence;
 pub use scan::{Cursor, Scan, Step, Visitor, Walk};
 use slot::Slot;
 pub use slot::{NewExpiry, SlotGuard};
+use spread::Spread;
 pub use tally::Size;
 use tally::Tally;
 
@@ -126,6 +129,9 @@ struct Slots {
     /// For each slot a lower bound of its next deadline in Unix milliseconds, written under the slot's lock: the
     /// active cycle reads these instead of visiting every slot.
     deadlines_ms: Box<[AtomicU64]>,
+    /// Entries in memory, and those of them that have an expiry: what eviction draws slots by.
+    entries: Spread,
+    expiring: Spread,
     /// A bit a slot: it may differ from what is on disk.
     dirty: Box<[AtomicU64]>,
 }
@@ -136,6 +142,8 @@ impl Slots {
         Slots {
             slots: all().map(|_| LockedSlot::default()).collect(),
             deadlines_ms: all().map(|_| AtomicU64::new(u64::MAX)).collect(),
+            entries: Spread::default(),
+            expiring: Spread::default(),
             dirty: (0..SLOTS / 64).map(|_| AtomicU64::new(0)).collect(),
         }
     }
@@ -150,10 +158,7 @@ pub struct Keyspace {
     order: [AtomicU8; DATABASES_MAX],
     /// Of the hash that places keys; part of the on-disk order.
     seed: u64,
-    /// Keys that were evicted not long ago.
-    ghosts: ghosts::Ghosts,
-    /// Where eviction looks next; counts up through the slots of all databases.
-    hand: AtomicU64,
+    lirs: lirs::Lirs,
     pub gate: gate::Gate,
     /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
     pub expires_actively: AtomicBool,
@@ -206,8 +211,7 @@ impl Keyspace {
             used: AtomicU64::new(0),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
             seed,
-            ghosts: ghosts::Ghosts::default(),
-            hand: AtomicU64::new(0),
+            lirs: lirs::Lirs::default(),
             gate: gate::Gate::default(),
             expires_actively: AtomicBool::new(true),
             settings,
@@ -235,10 +239,13 @@ impl Keyspace {
     /// What eviction's metadata goes by now.
     #[inline]
     pub fn rules(&self) -> recency::Rules {
+        let policy = self.settings.maxmemory_policy.get();
+        let lfu = |parameter: &Integer| if policy.is_lfu() { parameter.get().max(0) as u32 } else { 0 };
         recency::Rules {
-            policy: self.settings.maxmemory_policy.get(),
-            log_factor: self.settings.lfu_log_factor.get().max(0) as u32,
-            decay_minutes: self.settings.lfu_decay_time.get().max(0) as u32,
+            policy,
+            log_factor: lfu(&self.settings.lfu_log_factor),
+            decay_minutes: lfu(&self.settings.lfu_decay_time),
+            clock: self.lirs.clock(),
         }
     }
 

@@ -27,8 +27,6 @@
 //!
 //! `residency_tests` walks through the interleavings of these steps.
 
-use std::sync::atomic::Ordering;
-
 use thin_vec::ThinVec;
 
 use super::effect::Effect;
@@ -184,7 +182,7 @@ impl SlotGuard<'_> {
         let mut deleted = self.fresh(key, Content::Inline(&[]), None);
         deleted.set_marks(Marks::DELETED.with(Marks::UNSETTLED).with(Marks::DIRTY));
         self.note_dirty(table::place(key.hash), deleted.memory_bytes());
-        self.slot.table.insert(table::place(key.hash), deleted);
+        self.add_entry(table::place(key.hash), deleted);
         self.slot.differences.deleted += 1;
     }
 
@@ -213,7 +211,7 @@ impl SlotGuard<'_> {
             self.slot.differences.stored_expiries.push((key.hash, expiry_ms));
         }
         self.note_dirty(table::place(key.hash), deleted.memory_bytes());
-        self.slot.table.insert(table::place(key.hash), deleted);
+        self.add_entry(table::place(key.hash), deleted);
         self.slot.differences.deleted += 1;
         self.settle(key.bytes.len(), value_bytes, expiry_ms.is_some());
     }
@@ -227,7 +225,7 @@ impl SlotGuard<'_> {
             return None;
         }
         let place = self.slot.table.place_of(index);
-        let entry = self.slot.table.remove(index);
+        let entry = self.take_entry(index);
         self.queue_expiry(place, entry.expiry_ms(), None);
         self.slot.differences.cold += 1;
         self.database.tally.add_cold(self.number, 1);
@@ -312,7 +310,7 @@ impl SlotGuard<'_> {
         };
         let mut entry = self.fresh(key, content, record.expiry_ms);
         entry.set_marks(Marks::STORED);
-        self.slot.table.insert(table::place(key.hash), entry);
+        self.add_entry(table::place(key.hash), entry);
         self.slot.differences.cold -= 1;
         self.database.tally.add_cold(self.number, -1);
         self.queue_expiry(table::place(key.hash), None, record.expiry_ms);
@@ -410,7 +408,7 @@ impl SlotGuard<'_> {
             .collect();
         for place in leaving {
             if let Some(index) = self.slot.table.find(place, |entry| is_leaving(entry.marks())) {
-                drop(self.slot.table.remove(index));
+                drop(self.take_entry(index));
                 self.slot.differences.deleted -= 1;
                 self.departed();
             }
@@ -443,7 +441,8 @@ impl SlotGuard<'_> {
         self.slot.differences.flushed_at = self.slot.sequence;
         self.slot.differences.departures = differences.departures.wrapping_add(1);
         self.slot.expiries = Default::default();
-        self.slots.deadlines_ms[usize::from(self.number)].store(u64::MAX, Ordering::Relaxed);
+        self.publish_deadline();
+        self.slots.entries.set(self.number, 0);
         (std::mem::take(&mut self.slot.table), keys)
     }
 }

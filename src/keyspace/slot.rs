@@ -6,12 +6,12 @@ use parking_lot::MutexGuard;
 
 use super::effect::{Effect, Place};
 use super::entry::{Content, Entry, Marks, Owned};
-use super::expiry::ExpiryQueue;
-use super::recency::Recency;
+use super::expiry::{self, ExpiryQueue};
+use super::recency::{Recency, USED_ONCE};
 use super::residency::Differences;
 use super::table::{Index, Ref, Table, place};
 use super::tally::{Change as Count, SlotSize};
-use super::{Caller, Database, Key, Keyspace, Slots};
+use super::{Caller, Database, Key, Keyspace, Slots, eviction};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::gather::Gather;
 use crate::config::EvictionPolicy;
@@ -41,11 +41,6 @@ const _: () = assert!(
 );
 
 impl Slot {
-    /// Keys in memory that have an expiry.
-    pub(super) fn expiring(&self) -> usize {
-        self.expiries.live()
-    }
-
     /// Bytes of the table's cells, and of the deadlines.
     pub(super) fn overhead_bytes(&self) -> (usize, usize) {
         (self.table.memory_bytes(), self.expiries.memory_bytes())
@@ -286,28 +281,25 @@ impl<'k> SlotGuard<'k> {
 
     /// Takes the entry that was seen with that place, recency and expiry, if it is as it was, out of memory. Where
     /// there is a disk it stays there, and what is not there yet stays in memory.
-    pub(super) fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) {
+    pub(super) fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) -> Option<Entry> {
         let as_seen = |entry: &Entry| entry.recency() == recency && entry.expiry_ms() == expiry_ms;
-        let Some(index) = self.slot.table.find(place, as_seen) else { return };
-        let entry = if self.keyspace.tier().is_some() {
-            let Some(entry) = self.demote(index) else { return };
-            entry
-        } else {
-            let entry = self.remove_entry(index);
-            self.keyspace.stats.shard().evicted_keys.add(1);
-            self.keyspace.stats.shard().changes.add(1);
-            entry
-        };
-        if self.keyspace.settings.maxmemory_policy.get() == EvictionPolicy::AllkeysS3fifo {
-            let keys = || self.database.tally.size().keys;
-            self.keyspace.ghosts.put(self.keyspace.spot(entry.key()).hash, keys);
+        let index = self.slot.table.find(place, as_seen)?;
+        if self.keyspace.tier().is_some() {
+            return self.demote(index);
         }
+        let entry = self.remove_entry(index);
+        self.keyspace.stats.shard().evicted_keys.add(1);
+        self.keyspace.stats.shard().changes.add(1);
+        Some(entry)
     }
 
-    /// Gives the entry of that place with exactly that recency another one.
-    pub(super) fn requeue(&mut self, place: u32, recency: Recency, new: Recency) {
-        if let Some(index) = self.slot.table.find(place, |entry| entry.recency() == recency) {
-            self.slot.table.get_mut(index).set_recency(new);
+    /// Shows up to `count` entries that have an expiry, and their places.
+    pub(super) fn sample_expiring(&self, random: u64, count: usize, mut show: impl FnMut(u32, &Entry)) {
+        for (place, expiry_ms) in self.slot.expiries.sample(random, count) {
+            let has_it = |entry: &Entry| entry.expiry_ms().is_some_and(|other_ms| expiry::is_same(other_ms, expiry_ms));
+            if let Some(index) = self.slot.table.find(place, has_it) {
+                show(place, &self.slot.table.get(index));
+            }
         }
     }
 
@@ -338,17 +330,18 @@ impl<'k> SlotGuard<'k> {
                 self.slot.differences.deleted -= 1;
                 drop(self.slot.table.replace(index, entry));
             }
-            None => {
-                self.slot.table.insert(place(key.hash), entry);
-            }
+            None => self.add_entry(place(key.hash), entry),
         }
         self.expiry_changed(place(key.hash), None, expiry_ms);
     }
 
     /// An entry that is new to memory.
     pub(super) fn fresh(&self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) -> Entry {
-        let is_known = self.keyspace.ghosts.take(key.hash);
-        let recency = Recency::fresh(self.caller.now_ms, &self.keyspace.rules(), is_known);
+        let rules = self.keyspace.rules();
+        let is_bounded = self.keyspace.settings.maxmemory.get() > 0;
+        let goes_by_interval = is_bounded && rules.policy == EvictionPolicy::AllkeysLirs;
+        let interval = if goes_by_interval { self.keyspace.lirs.came(key.hash) } else { USED_ONCE };
+        let recency = Recency::fresh(self.caller.now_ms, &rules, interval);
         Entry::new(key.bytes, content, expiry_ms, recency)
     }
 
@@ -362,8 +355,21 @@ impl<'k> SlotGuard<'k> {
 
     fn remove_entry(&mut self, index: Index) -> Entry {
         let place = self.slot.table.place_of(index);
-        let entry = self.slot.table.remove(index);
+        let entry = self.take_entry(index);
         self.gone(place, &entry);
+        entry
+    }
+
+    /// Adds an entry to the table.
+    pub(super) fn add_entry(&mut self, place: u32, entry: Entry) {
+        self.slot.table.insert(place, entry);
+        self.slots.entries.set(self.number, eviction::weight(&self.slot.table));
+    }
+
+    /// Takes an entry out of the table.
+    pub(super) fn take_entry(&mut self, index: Index) -> Entry {
+        let entry = self.slot.table.remove(index);
+        self.slots.entries.set(self.number, eviction::weight(&self.slot.table));
         entry
     }
 
@@ -434,6 +440,7 @@ impl<'k> SlotGuard<'k> {
     }
 
     pub(super) fn publish_deadline(&self) {
+        self.slots.expiring.set(self.number, self.slot.expiries.live() as u32);
         let next_ms = self.slot.expiries.next_deadline_ms();
         self.slots.deadlines_ms[usize::from(self.number)].store(next_ms, Ordering::Relaxed);
     }
