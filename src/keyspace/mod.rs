@@ -4,6 +4,7 @@
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
 
 mod ages;
+mod draw;
 mod effect;
 pub mod entry;
 mod eviction;
@@ -22,6 +23,7 @@ mod residency;
 mod scan;
 mod slot;
 pub mod space;
+mod stored;
 mod table;
 mod tally;
 pub mod tier;
@@ -34,8 +36,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::base::key_hash::{HashSecret, KeyHash};
 use crate::base::slot::SLOTS;
 use crate::config::Settings;
 use crate::stats::Stats;
@@ -48,6 +50,7 @@ pub use residency::Residence;
 pub use scan::{Cursor, Scan, Step, Visitor, Walk};
 use slot::Slot;
 pub use slot::{NewExpiry, SlotGuard};
+pub use table::strain as table_strain;
 pub use tally::Size;
 use tally::Tally;
 
@@ -147,8 +150,8 @@ pub struct Keyspace {
     used: AtomicU64,
     /// Which of `databases` a database number means; SWAPDB exchanges two.
     order: [AtomicU8; DATABASES_MAX],
-    /// Of the hash that places keys; part of the on-disk order.
-    seed: u64,
+    /// Places keys; the records on disk are in its order.
+    hash: KeyHash,
     /// Keys that were evicted not long ago.
     ghosts: ghosts::Ghosts,
     /// Where eviction looks next; counts up through the slots of all databases.
@@ -197,14 +200,14 @@ impl<'k> SlotGuards<'k> {
 }
 
 impl Keyspace {
-    /// `seed` goes into the hash that places keys; on disk, it is the one that the records were placed by.
-    pub fn new(seed: u64, tier: Option<tier::Tier>, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
+    /// `secret` is that of the hash that places keys; on disk, the one that the records were placed by.
+    pub fn new(secret: HashSecret, tier: Option<tier::Tier>, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
         let databases = (settings.databases.get().max(0) as usize).clamp(DATABASES_MIN, DATABASES_MAX);
         Keyspace {
             databases: std::iter::repeat_with(Database::default).take(databases).collect(),
             used: AtomicU64::new(0),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
-            seed,
+            hash: KeyHash::new(secret),
             ghosts: ghosts::Ghosts::default(),
             hand: AtomicU64::new(0),
             gate: gate::Gate::default(),
@@ -223,7 +226,7 @@ impl Keyspace {
 
     #[inline]
     pub fn spot(&self, bytes: &[u8]) -> Spot {
-        Spot { hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
+        Spot { hash: self.hash.hash(bytes), slot: crate::base::slot::slot(bytes) }
     }
 
     #[inline]

@@ -104,7 +104,7 @@ impl<'k> SlotGuard<'k> {
     /// The key's entry in memory, be it one that stands for a deleted key.
     #[inline]
     pub(super) fn entry(&self, key: &Key) -> Option<Index> {
-        self.slot.table.find(place(key.hash), |entry| entry.key() == key.bytes)
+        self.slot.table.find_key(place(key.hash), key.bytes)
     }
 
     /// Finds a key that exists now; one whose expiry has passed is deleted instead.
@@ -379,7 +379,7 @@ impl<'k> SlotGuard<'k> {
         }
     }
 
-    fn expire(&mut self, index: Index) {
+    pub(super) fn expire(&mut self, index: Index) {
         let hash = self.keyspace.spot(self.slot.table.get(index).key()).hash;
         drop(self.delete(index, hash));
         self.keyspace.stats.shard().expired_keys.add(1);
@@ -407,11 +407,7 @@ impl<'k> SlotGuard<'k> {
         }
         if self.slot.expiries.needs_compaction() {
             let Slot { table, expiries, .. } = &mut *self.slot;
-            expiries.compact(
-                table.indexes().filter_map(|index| {
-                    table.get(index).expiry_ms().map(|expiry_ms| (table.place_of(index), expiry_ms))
-                }),
-            );
+            expiries.compact(table.places().filter_map(|(place, entry)| Some((place, entry.expiry_ms()?))));
         }
         self.publish_deadline();
     }
