@@ -173,6 +173,36 @@ fn keys_that_lie_together_cost_what_others_do() {
     }
 }
 
+/// Keys that come and go make a table grow and shrink; what lies in its overflow is left alone by that.
+#[test]
+fn a_resize_costs_the_same_however_full_the_overflow_is() {
+    let cost = |overflowing: u32| {
+        let mut table = Table::default();
+        for key in 0..overflowing {
+            table.insert(0, entry(&key.to_le_bytes(), key));
+        }
+        let began = std::time::Instant::now();
+        for _ in 0..20 {
+            let others = || (0..1000).map(|other| (other * 1048, other.to_string().into_bytes()));
+            for (place, key) in others() {
+                table.insert(place, entry(&key, 0));
+            }
+            assert!(table.capacity >= 1024);
+            for (place, key) in others() {
+                let index = table.find_key(place, &key).unwrap();
+                table.remove(index);
+            }
+            assert!(table.capacity <= 320);
+        }
+        let cost = began.elapsed();
+        check(&table);
+        assert_eq!(table.len(), overflowing as usize);
+        cost
+    };
+    let (few, many) = (cost(1000), cost(150_000));
+    assert!(many < 4 * few + std::time::Duration::from_millis(500), "{few:?}, {many:?}");
+}
+
 #[test]
 fn keys_that_nobody_picked_seldom_overflow() {
     let mut table = Table::default();
