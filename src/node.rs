@@ -18,7 +18,7 @@ use self::disk::Disk;
 use self::launch::Launch;
 use self::signals::Signals;
 use crate::admin::HttpServer;
-use crate::base::clock;
+use crate::base::key_hash::HashSecret;
 use crate::command::state::State;
 use crate::config::{Engine, Settings};
 use crate::net::{BoundListener, Kind, Workers, bind_hosts};
@@ -42,14 +42,14 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     let workers = worker_count(&settings);
     let fitted = descriptors::fit(&settings, bound.clients.len() + bound.http.len(), workers)?;
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
-    let (opened, tier, seed) = match settings.r#type.get() {
+    let (opened, tier, secret) = match settings.r#type.get() {
         Engine::Rocksdb => {
-            let (opened, tier, seed) = disk::open(&settings, fitted.open_files)?;
-            (Some(opened), Some(tier), seed)
+            let (opened, tier, secret) = disk::open(&settings, fitted.open_files)?;
+            (Some(opened), Some(tier), secret)
         }
-        Engine::Memory => (None, None, clock::now_us()),
+        Engine::Memory => (None, None, HashSecret::random()?),
     };
-    let state = Arc::new(State::new(settings.clone(), seed, tier));
+    let state = Arc::new(State::new(settings.clone(), secret, tier));
     state.resp_port.store(resp_port, Ordering::Relaxed);
     state.reserved_descriptors.store(fitted.reserved, Ordering::Relaxed);
 

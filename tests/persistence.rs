@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -351,7 +352,7 @@ fn a_directory_that_is_not_whole_is_refused_and_left_as_it_is() {
     assert!(server.terminate().success());
     let format = place.path().join("FORMAT");
     let text = std::fs::read_to_string(&format).expect("FORMAT");
-    std::fs::write(&format, text.replace("format = 1", "format = 7")).expect("FORMAT");
+    std::fs::write(&format, text.replace("format = 2", "format = 7")).expect("FORMAT");
     assert!(refusal(place.path()).contains("format 7"));
     std::fs::write(&format, &text).expect("FORMAT");
     let (database, away) = (place.path().join("rocksdb"), place.path().join("away"));
@@ -360,6 +361,51 @@ fn a_directory_that_is_not_whole_is_refused_and_left_as_it_is() {
     assert!(!database.exists());
     std::fs::rename(&away, &database).expect("rename");
     check(&mut on(place.path(), &[]).client(), 0..100);
+}
+
+/// The hash of keys has a secret of its own in each directory, which nobody else reads and which no clock tells.
+#[test]
+fn a_new_directory_has_a_secret_for_its_hash() {
+    let secret = |place: &Path| {
+        let text = std::fs::read_to_string(place.join("FORMAT")).expect("FORMAT");
+        let line =
+            |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = ")).map(str::to_owned);
+        assert_eq!(line("hash").as_deref(), Some("\"aes-128-cmac\""), "{text}");
+        let digits = line("secret").expect("a secret").trim_matches('"').to_owned();
+        assert_eq!(digits.len(), 32, "{text}");
+        u128::from_str_radix(&digits, 16).expect("a number")
+    };
+    let places = [(), ()].map(|()| tempfile::tempdir().expect("a directory"));
+    let secrets = places.each_ref().map(|place| {
+        let mut server = on(place.path(), &[]);
+        let mode = std::fs::metadata(place.path().join("FORMAT")).expect("FORMAT").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let first = secret(place.path());
+        assert!(server.terminate().success());
+        drop(on(place.path(), &[]));
+        assert_eq!(secret(place.path()), first, "it stays");
+        first
+    });
+    assert!((secrets[0] ^ secrets[1]).count_ones() > 30, "{secrets:x?}");
+    assert!(secrets.iter().all(|secret| (20..108).contains(&secret.count_ones())), "{secrets:x?}");
+}
+
+/// A directory that was made with the hash of format 1, as a start that ended early has left it, is served with that.
+#[test]
+fn a_directory_of_format_1_is_served_with_its_hash() {
+    let place = tempfile::tempdir().expect("a directory");
+    let text = "format = 1\nseed = \"000643b1c0ffee00\"\ncreated-ms = 1764000000000\nprogram = \"0.1.0\"\n";
+    std::fs::write(place.path().join("NEW"), text).expect("NEW");
+    let mut server = on(place.path(), &[]);
+    fill(&mut server.client(), 0..2000);
+    assert!(server.terminate().success());
+    let server = on(place.path(), &[]);
+    let mut client = server.client();
+    check(&mut client, 0..2000);
+    assert_eq!(scan_all(&mut client).len(), 2000);
+    assert_eq!(std::fs::read_to_string(place.path().join("FORMAT")).expect("FORMAT"), text);
+    assert_eq!(client.command(&["SAVE"]), Value::ok());
+    assert_eq!(std::fs::read_to_string(place.path().join("checkpoint/FORMAT")).expect("FORMAT"), text);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use rockpool::base::clock;
+use rockpool::base::key_hash::HashSecret;
 use rockpool::command::clients::{Client, Peer};
 use rockpool::command::dispatch::Turn;
 use rockpool::command::session::Session;
@@ -16,7 +17,7 @@ use rockpool::store::journal::{self, Journal};
 use rockpool::store::rocks::{Rocks, RocksOptions};
 
 /// Places the keys, alike in every run.
-const SEED: u64 = 1;
+const SECRET: HashSecret = HashSecret::AesCmac([1; 16]);
 pub const VALUE_BYTES: usize = 64;
 /// Commands in a batch that fills the server.
 const FILL_BATCH: usize = 64;
@@ -40,7 +41,7 @@ impl Server {
             let options = RocksOptions { memory_bytes, create: true, ..RocksOptions::default() };
             Tier::new(Rocks::open(&directory.join("rocksdb"), &options).expect("a new database"))
         });
-        let state = Arc::new(State::new(settings, SEED, tier));
+        let state = Arc::new(State::new(settings, SECRET, tier));
         if let (Some(directory), Some(tier)) = (directory, state.keyspace.tier()) {
             let options =
                 journal::Options { sync: sync_policy(&state.settings), create: true, ..journal::Options::default() };

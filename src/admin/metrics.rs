@@ -17,7 +17,7 @@ use super::failure::Failure;
 use crate::base::memory;
 use crate::command::state::State;
 use crate::command::table::{Command, Table};
-use crate::keyspace::Size;
+use crate::keyspace::{Size, table_strain};
 use crate::stats::{CommandCounters, Counter};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -116,6 +116,14 @@ impl Page<'_, '_> {
         self.counter("keyspace_hits", "Keys looked up and found.", None, hits)?;
         let misses = stats.sum(|shard| &shard.keyspace_misses);
         self.counter("keyspace_misses", "Keys looked up and not found.", None, misses)?;
+        let (longest_probe, overflowing) = table_strain();
+        self.gauge(
+            "table_longest_probe",
+            "The most cells that adding a key has looked at.",
+            None,
+            longest_probe as u64,
+        )?;
+        self.gauge("table_overflow_keys", "Keys that found no cell in their slot's table.", None, overflowing)?;
         let expired = stats.sum(|shard| &shard.expired_keys);
         self.counter("expired_keys", "Keys deleted at their expiry.", None, expired)?;
         let capped = stats.sum(|shard| &shard.expire_cycles_capped);

@@ -6,6 +6,7 @@ pub mod clock;
 mod float_text;
 pub mod gather;
 pub mod glob;
+pub mod key_hash;
 pub mod long_double;
 pub mod memory;
 pub mod number;

@@ -27,11 +27,12 @@ impl Drop for Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::key_hash::HashSecret;
     use crate::config::Settings;
 
     #[test]
     fn only_a_panic_raises_it() {
-        let state = Arc::new(State::new(Arc::new(Settings::default()), 1, None));
+        let state = Arc::new(State::new(Arc::new(Settings::default()), HashSecret::Xxh3(1), None));
         drop(Alarm::new(&state, "well"));
         assert!(!state.has_failed() && !state.is_shutting_down());
         let thread = std::thread::spawn({

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::clients::{Client, Clients};
 use super::table::Table;
+use crate::base::key_hash::HashSecret;
 use crate::base::{clock, memory};
 use crate::config::{Permission, Settings, Share};
 use crate::keyspace::Keyspace;
@@ -46,11 +47,11 @@ pub struct State {
 }
 
 impl State {
-    /// `seed` goes into the hash that places keys; `tier` is the disk below them, if there is one.
-    pub fn new(settings: Arc<Settings>, seed: u64, tier: Option<Tier>) -> State {
+    /// `secret` is that of the hash that places keys; `tier` is the disk below them, if there is one.
+    pub fn new(settings: Arc<Settings>, secret: HashSecret, tier: Option<Tier>) -> State {
         let stats = Arc::new(Stats::new(Table::get().commands().len()));
         State {
-            keyspace: Arc::new(Keyspace::new(seed, tier, settings.clone(), stats.clone())),
+            keyspace: Arc::new(Keyspace::new(secret, tier, settings.clone(), stats.clone())),
             settings,
             stats,
             clients: Clients::default(),

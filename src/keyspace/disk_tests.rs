@@ -11,6 +11,7 @@ use super::tier::Tier;
 use super::*;
 use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
+use crate::base::key_hash::HashSecret;
 use crate::store::journal::{self, Journal, Replay};
 use crate::store::record::{Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksOptions};
@@ -48,7 +49,12 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
     }
     let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
-    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
+    let keyspace = Keyspace::new(
+        HashSecret::AesCmac([7; 16]),
+        Some(Tier::new(store)),
+        Arc::new(Settings::default()),
+        Arc::new(Stats::new(0)),
+    );
     keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
     let (journal, recovery) = keyspace.replaying(3, |replayer| {
         let options = journal::Options::default();
@@ -158,6 +164,8 @@ fn a_round_that_begins_while_a_command_holds_several_slots_has_all_its_changes_o
 struct Seen(BTreeMap<Vec<u8>, Vec<u8>>);
 
 impl Visitor for Seen {
+    const READS_VALUES: bool = true;
+
     fn visit(&mut self, entry: &Entry) {
         let before = self.0.insert(entry.key().to_vec(), entry.string().unwrap().to_vec());
         assert_eq!(before, None, "a key came twice");

@@ -8,6 +8,8 @@ use crate::base::slot::SLOTS;
 const SLOT_SAMPLES: u16 = 64;
 /// Keys with an expiry looked at for an estimate of their time to live.
 const TTL_SAMPLES: u64 = 256;
+/// Keys of one slot looked at for it, however many of them have an expiry.
+const SLOT_TTL_SAMPLES: usize = 4096;
 /// A key's cell in its slot's table, and its record among the slot's deadlines.
 const CELL_BYTES: usize = 8;
 const DEADLINE_BYTES: usize = 8;
@@ -52,7 +54,8 @@ impl Keyspace {
                 continue;
             }
             let guard = self.lock_slot(caller, physical, number);
-            let left = guard.table().iter().filter_map(|entry| entry.expiry_ms()?.checked_sub(caller.now_ms));
+            let left = guard.table().iter().take(SLOT_TTL_SAMPLES);
+            let left = left.filter_map(|entry| entry.expiry_ms()?.checked_sub(caller.now_ms));
             for left_ms in left {
                 keys += 1;
                 sum_ms = sum_ms.saturating_add(left_ms);

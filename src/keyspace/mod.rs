@@ -4,6 +4,7 @@
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
 
 mod ages;
+mod draw;
 mod effect;
 pub mod entry;
 mod eviction;
@@ -24,6 +25,7 @@ mod scan;
 mod slot;
 pub mod space;
 mod spread;
+mod stored;
 mod table;
 mod tally;
 pub mod tier;
@@ -36,9 +38,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::base::gather::Gather;
+use crate::base::key_hash::{HashSecret, KeyHash};
 use crate::base::slot::SLOTS;
 use crate::config::{Integer, Settings};
 use crate::stats::Stats;
@@ -52,6 +54,7 @@ pub use scan::{Cursor, Scan, Step, Visitor, Walk};
 use slot::Slot;
 pub use slot::{NewExpiry, SlotGuard};
 use spread::Spread;
+pub use table::strain as table_strain;
 pub use tally::Size;
 use tally::Tally;
 
@@ -156,8 +159,8 @@ pub struct Keyspace {
     used: AtomicU64,
     /// Which of `databases` a database number means; SWAPDB exchanges two.
     order: [AtomicU8; DATABASES_MAX],
-    /// Of the hash that places keys; part of the on-disk order.
-    seed: u64,
+    /// Places keys; the records on disk are in its order.
+    hash: KeyHash,
     lirs: lirs::Lirs,
     pub gate: gate::Gate,
     /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
@@ -203,14 +206,14 @@ impl<'k> SlotGuards<'k> {
 }
 
 impl Keyspace {
-    /// `seed` goes into the hash that places keys; on disk, it is the one that the records were placed by.
-    pub fn new(seed: u64, tier: Option<tier::Tier>, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
+    /// `secret` is that of the hash that places keys; on disk, the one that the records were placed by.
+    pub fn new(secret: HashSecret, tier: Option<tier::Tier>, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
         let databases = (settings.databases.get().max(0) as usize).clamp(DATABASES_MIN, DATABASES_MAX);
         Keyspace {
             databases: std::iter::repeat_with(Database::default).take(databases).collect(),
             used: AtomicU64::new(0),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
-            seed,
+            hash: KeyHash::new(secret),
             lirs: lirs::Lirs::default(),
             gate: gate::Gate::default(),
             expires_actively: AtomicBool::new(true),
@@ -228,7 +231,7 @@ impl Keyspace {
 
     #[inline]
     pub fn spot(&self, bytes: &[u8]) -> Spot {
-        Spot { hash: xxh3_64_with_seed(bytes, self.seed), slot: crate::base::slot::slot(bytes) }
+        Spot { hash: self.hash.hash(bytes), slot: crate::base::slot::slot(bytes) }
     }
 
     #[inline]

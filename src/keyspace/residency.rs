@@ -23,6 +23,8 @@
 //! - *Settle*: what the round found blind is looked up; where an older record is, the key was counted twice.
 //! - *Commit*: the round is on disk. leaving → absent, a departure.
 //! - *Demote* (eviction from memory): clean → cold, a departure; never what the round in flight has taken.
+//! - A walk *pins* the slot while it reads its keys from the disk: until it is through, no entry departs, so that of a key
+//!   without an entry the record is the truth. (A sweep departs only what has expired, which no walk shows.)
 //! - *Discard* (eviction from disk): cold, clean → deleted; never in flight, nor where the entry is newer than the record.
 //!
 //! `residency_tests` walks through the interleavings of these steps.
@@ -66,7 +68,11 @@ pub struct Differences {
     pub(super) flushed_at: u64,
     /// Expiries that dirty entries have on disk, by the hash of the key: the index of expiries must lose them.
     stored_expiries: ThinVec<(u64, u64)>,
+    /// Walks that read the slot's records at the moment: no entry leaves memory meanwhile.
+    pins: u16,
     may_be_stored: bool,
+    /// Entries of a round that has been written should have left meanwhile.
+    commit_waits: bool,
 }
 
 impl Differences {
@@ -79,10 +85,6 @@ impl Differences {
     /// the start.
     pub(super) fn may_be_stored(&self) -> bool {
         self.may_be_stored
-    }
-
-    pub(super) fn departures(&self) -> u32 {
-        self.departures
     }
 
     /// Prefetches where the next dirty entry is noted.
@@ -221,7 +223,7 @@ impl SlotGuard<'_> {
         let entry = self.slot.table.get(index);
         // The sweep has been past expiries that lie behind: such an entry is for the expiry cycle.
         let has_expired = entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms);
-        if !self.is_on_disk(&entry) || has_expired {
+        if !self.is_on_disk(&entry) || has_expired || self.slot.differences.pins > 0 {
             return None;
         }
         let place = self.slot.table.place_of(index);
@@ -245,6 +247,19 @@ impl SlotGuard<'_> {
     fn is_in_flight(&self) -> bool {
         let committed = self.keyspace.tier().map_or(0, |tier| tier.committed_round());
         self.slot.differences.round > committed
+    }
+
+    /// Keeps the slot's entries in memory until [`unpin`](Self::unpin): what is read from the disk meanwhile holds of every
+    /// key that has no entry then, however much is evicted. It is a short time, for a bounded read.
+    pub(super) fn pin(&mut self) {
+        self.slot.differences.pins += 1;
+    }
+
+    pub(super) fn unpin(&mut self) {
+        self.slot.differences.pins -= 1;
+        if self.slot.differences.pins == 0 && self.slot.differences.commit_waits && !self.is_in_flight() {
+            self.commit_deleted();
+        }
     }
 
     pub(super) fn departed(&mut self) {
@@ -335,14 +350,16 @@ impl SlotGuard<'_> {
         round.taken_bytes += dirty_bytes as u64;
         expiries.sort_unstable();
         let deleted_before = self.slot.differences.deleted;
+        dirty.dedup();
         for places in dirty.chunks(COLLECTED_TOGETHER) {
             places.iter().for_each(|place| self.slot.table.prefetch_cells(*place));
             places.iter().for_each(|place| self.slot.table.prefetch_entry(*place));
             for place in places {
-                // Its entry may have gone meanwhile; then there is nothing to write.
-                let found = self.slot.table.find(*place, |entry| entry.marks().has(Marks::DIRTY));
-                if let Some(index) = found {
-                    self.collect_entry(index, &expiries, round);
+                // Together with all others of its place; or its entry has gone meanwhile, and there is nothing to write.
+                for index in self.slot.table.indexes_of(*place) {
+                    if self.slot.table.get(index).marks().has(Marks::DIRTY) {
+                        self.collect_entry(index, &expiries, round);
+                    }
                 }
             }
         }
@@ -399,19 +416,15 @@ impl SlotGuard<'_> {
 
     /// Leaving → absent, for all that were deleted in the round that has been written.
     pub(super) fn commit_deleted(&mut self) {
-        let leaving: Vec<u32> = self
-            .slot
-            .table
-            .indexes()
-            .filter(|index| is_leaving(self.slot.table.get(*index).marks()))
-            .map(|index| self.slot.table.place_of(index))
-            .collect();
-        for place in leaving {
-            if let Some(index) = self.slot.table.find(place, |entry| is_leaving(entry.marks())) {
-                drop(self.take_entry(index));
-                self.slot.differences.deleted -= 1;
-                self.departed();
-            }
+        self.slot.differences.commit_waits = self.slot.differences.pins > 0;
+        if self.slot.differences.commit_waits {
+            return;
+        }
+        let gone = self.slot.table.remove_where(|entry| is_leaving(entry.marks()));
+        if gone > 0 {
+            self.publish_weight();
+            self.slot.differences.deleted -= gone as u32;
+            self.departed();
         }
     }
 
@@ -437,7 +450,7 @@ impl SlotGuard<'_> {
             -(differences.dirty.len() as i64),
             -(differences.dirty_bytes as i64),
         );
-        self.slot.differences.round = differences.round;
+        (self.slot.differences.round, self.slot.differences.pins) = (differences.round, differences.pins);
         self.slot.differences.flushed_at = self.slot.sequence;
         self.slot.differences.departures = differences.departures.wrapping_add(1);
         self.slot.expiries = Default::default();

@@ -12,6 +12,7 @@ use super::residency::Residence;
 use super::tier::Tier;
 use super::*;
 use crate::base::chunks::BytesRef;
+use crate::base::key_hash::HashSecret;
 use crate::store::journal::{self, Journal};
 use crate::store::record::Record;
 use crate::store::rocks::{Rocks, RocksOptions};
@@ -93,7 +94,12 @@ const NEIGHBOUR: &[u8] = b"neighbour";
 pub(super) fn open(directory: &std::path::Path) -> Keyspace {
     let store =
         Rocks::open(&directory.join("rocksdb"), &RocksOptions { create: true, ..RocksOptions::default() }).unwrap();
-    let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
+    let keyspace = Keyspace::new(
+        HashSecret::AesCmac([7; 16]),
+        Some(Tier::new(store)),
+        Arc::new(Settings::default()),
+        Arc::new(Stats::new(0)),
+    );
     let options = journal::Options { create: true, ..journal::Options::default() };
     let journal = Journal::open(&directory.join("journal"), options, &mut |_: &[u8]| Ok(())).unwrap();
     keyspace.tier().unwrap().begin_journal(journal, true);
@@ -314,7 +320,7 @@ impl World<'_> {
                     records.push((record.payload.to_vec(), record.expiry_ms));
                 }
                 ages.push((record.written_ms, record.payload.len(), record.expiry_ms));
-                std::ops::ControlFlow::Continue(())
+                Ok(std::ops::ControlFlow::Continue(()))
             })
             .unwrap();
         assert_eq!(records, self.model.clone().into_iter().collect::<Vec<_>>(), "the records on disk");

@@ -101,7 +101,7 @@ impl<'k> SlotGuard<'k> {
     /// The key's entry in memory, be it one that stands for a deleted key.
     #[inline]
     pub(super) fn entry(&self, key: &Key) -> Option<Index> {
-        self.slot.table.find(place(key.hash), |entry| entry.key() == key.bytes)
+        self.slot.table.find_key(place(key.hash), key.bytes)
     }
 
     /// Finds a key that exists now; one whose expiry has passed is deleted instead.
@@ -363,14 +363,19 @@ impl<'k> SlotGuard<'k> {
     /// Adds an entry to the table.
     pub(super) fn add_entry(&mut self, place: u32, entry: Entry) {
         self.slot.table.insert(place, entry);
-        self.slots.entries.set(self.number, eviction::weight(&self.slot.table));
+        self.publish_weight();
     }
 
     /// Takes an entry out of the table.
     pub(super) fn take_entry(&mut self, index: Index) -> Entry {
         let entry = self.slot.table.remove(index);
-        self.slots.entries.set(self.number, eviction::weight(&self.slot.table));
+        self.publish_weight();
         entry
+    }
+
+    /// Makes known how likely eviction is to draw this slot, after its table has changed.
+    pub(super) fn publish_weight(&self) {
+        self.slots.entries.set(self.number, eviction::weight(&self.slot.table));
     }
 
     /// Counts off a key that has ceased to exist.
@@ -402,7 +407,7 @@ impl<'k> SlotGuard<'k> {
         }
     }
 
-    fn expire(&mut self, index: Index) {
+    pub(super) fn expire(&mut self, index: Index) {
         let hash = self.keyspace.spot(self.slot.table.get(index).key()).hash;
         drop(self.delete(index, hash));
         self.keyspace.stats.shard().expired_keys.add(1);
@@ -430,11 +435,7 @@ impl<'k> SlotGuard<'k> {
         }
         if self.slot.expiries.needs_compaction() {
             let Slot { table, expiries, .. } = &mut *self.slot;
-            expiries.compact(
-                table.indexes().filter_map(|index| {
-                    table.get(index).expiry_ms().map(|expiry_ms| (table.place_of(index), expiry_ms))
-                }),
-            );
+            expiries.compact(table.places().filter_map(|(place, entry)| Some((place, entry.expiry_ms()?))));
         }
         self.publish_deadline();
     }

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::chunks::BytesRef;
+use crate::base::key_hash::HashSecret;
 use crate::types::{Change, Value};
 
 fn keyspace() -> Keyspace {
-    Keyspace::new(1, None, Arc::new(Settings::default()), Arc::new(Stats::new(0)))
+    Keyspace::new(HashSecret::AesCmac([1; 16]), None, Arc::new(Settings::default()), Arc::new(Stats::new(0)))
 }
 
 fn at(now_ms: u64) -> Caller {

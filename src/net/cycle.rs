@@ -359,6 +359,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
 
+    use crate::base::key_hash::HashSecret;
     use crate::command::clients::{Client, Peer};
     use crate::config::Settings;
     use crate::net::Kind;
@@ -366,7 +367,7 @@ mod tests {
 
     /// A cycle with so many connections, and their clients' ends.
     fn cycle(count: usize) -> (Cycle, Vec<UnixStream>) {
-        let state = Arc::new(State::new(Arc::new(Settings::default()), 1, None));
+        let state = Arc::new(State::new(Arc::new(Settings::default()), HashSecret::Xxh3(1), None));
         let mut cycle = Cycle::new(state.clone()).expect("a selector");
         let add = |ordinal| {
             let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");

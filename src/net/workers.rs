@@ -318,6 +318,7 @@ fn refuse(stream: Stream, kind: Kind, error: &Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::key_hash::HashSecret;
     use std::io::{BufRead, BufReader, Write};
     use std::sync::atomic::AtomicBool;
 
@@ -363,7 +364,7 @@ mod tests {
 
     #[test]
     fn connections_move_between_workers_and_lose_nothing() {
-        let state = Arc::new(State::new(Arc::new(Settings::default()), 1, None));
+        let state = Arc::new(State::new(Arc::new(Settings::default()), HashSecret::Xxh3(1), None));
         let shared = state.clone();
         beside(&state, 4, move |address| {
             let state = &shared;

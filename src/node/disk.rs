@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::schedule::{Changes, Schedule};
 use crate::base::clock;
+use crate::base::key_hash::HashSecret;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
@@ -46,7 +47,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// With one line for the operator; nothing was changed then.
-pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tier, u64)> {
+pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tier, HashSecret)> {
     let began = Instant::now();
     let maxdisk = settings.maxdisk.get();
     if maxdisk > 0 && maxdisk < DISK_MIN_BYTES {
@@ -61,7 +62,7 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
         directory::restore(Path::new(&*checkpoint), &path).map_err(io::Error::other)?;
         tracing::info!(%checkpoint, directory = %path.display(), "restored");
     }
-    let (directory, is_new) = DataDirectory::open(&path, clock::now_us()).map_err(io::Error::other)?;
+    let (directory, is_new) = DataDirectory::open(&path, HashSecret::random()?).map_err(io::Error::other)?;
     if settings.repair.get() && !is_new {
         repair(&directory)?;
     }
@@ -81,8 +82,8 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
         directory.finish().map_err(io::Error::other)?;
         tracing::info!(directory = %path.display(), "a new data directory");
     }
-    let seed = directory.seed();
-    Ok((Opened { directory, is_new, has_little_room, began }, Tier::new(store), seed))
+    let secret = directory.secret();
+    Ok((Opened { directory, is_new, has_little_room, began }, Tier::new(store), secret))
 }
 
 /// Drops what cannot be read, and says in the log what that is.

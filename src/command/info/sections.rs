@@ -9,6 +9,7 @@ use super::{persistence, statistics};
 use crate::base::{clock, system};
 use crate::command::context::Context;
 use crate::config::Options;
+use crate::keyspace::table_strain;
 use crate::reply::Error;
 
 /// The version of Redis that clients are told.
@@ -194,6 +195,7 @@ fn memory(context: &Context<'_>, text: &mut String) {
 }
 
 fn stats(context: &Context<'_>, text: &mut String) {
+    let (table_longest_probe, table_overflow_keys) = table_strain();
     let stats = &context.state.stats;
     let rates = stats.sampler.rates();
     let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
@@ -226,6 +228,8 @@ fn stats(context: &Context<'_>, text: &mut String) {
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": stats.sum(|shard| &shard.keyspace_hits),
         "keyspace_misses": stats.sum(|shard| &shard.keyspace_misses),
+        "table_longest_probe": table_longest_probe,
+        "table_overflow_keys": table_overflow_keys,
         "pubsub_channels": 0,
         "pubsub_patterns": 0,
         "pubsubshard_channels": 0,

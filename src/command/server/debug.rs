@@ -114,6 +114,8 @@ struct DigestWalk {
 struct Entries(Option<Digest>);
 
 impl Visitor for Entries {
+    const READS_VALUES: bool = true;
+
     fn visit(&mut self, entry: &Entry) {
         self.0.get_or_insert_default().add_entry(entry);
     }

@@ -18,7 +18,7 @@ mod tests;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -26,9 +26,14 @@ use toml_edit::DocumentMut;
 
 pub use self::reserve::reserve_bytes;
 use crate::base::clock;
+use crate::base::key_hash::HashSecret;
 
-/// The version of the layout that this program makes, and the only one it reads.
-const FORMAT: u32 = 1;
+/// The version of the layout that this program makes; it also reads those before. The first one has XXH3 as the hash of keys
+/// and a seed of 64 bits for it.
+const FORMAT: u32 = 2;
+const FORMAT_XXH3: u32 = 1;
+/// The name of the hash that newer ones have.
+const AES_CMAC: &str = "aes-128-cmac";
 const FORMAT_FILE: &str = "FORMAT";
 /// From before the first file until the last one is there. With it, and without `FORMAT`, nobody was ever served.
 const NEW_FILE: &str = "NEW";
@@ -69,22 +74,31 @@ pub struct Usage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Format {
     /// Of the hash that places keys within their slots.
-    seed: u64,
+    secret: HashSecret,
     created_ms: u64,
     /// The version of the program that made it.
     program: String,
 }
 
 impl Format {
-    fn new(seed: u64) -> Format {
-        Format { seed, created_ms: clock::now_ms(), program: env!("CARGO_PKG_VERSION").to_owned() }
+    fn new(secret: HashSecret) -> Format {
+        Format { secret, created_ms: clock::now_ms(), program: env!("CARGO_PKG_VERSION").to_owned() }
     }
 
-    /// TOML, whose numbers have a sign: the seed goes in as text.
+    /// TOML, whose numbers have a sign: the secret goes in as text.
     fn text(&self) -> String {
         let mut document = DocumentMut::new();
-        document["format"] = toml_edit::value(i64::from(FORMAT));
-        document["seed"] = toml_edit::value(format!("{:016x}", self.seed));
+        match self.secret {
+            HashSecret::Xxh3(seed) => {
+                document["format"] = toml_edit::value(i64::from(FORMAT_XXH3));
+                document["seed"] = toml_edit::value(format!("{seed:016x}"));
+            }
+            HashSecret::AesCmac(key) => {
+                document["format"] = toml_edit::value(i64::from(FORMAT));
+                document["hash"] = toml_edit::value(AES_CMAC);
+                document["secret"] = toml_edit::value(format!("{:032x}", u128::from_be_bytes(key)));
+            }
+        }
         document["created-ms"] = toml_edit::value(self.created_ms.min(i64::MAX as u64) as i64);
         document["program"] = toml_edit::value(self.program.as_str());
         document.to_string()
@@ -94,20 +108,30 @@ impl Format {
         let damaged = |what: &str| DirectoryError::DamagedFormat(name(path), what.replace('\n', " "));
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| damaged(error.message()))?;
         // A later version may mean something else by all the rest.
-        match document.get("format").and_then(|item| item.as_integer()) {
-            Some(format) if format == i64::from(FORMAT) => {}
+        let text_of = |key: &str| document.get(key).and_then(|item| item.as_str());
+        let secret = match document.get("format").and_then(|item| item.as_integer()) {
+            Some(format) if format == i64::from(FORMAT_XXH3) => {
+                let seed = text_of("seed").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                HashSecret::Xxh3(seed.ok_or_else(|| damaged("no seed"))?)
+            }
+            Some(format) if format == i64::from(FORMAT) => {
+                if text_of("hash") != Some(AES_CMAC) {
+                    return Err(damaged("no hash that is known"));
+                }
+                let digits = text_of("secret").filter(|digits| digits.len() == 32);
+                let key = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+                HashSecret::AesCmac(key.ok_or_else(|| damaged("no secret"))?.to_be_bytes())
+            }
             Some(format) if format > i64::from(FORMAT) => {
-                let program = document.get("program").and_then(|item| item.as_str()).unwrap_or("unknown").to_owned();
+                let program = text_of("program").unwrap_or("unknown").to_owned();
                 return Err(DirectoryError::NewerFormat(name(path), format, program));
             }
             _ => return Err(damaged("no format")),
-        }
-        let seed = document.get("seed").and_then(|item| item.as_str());
-        let seed = seed.and_then(|digits| u64::from_str_radix(digits, 16).ok()).ok_or_else(|| damaged("no seed"))?;
+        };
         let created_ms = document.get("created-ms").and_then(|item| item.as_integer());
         let created_ms = created_ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| damaged("no created-ms"))?;
-        let program = document.get("program").and_then(|item| item.as_str()).ok_or_else(|| damaged("no program"))?;
-        Ok(Format { seed, created_ms, program: program.to_owned() })
+        let program = text_of("program").ok_or_else(|| damaged("no program"))?;
+        Ok(Format { secret, created_ms, program: program.to_owned() })
     }
 }
 
@@ -117,7 +141,7 @@ pub enum DirectoryError {
     #[error("the data directory {0} is in use by another process{1}")]
     InUse(String, String),
     #[error(
-        "the data directory {0} has format {1}, made by version {2}; this program, version {version}, reads format {FORMAT}",
+        "the data directory {0} has format {1}, made by version {2}; this program, version {version}, reads formats up to {FORMAT}",
         version = env!("CARGO_PKG_VERSION")
     )]
     NewerFormat(String, i64, String),
@@ -153,12 +177,12 @@ pub struct DataDirectory {
 type Identity = (u64, u64);
 
 impl DataDirectory {
-    /// Takes the directory. Where there is nothing yet, makes one with `new_seed`, and answers true: RocksDB and the
+    /// Takes the directory. Where there is nothing yet, makes one with `new_secret`, and answers true: RocksDB and the
     /// journal are to be made within it, and then [`DataDirectory::finish`] called before anybody is served.
     ///
     /// # Errors
     /// When it is not usable; then nothing in it has changed.
-    pub fn open(path: &Path, new_seed: u64) -> Result<(DataDirectory, bool)> {
+    pub fn open(path: &Path, new_secret: HashSecret) -> Result<(DataDirectory, bool)> {
         make_data_directory(path)?;
         let lock = lock(path)?;
         if let Some(found) = read_format(path, FORMAT_FILE)? {
@@ -173,7 +197,7 @@ impl DataDirectory {
                 if !is_empty(&path.join(ROCKSDB))? || !is_empty(&path.join(JOURNAL))? {
                     return Err(DirectoryError::NoFormat(name(path)));
                 }
-                let format = Format::new(new_seed);
+                let format = Format::new(new_secret);
                 write_format(path, NEW_FILE, &format)?;
                 format
             }
@@ -252,8 +276,8 @@ impl DataDirectory {
     }
 
     /// Of the hash that places keys.
-    pub fn seed(&self) -> u64 {
-        self.format.seed
+    pub fn secret(&self) -> HashSecret {
+        self.format.secret
     }
 
     pub fn rocksdb(&self) -> PathBuf {
@@ -492,12 +516,14 @@ fn read_format(path: &Path, file: &str) -> Result<Option<Format>> {
     Format::parse(path, &text).map(Some)
 }
 
-/// Writes the file under another name first, so that it is whole whenever it is there.
+/// Writes the file under another name first, so that it is whole whenever it is there. Nobody else reads it: it has a secret.
 fn write_format(path: &Path, file: &str, format: &Format) -> Result<()> {
     let (file_path, temporary) = (path.join(file), path.join(format!("{file}.tmp")));
     fail::fail_point!("directory::format", |_| Err(io_error("write", &file_path, io::ErrorKind::StorageFull.into())));
     let write = || {
-        let mut out = File::create(&temporary)?;
+        // One that an interrupted start has left may have been readable.
+        remove_file(&temporary).map_err(io::Error::other)?;
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         out.write_all(format.text().as_bytes())?;
         out.sync_all()
     };

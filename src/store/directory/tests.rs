@@ -2,8 +2,8 @@ use super::*;
 use std::os::unix::fs::MetadataExt;
 use tempfile::TempDir;
 
-/// More than TOML's numbers hold.
-const SEED: u64 = 0xfedc_ba98_7654_3210;
+const SECRET: HashSecret = HashSecret::AesCmac(0x0123_4567_89ab_cdef_0011_2233_4455_66ff_u128.to_be_bytes());
+const OTHER: HashSecret = HashSecret::AesCmac([1; 16]);
 
 fn scratch() -> TempDir {
     tempfile::tempdir().expect("a directory")
@@ -24,14 +24,14 @@ fn fill_rocksdb(path: &Path) {
 }
 
 fn complete_at(path: &Path) {
-    let (directory, is_new) = DataDirectory::open(path, SEED).expect("a new directory");
+    let (directory, is_new) = DataDirectory::open(path, SECRET).expect("a new directory");
     assert!(is_new);
     fill(&directory);
     directory.finish().expect("complete");
 }
 
 fn refusal(path: &Path) -> String {
-    let error = DataDirectory::open(path, SEED).expect_err("refused").to_string();
+    let error = DataDirectory::open(path, SECRET).expect_err("refused").to_string();
     assert!(!error.contains('\n') && error.contains(&name(path)), "{error}");
     error
 }
@@ -57,11 +57,27 @@ fn a_directory_keeps_what_it_was_made_with() {
     let path = scratch.path().join("data");
     complete_at(&path);
     fs::write(path.join("rockpool.toml"), "port = 1").expect("written");
-    let (directory, is_new) = DataDirectory::open(&path, 1).expect("opened");
-    assert_eq!((is_new, directory.seed()), (false, SEED));
+    let (directory, is_new) = DataDirectory::open(&path, OTHER).expect("opened");
+    assert_eq!((is_new, directory.secret()), (false, SECRET));
     assert_eq!(fs::read_to_string(path.join(LOCK_FILE)).expect("read").trim(), std::process::id().to_string());
     let text = fs::read_to_string(path.join(FORMAT_FILE)).expect("read");
-    assert!(text.starts_with("format = 1\nseed = \"fedcba9876543210\"\ncreated-ms = 1"), "{text}");
+    let expected = "format = 2\nhash = \"aes-128-cmac\"\nsecret = \"0123456789abcdef00112233445566ff\"\ncreated-ms = 1";
+    assert!(text.starts_with(expected), "{text}");
+    assert_eq!(fs::metadata(path.join(FORMAT_FILE)).expect("read").mode() & 0o777, 0o600, "it has a secret");
+}
+
+/// Their hash is part of the order of their records.
+#[test]
+fn a_directory_of_format_1_keeps_its_hash() {
+    let scratch = scratch();
+    let path = scratch.path().join("data");
+    complete_at(&path);
+    // More than TOML's numbers hold.
+    let text = "format = 1\nseed = \"fedcba9876543210\"\ncreated-ms = 12\nprogram = \"0.1.0\"\n";
+    fs::write(path.join(FORMAT_FILE), text).expect("written");
+    let (directory, is_new) = DataDirectory::open(&path, OTHER).expect("opened");
+    assert_eq!((is_new, directory.secret()), (false, HashSecret::Xxh3(0xfedc_ba98_7654_3210)));
+    assert_eq!(directory.format.text(), text, "a checkpoint's");
 }
 
 #[test]
@@ -76,15 +92,15 @@ fn other_files_do_not_make_a_directory_ours() {
 fn a_directory_has_one_process() {
     let scratch = scratch();
     complete_at(scratch.path());
-    let (held, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+    let (held, _) = DataDirectory::open(scratch.path(), SECRET).expect("opened");
     let error = refusal(scratch.path());
     assert!(error.ends_with(&format!("is in use by another process (pid {})", std::process::id())), "{error}");
     assert!(matches!(restore(scratch.path(), &scratch.path().join("x")), Err(DirectoryError::InUse(..))));
     drop(held);
-    assert!(DataDirectory::open(scratch.path(), SEED).is_ok());
+    assert!(DataDirectory::open(scratch.path(), SECRET).is_ok());
 }
 
-/// Ends a creation after each of its steps; the next start completes it with the same seed, and nothing is lost.
+/// Ends a creation after each of its steps; the next start completes it with the same secret, and nothing is lost.
 #[test]
 fn an_interrupted_creation_is_completed() {
     for steps in 0..6 {
@@ -94,7 +110,7 @@ fn an_interrupted_creation_is_completed() {
             fs::write(path.join("NEW.tmp"), "form").expect("written");
         }
         if steps >= 2 {
-            write_format(path, NEW_FILE, &Format::new(SEED)).expect("written");
+            write_format(path, NEW_FILE, &Format::new(SECRET)).expect("written");
         }
         if steps >= 3 {
             fs::create_dir(path.join(ROCKSDB)).expect("made");
@@ -107,9 +123,9 @@ fn an_interrupted_creation_is_completed() {
             fill_rocksdb(&path.join(ROCKSDB));
         }
         let before = contents(path);
-        let (directory, is_new) = DataDirectory::open(path, 1).expect("opened");
+        let (directory, is_new) = DataDirectory::open(path, OTHER).expect("opened");
         assert!(is_new, "after {steps} steps");
-        assert_eq!(directory.seed(), if steps >= 2 { SEED } else { 1 }, "after {steps} steps");
+        assert_eq!(directory.secret(), if steps >= 2 { SECRET } else { OTHER }, "after {steps} steps");
         let after = contents(path);
         let kept = |file: &&(PathBuf, Vec<u8>)| after.contains(file) || file.0.ends_with("NEW.tmp");
         assert_eq!(before.iter().filter(kept).count(), before.len(), "after {steps} steps");
@@ -119,7 +135,7 @@ fn an_interrupted_creation_is_completed() {
         fill(&directory);
         directory.finish().expect("complete");
         drop(directory);
-        assert!(!DataDirectory::open(path, 1).expect("opened").1, "after {steps} steps");
+        assert!(!DataDirectory::open(path, OTHER).expect("opened").1, "after {steps} steps");
         assert!(!path.join(NEW_FILE).exists());
     }
 }
@@ -157,11 +173,13 @@ fn a_directory_that_lost_a_part_is_not_made_anew() {
 #[test]
 fn formats_that_cannot_be_read_are_refused() {
     for (text, expected) in [
-        ("format = 2\nprogram = \"9.1.0\"\nnovelty = true\n", "has format 2, made by version 9.1.0"),
+        ("format = 3\nprogram = \"9.1.0\"\nnovelty = true\n", "has format 3, made by version 9.1.0"),
         ("format = 0\n", "is damaged: no format"),
         ("", "is damaged: no format"),
         ("format = 1\nseed = 7\n", "is damaged: no seed"),
         ("format = 1\nseed = \"7\"\n", "is damaged: no created-ms"),
+        ("format = 2\nseed = \"7\"\n", "is damaged: no hash that is known"),
+        ("format = 2\nhash = \"aes-128-cmac\"\nsecret = \"7\"\n", "is damaged: no secret"),
         ("format = ", "is damaged"),
     ] {
         let scratch = scratch();
@@ -170,7 +188,7 @@ fn formats_that_cannot_be_read_are_refused() {
         let error = refusal(scratch.path());
         assert!(error.contains(expected), "{text:?}: {error}");
         let own = env!("CARGO_PKG_VERSION");
-        assert!(!text.starts_with("format = 2") || error.ends_with(&format!("version {own}, reads format 1")));
+        assert!(!text.starts_with("format = 3") || error.ends_with(&format!("version {own}, reads formats up to 2")));
     }
 }
 
@@ -190,7 +208,7 @@ fn what_cannot_be_a_directory_is_refused() {
 fn a_checkpoint_replaces_the_one_before() {
     let scratch = scratch();
     complete_at(scratch.path());
-    let (directory, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+    let (directory, _) = DataDirectory::open(scratch.path(), SECRET).expect("opened");
     let make = |round: &'static str| {
         move |to: &Path| {
             assert!(!to.exists(), "RocksDB makes it");
@@ -207,8 +225,8 @@ fn a_checkpoint_replaces_the_one_before() {
         let path = directory.save_checkpoint(make(round)).expect("saved");
         assert_eq!(path, scratch.path().join("checkpoint"));
         assert_eq!(fs::read_to_string(path.join("rocksdb/3.sst")).expect("read"), round);
-        let (checkpoint, is_new) = DataDirectory::open(&path, 1).expect("a data directory");
-        assert_eq!((is_new, checkpoint.seed(), checkpoint.has_no_journal()), (false, SEED, true));
+        let (checkpoint, is_new) = DataDirectory::open(&path, OTHER).expect("a data directory");
+        assert_eq!((is_new, checkpoint.secret(), checkpoint.has_no_journal()), (false, SECRET, true));
         checkpoint.journal_begins().expect("removed");
         checkpoint.journal_begins().expect("nothing to remove");
         assert!(!checkpoint.has_no_journal() && !directory.has_no_journal());
@@ -231,7 +249,7 @@ fn an_interrupted_replacement_keeps_a_whole_checkpoint() {
     for renamed in [false, true] {
         let scratch = scratch();
         complete_at(scratch.path());
-        let (directory, _) = DataDirectory::open(scratch.path(), SEED).expect("opened");
+        let (directory, _) = DataDirectory::open(scratch.path(), SECRET).expect("opened");
         let make = |to: &Path| {
             fill_rocksdb(to);
             io::Result::Ok(())
@@ -263,8 +281,8 @@ fn a_restored_directory_is_a_complete_copy() {
     let inode = |path: &Path, part: &str| fs::metadata(path.join(part)).expect("metadata").ino();
     assert_eq!(inode(&from, "rocksdb/1.sst"), inode(&into, "rocksdb/1.sst"), "shared");
     assert_ne!(inode(&from, "rocksdb/2.log"), inode(&into, "rocksdb/2.log"), "copied: it is written to");
-    let (directory, is_new) = DataDirectory::open(&into, 1).expect("opened");
-    assert_eq!((is_new, directory.seed()), (false, SEED));
+    let (directory, is_new) = DataDirectory::open(&into, OTHER).expect("opened");
+    assert_eq!((is_new, directory.secret()), (false, SECRET));
 }
 
 #[test]

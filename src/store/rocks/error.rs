@@ -52,9 +52,17 @@ impl RocksError {
     /// What a failpoint returns: its argument is RocksDB's message, "no space" where there is none.
     #[cfg(feature = "failpoints")]
     pub(super) fn injected(argument: Option<String>) -> RocksError {
-        let message = argument.unwrap_or_else(|| "IO error: No space left on device".to_owned());
-        let is_corruption = message.starts_with("Corruption");
-        let reason = if is_corruption { ErrorKind::Corruption } else { ErrorKind::IOError };
+        RocksError::told(argument.unwrap_or_else(|| "IO error: No space left on device".to_owned()))
+    }
+
+    /// What RocksDB itself says, whose first words are the status code.
+    pub(super) fn told(message: String) -> RocksError {
+        let reason = match message.split(':').next() {
+            Some("Corruption") => ErrorKind::Corruption,
+            Some("IO error") => ErrorKind::IOError,
+            _ => ErrorKind::Unknown,
+        };
+        let message = message.replace(['\n', '\r'], " ");
         RocksError { kind: kind(reason, &message), message }
     }
 }

@@ -7,6 +7,7 @@
 mod batch;
 mod error;
 mod filter;
+mod keys;
 mod opening;
 mod options;
 mod read;

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use rocksdb::{DB, ReadOptions, ReadTier};
 
+use super::keys::KeyIterator;
 use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
 use crate::base::chunks::LARGE_BYTES;
 use crate::store::record::{self, AgeIndex, RecordKey, SlotMeta};
@@ -98,20 +99,33 @@ impl Rocks {
     /// cannot be reopened meanwhile.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When they cannot be read, or `visit` has none of them.
     pub fn scan_slot(
         &self,
         database: u8,
         slot: u16,
         from_hash: u32,
-        mut visit: impl FnMut(&RecordKey<'_>, &[u8]) -> ControlFlow<()>,
+        mut visit: impl FnMut(&RecordKey<'_>, &[u8]) -> Result<ControlFlow<()>, RocksError>,
     ) -> Result<(), RocksError> {
-        let [high, low] = slot.to_be_bytes();
-        let (from, end) = (record::prefix(database, slot, from_hash), after_prefix(&[database, high, low]));
-        self.scan(RECORDS, &from, &end, ReadOptions::default(), |key, value| {
-            let record_key = RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))?;
-            Ok(visit(&record_key, value))
-        })
+        let (from, end) = slot_bounds(database, slot, from_hash);
+        self.scan(RECORDS, &from, &end, ReadOptions::default(), |key, value| visit(&decode_key(key)?, value))
+    }
+
+    /// The same without reading blob files: of a record in one, nothing but the key is there.
+    ///
+    /// # Errors
+    /// When they cannot be read, or `visit` has none of them.
+    pub fn scan_slot_keys(
+        &self,
+        database: u8,
+        slot: u16,
+        from_hash: u32,
+        mut visit: impl FnMut(&RecordKey<'_>, Option<&[u8]>) -> Result<ControlFlow<()>, RocksError>,
+    ) -> Result<(), RocksError> {
+        fail::fail_point!("rocks::scan", |argument| Err(RocksError::injected(argument)));
+        let (from, end) = slot_bounds(database, slot, from_hash);
+        let state = self.state();
+        KeyIterator::new(state.database()?, &end).visit(&from, |key, record| visit(&decode_key(key)?, record))
     }
 
     /// Visits the records in order, from the record key `from` on, without a trace in the cache, until `visit` breaks off.
@@ -252,6 +266,16 @@ impl Rocks {
         }
         Ok(iterator.status()?)
     }
+}
+
+/// Where the records of a slot begin that have this hash or a later one, and where those of the slot end.
+fn slot_bounds(database: u8, slot: u16, from_hash: u32) -> ([u8; RecordKey::PREFIX_BYTES], Vec<u8>) {
+    let [high, low] = slot.to_be_bytes();
+    (record::prefix(database, slot, from_hash), after_prefix(&[database, high, low]))
+}
+
+fn decode_key(key: &[u8]) -> Result<RecordKey<'_>, RocksError> {
+    RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))
 }
 
 /// For a walk over all there is.

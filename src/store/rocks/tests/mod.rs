@@ -256,7 +256,7 @@ fn a_slot_is_scanned_in_the_order_of_hashes() {
             let visit = |key: &RecordKey, _: &[u8]| {
                 assert_eq!((key.database, key.slot), (1, 7));
                 hashes.push(key.hash);
-                if hashes.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                Ok(if hashes.len() == most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             };
             rocks.scan_slot(1, 7, from, visit).expect("scanned");
             assert_eq!(hashes, expected, "from {from}, at most {most}, flushed: {flushed}");
