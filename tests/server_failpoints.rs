@@ -15,6 +15,8 @@ use std::time::Duration;
 use fail::FailScenario;
 use rockpool::config::Settings;
 use rockpool::node;
+use rockpool::node::launch::Launch;
+use rockpool::node::signals::Signals;
 use support::{Client, Engine, PATIENCE, Server, Value, eventually};
 
 /// How long a client waits for what is not going to come.
@@ -37,7 +39,9 @@ impl Node {
         let loaded = Settings::load(args.into_iter().map(Into::into), std::iter::empty()).expect("settings");
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-            runtime.block_on(node::run(Arc::new(loaded.settings)))
+            let settings = Arc::new(loaded.settings);
+            runtime
+                .block_on(async { node::run(settings.clone(), Launch::begin(&settings)?, Signals::install()?).await })
         });
         assert!(eventually(PATIENCE, || UnixStream::connect(&socket).is_ok() || thread.is_finished()));
         Node { socket, thread }
