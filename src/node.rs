@@ -5,6 +5,7 @@ mod disk;
 mod expiry;
 pub mod logging;
 mod schedule;
+mod startup;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,6 +13,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rustix::fs::Mode;
+use rustix::process::umask;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::disk::Disk;
@@ -33,6 +36,8 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     // Before the data is touched.
     let bound = Bound::bind(&settings)?;
     let addresses = bound.addresses();
+    // After the Unix socket, which has the mask that the process was given.
+    keep_files_private();
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
     let (opened, tier, seed) = match settings.r#type.get() {
         Engine::Rocksdb => {
@@ -77,6 +82,13 @@ pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
     }
     tracing::info!("bye");
     Ok(())
+}
+
+/// What the process makes from now on is its user's alone: directories 0700, files 0600, RocksDB's too. A stricter mask stays.
+fn keep_files_private() {
+    let private = Mode::RWXG | Mode::RWXO;
+    let given = umask(private);
+    umask(given | private);
 }
 
 fn worker_count(settings: &Settings) -> usize {

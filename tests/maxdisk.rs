@@ -11,6 +11,8 @@ use support::{Client, Engine, PATIENCE, Server, ServerOptions, Value, eventually
 
 const MIB: u64 = 1 << 20;
 const LIMIT_BYTES: u64 = 64 * MIB;
+/// What a server without keys keeps: the journal's files that are written over, and what RocksDB reserves for its log and manifest.
+const IDLE_BYTES: u64 = 128 * MIB;
 /// What the directory may exceed the limit by for a moment: a compaction makes files before it deletes those that they
 /// replace. At the least limit they are coarsest beside it.
 const TOLERANCE_BYTES: u64 = LIMIT_BYTES / 10;
@@ -383,4 +385,100 @@ fn a_limit_that_leaves_no_room_is_refused() {
     assert!(refusal.ends_with("- journal and log leave no room for keys: the least is 369098752 bytes"), "{refusal}");
     assert_eq!(client.command(&["CONFIG", "GET", "maxdisk"]).items()[1].text(), "0");
     assert_eq!(client.command(&["CONFIG", "SET", "maxdisk", "400mb"]), Value::ok());
+}
+
+/// How much lies in tables and blob files.
+fn data_bytes(directory: &Path) -> u64 {
+    let files = std::fs::read_dir(directory.join("rocksdb")).expect("a directory").flatten();
+    let is_data = |path: &Path| path.extension().is_some_and(|extension| extension == "sst" || extension == "blob");
+    files
+        .filter(|file| is_data(&file.path()))
+        .filter_map(|file| file.metadata().ok())
+        .map(|file| file.blocks() * 512)
+        .sum()
+}
+
+/// Without keys, what is in tables and blob files goes, and all else stays within what an idle server keeps ready.
+fn assert_nothing_is_left(directory: &Path, what: &str) {
+    let left = || (data_bytes(directory), disk_bytes(directory));
+    let is_empty = |(data, all): (u64, u64)| data < MIB && all < IDLE_BYTES;
+    assert!(eventually(PATIENCE, || is_empty(left())), "{what}: {:?} bytes are left", left());
+}
+
+/// However keys go, and whatever their size: no client has to write anything for their space to be free.
+#[test]
+fn a_server_without_keys_needs_no_space() {
+    for (keys, length) in [(100_000, 64), (20_000, 1000), (300, 100_000)] {
+        for way in ["FLUSHALL", "FLUSHDB", "DEL", "expiry"] {
+            let place = tempfile::tempdir().expect("a directory");
+            let server = on(place.path(), &[]).start();
+            let client = &mut server.client();
+            fill(client, place.path(), 0..keys, length, false);
+            assert!(eventually(PATIENCE, || client.is_merged()));
+            let before = data_bytes(place.path());
+            assert!(before > (keys * length) as u64 / 2, "{before} bytes");
+            match way {
+                "DEL" | "expiry" => {
+                    for chunk in (0..keys).collect::<Vec<_>>().chunks(1000) {
+                        let name = |number: &usize| key(*number);
+                        let commands: Vec<Vec<String>> = if way == "DEL" {
+                            vec![["DEL".to_owned()].into_iter().chain(chunk.iter().map(name)).collect()]
+                        } else {
+                            chunk
+                                .iter()
+                                .map(|number| vec!["PEXPIRE".to_owned(), key(*number), "1".to_owned()])
+                                .collect()
+                        };
+                        assert!(client.pipeline(&commands).iter().all(|reply| !reply.is_error()));
+                    }
+                }
+                flush => assert_eq!(client.command(&[flush]), Value::ok()),
+            }
+            let what = format!("{keys} keys of {length} bytes, {way}");
+            assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == 0), "{what}");
+            assert_nothing_is_left(place.path(), &what);
+            // What comes afterwards is kept.
+            assert_eq!(client.command(&["SET", "after", "v"]), Value::ok());
+            assert_eq!(client.command(&["GET", "after"]), Value::bulk("v"));
+        }
+    }
+}
+
+#[test]
+fn an_end_right_after_a_flush_leaves_nothing() {
+    for (keys, length) in [(100_000, 64), (300, 100_000)] {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut server = on(place.path(), &[]).start();
+        let client = &mut server.client();
+        fill(client, place.path(), 0..keys, length, false);
+        assert_eq!(client.command(&["FLUSHALL"]), Value::ok());
+        assert!(server.terminate().success());
+        assert!(data_bytes(place.path()) < MIB, "{} bytes", data_bytes(place.path()));
+    }
+}
+
+/// What is flushed goes, what is not stays: databases share files, and keys come at once again.
+#[test]
+fn only_what_was_flushed_goes() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &[]).start();
+    let client = &mut server.client();
+    for database in ["0", "1", "2"] {
+        assert_eq!(client.command(&["SELECT", database]), Value::ok());
+        fill(client, place.path(), 0..20_000, 500, false);
+    }
+    assert!(eventually(PATIENCE, || client.is_merged()));
+    client.command(&["SELECT", "1"]);
+    assert_eq!(client.command(&["FLUSHDB"]), Value::ok());
+    fill(client, place.path(), 30_000..32_000, 500, false);
+    server.kill();
+    let server = on(place.path(), &[]).start();
+    let client = &mut server.client();
+    for (database, numbers) in [("0", 0..20_000), ("1", 30_000..32_000), ("2", 0..20_000)] {
+        client.command(&["SELECT", database]);
+        assert_eq!(client.command(&["DBSIZE"]).integer(), numbers.len() as i64);
+        for number in numbers.step_by(97) {
+            assert_eq!(client.command(&["GET", &key(number)]), Value::bulk(value(number, 500)), "database {database}");
+        }
+    }
 }

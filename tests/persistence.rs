@@ -306,7 +306,7 @@ fn a_checkpoint_is_a_data_directory() {
     drop(copy);
     check(&mut on(&checkpoint, &[]).client(), 0..1500);
     assert_eq!(client.command(&["DBSIZE"]).integer(), 0);
-    let failure = Server::options(Engine::Rocksdb).directory(&restored).flag("--restore").flag(&checkpoint).try_start();
+    let failure = Server::options(Engine::Rocksdb).directory(&checkpoint).flag("--restore").flag(&restored).try_start();
     assert!(failure.expect_err("it holds data").contains("is not empty"));
 }
 

@@ -3,9 +3,10 @@
 use super::load::{Entry, LoadError, Place};
 use super::table::{PARAMETERS, Parameter, Settings, find};
 use super::value::{Value, system_text};
+use crate::base::file;
 use std::fs;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use toml_edit::{Array, Document, DocumentMut, Item};
 
 /// Reads the file. `place` is how messages call it.
@@ -88,6 +89,10 @@ impl Settings {
     }
 
     fn rewrite_one(&self, parameter: &Parameter, document: &mut DocumentMut) {
+        // What a file says of one start is whoever wrote it to take away.
+        if parameter.is_for_one_start {
+            return;
+        }
         let defaults = Settings::default();
         let present = parameter.value(self);
         let known = document.iter().find_map(|(key, item)| {
@@ -121,42 +126,13 @@ fn array(value: &dyn Value) -> toml_edit::Value {
     value.text().split_whitespace().collect::<Array>().into()
 }
 
-/// Puts `content` in the place of what is in `path`, so that a crash leaves the one or the other.
+/// Puts `content` in the place of what is in `path`. A link stays a link: what it points to is replaced.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A link stays a link: what it points to is replaced.
     let target = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         result => result?,
     };
-    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = temporary_beside(&target, directory);
-    let written = write_new(&temporary, &target, content).and_then(|()| fs::rename(&temporary, &target));
-    if let Err(error) = written {
-        // The first error is the one that says why.
-        let _ = fs::remove_file(&temporary);
-        return Err(error);
-    }
-    fs::File::open(directory)?.sync_all()
-}
-
-fn temporary_beside(target: &Path, directory: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    directory.join(format!(".{name}.{}.tmp", std::process::id()))
-}
-
-fn write_new(temporary: &Path, target: &Path, content: &[u8]) -> io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        // It may hold a password.
-        options.mode(0o600);
-    }
-    let mut file = options.open(temporary)?;
-    if let Ok(metadata) = fs::metadata(target) {
-        file.set_permissions(metadata.permissions())?;
-    }
-    file.write_all(content)?;
-    file.sync_all()
+    // A new one may hold a password, and is its owner's alone.
+    let permissions = fs::metadata(&target).ok().map(|metadata| metadata.permissions());
+    file::replace(&target, content, permissions)
 }

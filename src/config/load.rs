@@ -1,11 +1,13 @@
 //! The settings at the start: defaults, then the file, then the environment, then the flags.
 
 use super::table::{Parameter, Settings, find};
-use super::value::Value;
+use super::value::{Value, system_text};
 use super::{file, flags};
 use config::{Config, ConfigError, Map, Source};
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// What the environment variables that set parameters begin with.
@@ -126,6 +128,8 @@ impl Settings {
         });
         let file_entries = file.as_deref().map_or(Ok(Vec::new()), file::read)?;
 
+        make_directory_to_restore_into([&file_entries, &environment.entries, &flags.entries])?;
+
         let internal = |error: ConfigError| LoadError::Invalid(error.to_string().replace('\n', " "));
         let merged = Config::builder()
             .add_source(Layer::new(file_entries)?)
@@ -150,6 +154,21 @@ impl Settings {
         settings.file = file.map(|path| std::path::absolute(&path).unwrap_or(path));
         Ok(Loaded { file: settings.file.clone(), settings })
     }
+}
+
+/// `dir` has to be there, unless `restore` is going to fill it: then it is made. The later of the places counts.
+fn make_directory_to_restore_into(places: [&[Entry]; 3]) -> Result<(), LoadError> {
+    let last = |name: &str| places.into_iter().flatten().rfind(|entry| entry.parameter.name == name);
+    let (Some(directory), Some(_)) = (last("dir"), last("restore").filter(|entry| !entry.text.is_empty())) else {
+        return Ok(());
+    };
+    let Entry { text, place, .. } = directory;
+    let mut builder = DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(text)
+        .map_err(|error| LoadError::Invalid(format!("{place}: invalid dir {text:?}: {}", system_text(&error))))
 }
 
 /// A list may have been written with more space between its words than Redis takes.

@@ -83,6 +83,8 @@ pub struct Parameter {
     pub mutability: Mutability,
     /// Taken for the sake of clients that set it; nothing reads it.
     pub without_effect: bool,
+    /// It means the start that it was given for, and no later one: `CONFIG REWRITE` leaves it alone.
+    pub is_for_one_start: bool,
     /// On the command line it needs no value: then it is `yes`.
     pub is_switch: bool,
     /// A secret: its value is in no message.
@@ -107,6 +109,7 @@ impl Parameter {
             doc,
             mutability,
             without_effect: false,
+            is_for_one_start: false,
             is_switch: false,
             sensitive: false,
             access,
@@ -125,6 +128,12 @@ impl Parameter {
 
     const fn without_effect(mut self) -> Self {
         self.without_effect = true;
+        self
+    }
+
+    const fn one_start(mut self) -> Self {
+        self.mutability = Mutability::Immutable;
+        self.is_for_one_start = true;
         self
     }
 
@@ -356,10 +365,12 @@ parameters! {
         /// come. 0: no limit. The least is 64 MB; set while the server runs, 352 MB, unless it began with a limit. With
         /// `type memory` it means nothing.
         maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
-        /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.
-        restore: Text = Text::new("", "path"), ["restore"] immutable;
-        /// Drop what is damaged in the journal, and all after it, into files beside it, and start; the log tells what.
-        repair: Flag = Flag::new(false), ["repair"] immutable switch;
+        /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new or hold no data. Where it was
+        /// restored from that checkpoint before, the server goes on with its data. Empty: none. CONFIG REWRITE leaves it out.
+        restore: Text = Text::new("", "path"), ["restore"] one_start;
+        /// Drop what is damaged in the journal, and all after it, into files beside it, and start; the log tells what. It is
+        /// meant for one start: CONFIG REWRITE leaves it out.
+        repair: Flag = Flag::new(false), ["repair"] one_start switch;
         /// Threads that read keys which are not in memory. 0: the thread that serves the client does, and its other clients wait.
         loader_threads: Integer = Integer::new(2, 0..=64), ["loader-threads"] immutable;
         /// No sync of the journal while it is rewritten.

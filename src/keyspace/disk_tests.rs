@@ -9,6 +9,7 @@ use super::entry::Entry;
 use super::residency_tests::open;
 use super::tier::Tier;
 use super::*;
+use crate::base::progress::Progress;
 use crate::store::journal::{self, Journal, Replay};
 use crate::store::record::{Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksError, RocksOptions};
@@ -40,7 +41,7 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
     let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
     let keyspace = Keyspace::new(7, Some(Tier::new(store)), Arc::new(Settings::default()), Arc::new(Stats::new(0)));
     keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
-    let (journal, recovery) = keyspace.replaying(3, |replayer| {
+    let (journal, recovery) = keyspace.replaying(3, &Progress::default(), |replayer| {
         let options = journal::Options::default();
         (Journal::open(&directory.path().join("journal"), options, replayer).unwrap(), replayer.done())
     });
@@ -74,15 +75,16 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
     };
     let mut block = Vec::new();
     (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));
-    let (refused, at_end) = keyspace.replaying(2, |replayer| (replayer.block(&block), replayer.end()));
+    let (refused, at_end) =
+        keyspace.replaying(2, &Progress::default(), |replayer| (replayer.block(&block), replayer.end()));
     assert_eq!(refused, Ok(()), "the block makes sense");
     assert_eq!(at_end, Err("unknown type 99".to_owned()));
     // What makes no sense is refused with its block.
-    let refused = keyspace.replaying(2, |replayer| replayer.block(&block[..block.len() - 1]));
+    let refused = keyspace.replaying(2, &Progress::default(), |replayer| replayer.block(&block[..block.len() - 1]));
     assert_eq!(refused, Err("a change in it cannot be read".to_owned()));
     let mut elsewhere = Vec::new();
     Effect::Delete.encode(Place { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
-    let refused = keyspace.replaying(2, |replayer| replayer.block(&elsewhere));
+    let refused = keyspace.replaying(2, &Progress::default(), |replayer| replayer.block(&elsewhere));
     assert_eq!(refused, Err("a change in it is of no such database or slot".to_owned()));
 }
 

@@ -8,7 +8,7 @@
 //! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
 
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -159,6 +159,8 @@ pub struct MergerState {
     /// When the last key that was evicted had been written.
     pub(super) evicted_up_to_ms: u64,
     pub(super) ages: Ages,
+    /// Databases that were flushed since the last round: nothing of them on disk is to stay.
+    pub(super) flushed: BTreeSet<u8>,
     /// A round that was given up: what it took is nowhere else, so it comes before any other.
     pub(super) unwritten: Option<Round>,
 }
@@ -218,6 +220,7 @@ impl Keyspace {
         now_ms: u64,
         gives_up: &impl Fn() -> bool,
     ) -> Result<Round, RocksError> {
+        self.drop_flushed(tier, state);
         let is_making_ages = self.tend_ages(tier, state, now_ms, gives_up)?;
         // Whatever the journal holds by now is in memory, and so in this round or in one before.
         let mark = tier.mark();

@@ -9,6 +9,7 @@ pub mod entry;
 mod eviction;
 mod expiry;
 mod flush;
+pub mod garbage;
 pub mod gate;
 mod ghosts;
 pub mod loader;

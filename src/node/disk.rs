@@ -7,13 +7,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::schedule::Schedule;
+use super::startup::Startup;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
+use crate::keyspace::DATABASES;
+use crate::keyspace::garbage::Garbage;
 use crate::keyspace::space::{DISK_MIN_BYTES, segment_bytes};
 use crate::keyspace::tier::{Tier, set_up_allocator, store_memory_bytes, sync_policy};
-use crate::store::directory::{self, DataDirectory};
+use crate::store::directory::{self, DataDirectory, Restored};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
@@ -25,7 +28,9 @@ const REPLAY_THREADS_MAX: usize = 8;
 const STEP: Duration = Duration::from_millis(100);
 /// Measuring the data directory takes one part in so many of the time at most.
 const MEASURE_SHARE: u32 = 50;
-/// After a compaction for `maxdisk` that failed.
+/// An end does not wait for more than this to be compacted.
+const END_COMPACTION_MAX_BYTES: u64 = 1 << 30;
+/// After a compaction of everything that failed.
 const FAILED_PASS_PAUSE: Duration = Duration::from_secs(1);
 /// By how much the merger gives way where processors are few. What it is late with is bounded: writes wait for it then, and
 /// leave it the processors. Measured with 50 connections on two of them, `appendfsync` always or everysec, P 1: a tenth
@@ -36,7 +41,7 @@ const MERGER_NICENESS: i32 = 5;
 pub struct Opened {
     directory: DataDirectory,
     is_new: bool,
-    began: Instant,
+    startup: Startup,
 }
 
 /// Opens the data directory, and what is in it.
@@ -44,7 +49,7 @@ pub struct Opened {
 /// # Errors
 /// With one line for the operator; nothing was changed then.
 pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
-    let began = Instant::now();
+    let startup = Startup::begin()?;
     let maxdisk = settings.maxdisk.get();
     if maxdisk > 0 && maxdisk < DISK_MIN_BYTES {
         return Err(io::Error::other(format!("maxdisk {maxdisk} is too small: the least is {DISK_MIN_BYTES} bytes")));
@@ -55,25 +60,38 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     let path = PathBuf::from(&*settings.dir.get());
     let checkpoint = settings.restore.get();
     if !checkpoint.is_empty() {
-        directory::restore(Path::new(&*checkpoint), &path).map_err(io::Error::other)?;
-        tracing::info!(%checkpoint, directory = %path.display(), "restored");
+        let progress = startup.step("restoring");
+        match directory::restore(Path::new(&*checkpoint), &path, progress).map_err(io::Error::other)? {
+            Restored::Now => tracing::info!(%checkpoint, directory = %path.display(), "restored"),
+            Restored::Before => tracing::info!(
+                %checkpoint,
+                directory = %path.display(),
+                "restored from it before: goes on with the data that is there"
+            ),
+        }
     }
     let (directory, is_new) = DataDirectory::open(&path, clock::now_us()).map_err(io::Error::other)?;
     if settings.repair.get() && !is_new {
-        for line in journal::repair(&directory.journal(), true).map_err(io::Error::other)? {
+        startup.step("looking for damage in the journal");
+        let lines = journal::repair(&directory.journal(), true).map_err(io::Error::other)?;
+        if lines.is_empty() {
+            tracing::warn!("repair: nothing is damaged; leave it out, or what is damaged later is dropped unasked");
+        }
+        for line in lines {
             tracing::warn!("repair: {line}");
         }
     }
     set_up_allocator(settings);
     let memory_bytes = store_memory_bytes(settings);
     let options = RocksOptions { memory_bytes, create: is_new, compacts: false, ..RocksOptions::for_disk(maxdisk) };
+    startup.step("opening RocksDB, which replays its log");
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
     if is_new {
         directory.finish().map_err(io::Error::other)?;
         tracing::info!(directory = %path.display(), "a new data directory");
     }
     let seed = directory.seed();
-    Ok((Opened { directory, is_new, began }, Tier::new(store), seed))
+    Ok((Opened { directory, is_new, startup }, Tier::new(store), seed))
 }
 
 /// The disk's threads.
@@ -92,8 +110,9 @@ impl Disk {
     /// # Errors
     /// When the journal or the store cannot be read.
     pub fn start(opened: Opened, state: &Arc<State>) -> io::Result<Option<Disk>> {
-        let Opened { directory, is_new, began } = opened;
+        let Opened { directory, is_new, startup } = opened;
         let Some(tier) = state.keyspace.tier() else { return Ok(None) };
+        startup.step("reading what the slots hold");
         state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
         let defaults = journal::Options::default();
         let options = journal::Options {
@@ -104,19 +123,20 @@ impl Disk {
             ..defaults
         };
         let threads = thread::available_parallelism().map_or(1, usize::from).min(REPLAY_THREADS_MAX);
-        let (journal, recovery) = state
-            .keyspace
-            .replaying(threads, |replayer| (Journal::open(&directory.journal(), options, replayer), replayer.done()));
+        let progress = startup.step("replaying the journal");
+        let (journal, recovery) = state.keyspace.replaying(threads, progress, |replayer| {
+            (Journal::open(&directory.journal(), options, replayer), replayer.done())
+        });
         let journal = journal.map_err(io::Error::other)?;
         directory.journal_begins()?;
         tier.begin_journal(journal, state.settings.appendonly.get());
-        let keys: u64 = (0..crate::keyspace::DATABASES).map(|number| state.keyspace.len(number)).sum();
+        let keys: u64 = (0..DATABASES).map(|number| state.keyspace.len(number)).sum();
         tracing::info!(
             keys,
             replayed = recovery.applied,
             known = recovery.known,
             blocks = recovery.blocks,
-            took_ms = began.elapsed().as_millis() as u64,
+            took_ms = startup.elapsed().as_millis() as u64,
             "the data is there"
         );
         let directory = Arc::new(directory);
@@ -150,6 +170,7 @@ impl Disk {
         for thread in [self.merger].into_iter().chain(self.loaders) {
             panicked |= has_panicked(thread);
         }
+        leave_nothing_of_nothing(&self.state, tier);
         let closed = tier.opened_journal().map_or(Ok(()), Journal::close);
         let store_closed = tier.store.close().map_err(io::Error::other);
         // A compaction under way ends with the store.
@@ -163,6 +184,18 @@ impl Disk {
             None => Ok(()),
             Some(failure) => Err(io::Error::other(format!("not everything could be merged: {failure}"))),
         }
+    }
+}
+
+/// Without any key, what was deleted last goes with the end; more than a moment's work of that is left to the next start.
+fn leave_nothing_of_nothing(state: &State, tier: &Tier) {
+    let has_keys = (0..DATABASES).any(|number| state.keyspace.len(number) > 0);
+    if !has_keys
+        && tier.failure().is_none()
+        && (1..END_COMPACTION_MAX_BYTES).contains(&tier.store.file_bytes())
+        && let Err(error) = tier.store.compact()
+    {
+        tracing::warn!(%error, "what was deleted takes its place on disk until the next start");
     }
 }
 
@@ -185,11 +218,13 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     }
     let mut schedule = Schedule::new(Instant::now());
     let mut measured_next = Instant::now();
+    let mut garbage = Garbage::new(Instant::now());
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
         measure(state, directory, &mut measured_next);
         let now = Instant::now();
+        state.keyspace.look_for_garbage(&mut garbage, now);
         let is_due = schedule.is_due(now, interval, state.stats.sum(|shard| &shard.changes));
         if wishes.round || wishes.save || wishes.end || is_due {
             merge(state, directory, wishes.end, &mut measured_next);
@@ -232,7 +267,7 @@ fn measure(state: &State, directory: &DataDirectory, next: &mut Instant) {
     *next = Instant::now() + STEP.max(began.elapsed() * MEASURE_SHARE);
 }
 
-/// Compacts what `maxdisk` has it compact, until it is told to end.
+/// Compacts everything when that is asked for, until it is told to end.
 fn run_compactor(state: &State) {
     let Some(tier) = state.keyspace.tier() else { return };
     while tier.space.wait_for_pass() {
