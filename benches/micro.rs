@@ -156,7 +156,13 @@ fn merger(criterion: &mut Criterion) {
 
 fn records(criterion: &mut Criterion) {
     let value = [b'x'; VALUE_BYTES];
-    let record = Record { kind: 0, expiry_ms: Some(1_900_000_000_000), written_ms: 1_800_000_000_000, payload: &value };
+    let record = Record {
+        kind: 0,
+        expiry_ms: Some(1_900_000_000_000),
+        written_ms: 1_800_000_000_000,
+        long_key: None,
+        payload: &value,
+    };
     let (mut record_key, mut bytes) = (Vec::new(), Vec::new());
     criterion.bench_function("record/encode", |bencher| {
         bencher.iter(|| {

@@ -201,7 +201,7 @@ fn a_rewrite_follows_no_link_that_lies_in_its_way() {
     let client = &mut server.client();
     assert_eq!(client.command(&["CONFIG", "SET", "timeout", "6"]), Value::ok());
     assert_eq!(client.command(&["CONFIG", "REWRITE"]), Value::ok());
-    assert_eq!(fs::read_to_string(&file).expect("read"), "timeout = 6\n");
+    assert!(fs::read_to_string(&file).expect("read").starts_with("timeout = 6\n"));
     assert_eq!(fs::read(&outside).expect("read"), b"precious");
 }
 

@@ -361,3 +361,98 @@ fn a_directory_that_is_not_whole_is_refused_and_left_as_it_is() {
     std::fs::rename(&away, &database).expect("rename");
     check(&mut on(place.path(), &[]).client(), 0..100);
 }
+
+/// Long keys by every way, in directories of this version and of those before.
+#[test]
+fn long_keys_are_keys_like_others() {
+    for is_new in [true, false] {
+        let place = tempfile::tempdir().expect("a directory");
+        assert!(on(place.path(), &[]).terminate().success());
+        if !is_new {
+            let format = place.path().join("FORMAT");
+            let text = std::fs::read_to_string(&format).expect("FORMAT");
+            assert!(text.contains("long-keys = \"digest\"\n"), "{text}");
+            std::fs::write(&format, text.replace("long-keys = \"digest\"\n", "")).expect("FORMAT");
+        }
+        let long = |number: usize, length: usize| format!("{number:04}{}", "k".repeat(length - 4));
+        let lengths = [5, 4080, 4095, 4096, 4097, 4098, 5000, 300_000];
+        let mut expected: BTreeMap<String, String> = BTreeMap::new();
+        let mut server = on(place.path(), &[]);
+        let client = &mut server.client();
+        // Those of a length differ in their beginnings, or only at the end.
+        for (number, length) in lengths.into_iter().enumerate() {
+            for name in [long(number, length), long(number + 100, length), long(number, length - 1) + "!"] {
+                assert_eq!(client.command(&["SET", &name, &name[..4]]), Value::ok());
+                expected.insert(name.clone(), name[..4].to_owned());
+            }
+        }
+        client.command(&["SET", &long(7777, 6000), "v", "PX", "3000"]);
+        server.kill();
+        let mut server = on(place.path(), &[]);
+        wait_until_merged(&mut server.client());
+        assert!(server.terminate().success());
+        let mut server = on(place.path(), &[]);
+        let client = &mut server.client();
+        assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == expected.len() as i64), "it expired");
+        assert_eq!(client.info_number("tiering", "loaded_keys"), 0);
+        let all = |client: &mut Client, expected: &BTreeMap<String, String>| {
+            let names: BTreeSet<String> = scan_all(client).into_iter().collect();
+            assert!(names == expected.keys().cloned().collect(), "{} of {}", names.len(), expected.len());
+            for (name, value) in expected {
+                assert_eq!(client.command(&["GET", name]), Value::bulk(value.as_bytes()), "{} bytes", name.len());
+            }
+            assert_eq!(client.command(&["DBSIZE"]).integer(), expected.len() as i64);
+        };
+        all(client, &expected);
+        assert!(server.terminate().success());
+        let mut server = on(place.path(), &[]);
+        let client = &mut server.client();
+        // Without a look at what is there, and with one.
+        for (turn, name) in expected.keys().cloned().collect::<Vec<_>>().into_iter().enumerate() {
+            match turn % 4 {
+                0 => assert_eq!(client.command(&["SET", &name, "new"]), Value::ok()),
+                1 => assert_eq!(client.command(&["APPEND", &name, "+"]).integer(), 5),
+                2 => assert_eq!(client.command(&["DEL", &name]).integer(), 1),
+                _ => assert_eq!(client.command(&["RENAME", &name, &format!("{name}renamed")]), Value::ok()),
+            }
+            let value = expected.remove(&name).expect("it was there");
+            match turn % 4 {
+                0 => drop(expected.insert(name, "new".to_owned())),
+                1 => drop(expected.insert(name, value + "+")),
+                2 => {}
+                _ => drop(expected.insert(name + "renamed", value)),
+            }
+        }
+        wait_until_merged(client);
+        assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == expected.len() as i64));
+        all(client, &expected);
+        server.kill();
+        all(&mut on(place.path(), &[]).client(), &expected);
+    }
+}
+
+/// RocksDB would keep a large key at the end of a file in its manifest and its indexes, and write it again with each of these.
+#[test]
+fn a_large_key_is_written_no_oftener_than_a_large_value() {
+    const LENGTH: usize = 24 << 20;
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &["--enable-debug-command", "yes"]);
+    let client = &mut server.client();
+    let large = vec![b'k'; LENGTH];
+    assert_eq!(client.command(&[&b"SET"[..], &large, b"v"]), Value::ok());
+    wait_until_merged(client);
+    for _ in 0..2 {
+        server.kill();
+        server = on(place.path(), &[]);
+        let client = &mut server.client();
+        assert_eq!(client.command(&[&b"GET"[..], &large]), Value::bulk(b"v"));
+        assert_eq!(client.command(&["SET", "small", "v"]), Value::ok());
+        wait_until_merged(client);
+    }
+    let files = std::fs::read_dir(place.path().join("rocksdb")).expect("a directory").flatten();
+    let bytes: u64 = files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+    assert!(bytes < 3 * LENGTH as u64, "{bytes} bytes for a key of {LENGTH}");
+    let client = &mut server.client();
+    assert_eq!(client.command(&[&b"DEL"[..], &large]).integer(), 1);
+    assert_eq!(client.command(&["DBSIZE"]).integer(), 1);
+}

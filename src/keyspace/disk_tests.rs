@@ -11,7 +11,7 @@ use super::tier::Tier;
 use super::*;
 use crate::base::progress::Progress;
 use crate::store::journal::{self, Journal, Replay};
-use crate::store::record::{Record, RecordKey};
+use crate::store::record::{LongKeys, Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksError, RocksOptions};
 use crate::types::Change;
 
@@ -135,7 +135,7 @@ fn a_round_that_begins_while_a_command_holds_several_slots_has_all_its_changes_o
         merger.join().unwrap().unwrap();
     });
     let on_disk = |key: &Key| {
-        let record_key = RecordKey::encoded(0, key.slot, key.hash, key.bytes);
+        let record_key = RecordKey::encoded(LongKeys::Digest, 0, key.slot, key.hash, key.bytes);
         let value = |record: &[u8]| Ok(Record::decode(record).unwrap().payload.to_vec());
         tier.store.look_at_many(&[&record_key[..]], value).swap_remove(0).unwrap()
     };

@@ -11,8 +11,9 @@ use super::Keyspace;
 use super::merger::MergerState;
 use super::tier::Tier;
 
-/// Beside keys and values, so much may lie in files.
+/// Beside keys and values, so much may lie in files; and without any.
 const GARBAGE_MIN_BYTES: u64 = 8 << 20;
+const GARBAGE_ALONE_MIN_BYTES: u64 = 256 << 10;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What clients write from one look to the next is little if it is less than one part in so many of the garbage.
 const QUIET_SHARE: u64 = 32;
@@ -59,7 +60,8 @@ impl Keyspace {
         let content_bytes = self.content_bytes();
         let garbage_bytes = self.garbage_bytes(tier);
         // What a pass could not take away last time, it will not take away now.
-        let worth_bytes = (content_bytes + GARBAGE_MIN_BYTES).max(2 * space.garbage_left_bytes());
+        let least_bytes = if content_bytes == 0 { GARBAGE_ALONE_MIN_BYTES } else { content_bytes + GARBAGE_MIN_BYTES };
+        let worth_bytes = least_bytes.max(2 * space.garbage_left_bytes());
         if garbage_bytes > worth_bytes && written_bytes < garbage_bytes / QUIET_SHARE {
             space.want_pass();
         }

@@ -83,7 +83,13 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     }
     set_up_allocator(settings);
     let memory_bytes = store_memory_bytes(settings);
-    let options = RocksOptions { memory_bytes, create: is_new, compacts: false, ..RocksOptions::for_disk(maxdisk) };
+    let options = RocksOptions {
+        memory_bytes,
+        create: is_new,
+        compacts: false,
+        long_keys: directory.long_keys(),
+        ..RocksOptions::for_disk(maxdisk)
+    };
     startup.step("opening RocksDB, which replays its log");
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
     if is_new {

@@ -11,6 +11,8 @@ use crate::base::progress::Progress;
 
 /// A start that is quicker says nothing, and a longer one a line each time.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// With less done, nobody knows how long the rest takes.
+const KNOWN_PERCENT: f64 = 1.0;
 const MIB: u64 = 1 << 20;
 
 /// A start that is under way; when this is dropped, it is over.
@@ -93,7 +95,7 @@ fn far(done_bytes: u64, total_bytes: u64, elapsed: Duration) -> String {
     }
     let percent = 100.0 * done_bytes as f64 / total_bytes as f64;
     let mut text = format!(", {percent:.0}% of {} MB", total_bytes.div_ceil(MIB));
-    if done_bytes > 0 {
+    if percent >= KNOWN_PERCENT {
         let left = elapsed.mul_f64((total_bytes - done_bytes) as f64 / done_bytes as f64);
         text += &format!(", about {} s to go", left.as_secs() + 1);
     }
@@ -109,6 +111,7 @@ mod tests {
         let elapsed = Duration::from_secs(4);
         assert_eq!(far(0, 0, elapsed), "");
         assert_eq!(far(0, 80 * MIB, elapsed), ", 0% of 80 MB");
+        assert_eq!(far(4096, 80 * MIB, elapsed), ", 0% of 80 MB");
         assert_eq!(far(20 * MIB, 80 * MIB, elapsed), ", 25% of 80 MB, about 13 s to go");
         assert_eq!(far(80 * MIB, 80 * MIB, elapsed), ", 100% of 80 MB, about 1 s to go");
     }

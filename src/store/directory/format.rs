@@ -8,9 +8,13 @@ use toml_edit::DocumentMut;
 
 use super::{DirectoryError, FORMAT_FILE, NEW_FILE, RESTORING_FILE, Result, io_error, name, remove_file};
 use crate::base::{clock, file};
+use crate::store::record::LongKeys;
 
 /// The version of the layout that this program makes, and the only one it reads.
 pub(super) const FORMAT: u32 = 1;
+
+/// The value of `long-keys`.
+const BY_DIGEST: &str = "digest";
 
 /// What a directory was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,7 @@ pub(super) struct Format {
     created_ms: u64,
     /// The version of the program that made it.
     program: String,
+    pub long_keys: LongKeys,
     /// What it began as a copy of.
     pub origin: Option<Origin>,
 }
@@ -35,7 +40,13 @@ pub(super) struct Origin {
 
 impl Format {
     pub fn new(seed: u64) -> Format {
-        Format { seed, created_ms: clock::now_ms(), program: env!("CARGO_PKG_VERSION").to_owned(), origin: None }
+        Format {
+            seed,
+            created_ms: clock::now_ms(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            long_keys: LongKeys::Digest,
+            origin: None,
+        }
     }
 
     /// Whether both are of the same data, at whatever time.
@@ -50,6 +61,9 @@ impl Format {
         document["seed"] = toml_edit::value(format!("{:016x}", self.seed));
         document["created-ms"] = toml_edit::value(self.created_ms.min(i64::MAX as u64) as i64);
         document["program"] = toml_edit::value(self.program.as_str());
+        if self.long_keys == LongKeys::Digest {
+            document["long-keys"] = toml_edit::value(BY_DIGEST);
+        }
         if let Some(origin) = &self.origin {
             document["restored-from"] = toml_edit::value(origin.path.as_str());
             document["restored-content"] = toml_edit::value(origin.content.as_str());
@@ -77,9 +91,14 @@ impl Format {
         let created_ms = document.get("created-ms").and_then(|item| item.as_integer());
         let created_ms = created_ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| damaged("no created-ms"))?;
         let program = text_of("program").ok_or_else(|| damaged("no program"))?.to_owned();
+        let long_keys = match text_of("long-keys") {
+            None => LongKeys::Whole,
+            Some(BY_DIGEST) => LongKeys::Digest,
+            Some(_) => return Err(damaged("an unknown kind of long-keys")),
+        };
         let origin = text_of("restored-from").zip(text_of("restored-content"));
         let origin = origin.map(|(path, content)| Origin { path: path.to_owned(), content: content.to_owned() });
-        Ok(Format { seed, created_ms, program, origin })
+        Ok(Format { seed, created_ms, program, long_keys, origin })
     }
 }
 

@@ -32,6 +32,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use format::{FORMAT, Format, read_format, remove_mark, write_format};
 use restore::has_mark;
 
+use crate::store::record::LongKeys;
+
 const FORMAT_FILE: &str = "FORMAT";
 /// From before the first file until the last one is there. With it, and without `FORMAT`, nobody was ever served.
 const NEW_FILE: &str = "NEW";
@@ -156,6 +158,11 @@ impl DataDirectory {
     /// Of the hash that places keys.
     pub fn seed(&self) -> u64 {
         self.format.seed
+    }
+
+    /// How long keys are in its records.
+    pub fn long_keys(&self) -> LongKeys {
+        self.format.long_keys
     }
 
     pub fn rocksdb(&self) -> PathBuf {

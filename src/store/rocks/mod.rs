@@ -35,6 +35,8 @@ use read::ReadWays;
 pub use read::{IndexEntry, Look};
 pub use status::RocksStatus;
 
+use crate::store::record::LongKeys;
+
 const RECORDS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 const META: &str = "meta";
 const EXPIRY: &str = "expiry";
@@ -426,6 +428,11 @@ impl Rocks {
             fail::fail_point!("rocks::checkpoint", |argument| Err(RocksError::injected(argument)));
             Ok(Checkpoint::new(database)?.create_checkpoint_with_log_size(to, u64::MAX)?)
         })
+    }
+
+    /// How long keys are in its records.
+    pub fn long_keys(&self) -> LongKeys {
+        self.options.long_keys
     }
 
     pub fn path(&self) -> &Path {

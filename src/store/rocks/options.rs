@@ -11,6 +11,7 @@ use super::error::RocksError;
 use super::filter::{self, Reclaim};
 use super::{AGE, EXPIRY, META, RECORDS};
 use crate::store::disk_share;
+use crate::store::record::LongKeys;
 
 const MIB: usize = 1 << 20;
 
@@ -86,6 +87,8 @@ pub struct RocksOptions {
     pub log_bytes: u64,
     /// Whether compaction may begin.
     pub compacts: bool,
+    /// How long keys are in its records.
+    pub long_keys: LongKeys,
 }
 
 impl Default for RocksOptions {
@@ -105,6 +108,7 @@ impl RocksOptions {
             disk_bytes,
             log_bytes: disk_share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
             compacts: true,
+            long_keys: LongKeys::default(),
         }
     }
 }

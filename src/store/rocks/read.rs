@@ -1,11 +1,12 @@
 //! Reading: single keys, many keys, and in order.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use rocksdb::{DB, ReadOptions, ReadTier};
 
 use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
-use crate::store::record::{self, AgeIndex, RecordKey, SlotMeta};
+use crate::store::record::{self, AgeIndex, Record, RecordKey, SlotMeta};
 
 /// What is known of a record without a read from the disk.
 #[derive(Debug, PartialEq, Eq)]
@@ -105,9 +106,24 @@ impl Rocks {
         let [high, low] = slot.to_be_bytes();
         let (from, end) = (record::prefix(database, slot, from_hash), after_prefix(&[database, high, low]));
         self.scan(RECORDS, &from, &end, ReadOptions::default(), |key, value| {
-            let record_key = RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))?;
+            let mut record_key = RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))?;
+            if self.long_keys().is_long(record_key.key) {
+                record_key.key = long_key(value)?;
+            }
             Ok(visit(&record_key, value))
         })
+    }
+
+    /// The key whose record has this key; a long one is read. `None`: there is no such record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn whole_key<'k>(&self, record_key: &RecordKey<'k>, bytes: &[u8]) -> Result<Option<Cow<'k, [u8]>>, RocksError> {
+        if !self.long_keys().is_long(record_key.key) {
+            return Ok(Some(Cow::Borrowed(record_key.key)));
+        }
+        let found = self.look_at_many(&[bytes], |record| Ok(long_key(record)?.to_vec())).swap_remove(0)?;
+        Ok(found.map(Cow::Owned))
     }
 
     /// Visits the records in order, from the record key `from` on, without a trace in the cache, until `visit` breaks off.
@@ -249,6 +265,11 @@ impl Rocks {
         }
         Ok(iterator.status()?)
     }
+}
+
+fn long_key(record: &[u8]) -> Result<&[u8], RocksError> {
+    let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
+    record.long_key.ok_or_else(|| RocksError::corruption("a record lacks its long key".to_owned()))
 }
 
 /// For a walk over all there is.
