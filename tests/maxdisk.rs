@@ -398,50 +398,47 @@ fn data_bytes(directory: &Path) -> u64 {
         .sum()
 }
 
-/// Without keys, what is in tables and blob files goes, and all else stays within what an idle server keeps ready.
-fn assert_nothing_is_left(directory: &Path, what: &str) {
-    let left = || (data_bytes(directory), disk_bytes(directory));
-    let is_empty = |(data, all): (u64, u64)| data < MIB && all < IDLE_BYTES;
-    assert!(eventually(PATIENCE, || is_empty(left())), "{what}: {:?} bytes are left", left());
-}
-
 /// However keys go, and whatever their size: no client has to write anything for their space to be free.
 #[test]
 fn a_server_without_keys_needs_no_space() {
-    for (keys, length) in [(100_000, 64), (20_000, 1000), (300, 100_000)] {
+    std::thread::scope(|scope| {
         for way in ["FLUSHALL", "FLUSHDB", "DEL", "expiry"] {
-            let place = tempfile::tempdir().expect("a directory");
-            let server = on(place.path(), &[]).start();
-            let client = &mut server.client();
-            fill(client, place.path(), 0..keys, length, false);
-            assert!(eventually(PATIENCE, || client.is_merged()));
-            let before = data_bytes(place.path());
-            assert!(before > (keys * length) as u64 / 2, "{before} bytes");
-            match way {
-                "DEL" | "expiry" => {
-                    for chunk in (0..keys).collect::<Vec<_>>().chunks(1000) {
-                        let name = |number: &usize| key(*number);
-                        let commands: Vec<Vec<String>> = if way == "DEL" {
-                            vec![["DEL".to_owned()].into_iter().chain(chunk.iter().map(name)).collect()]
-                        } else {
-                            chunk
-                                .iter()
-                                .map(|number| vec!["PEXPIRE".to_owned(), key(*number), "1".to_owned()])
-                                .collect()
-                        };
-                        assert!(client.pipeline(&commands).iter().all(|reply| !reply.is_error()));
-                    }
+            scope.spawn(move || {
+                for (keys, length) in [(40_000, 64), (20_000, 1000), (300, 100_000)] {
+                    lose_all_keys(way, keys, length);
                 }
-                flush => assert_eq!(client.command(&[flush]), Value::ok()),
-            }
-            let what = format!("{keys} keys of {length} bytes, {way}");
-            assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == 0), "{what}");
-            assert_nothing_is_left(place.path(), &what);
-            // What comes afterwards is kept.
-            assert_eq!(client.command(&["SET", "after", "v"]), Value::ok());
-            assert_eq!(client.command(&["GET", "after"]), Value::bulk("v"));
+            });
         }
-    }
+    });
+}
+
+fn lose_all_keys(way: &str, keys: usize, length: usize) {
+    let what = format!("{keys} keys of {length} bytes, {way}");
+    let place = tempfile::tempdir().expect("a directory");
+    let server = on(place.path(), &[]).start();
+    let client = &mut server.client();
+    fill(client, place.path(), 0..keys, length, false);
+    assert!(eventually(PATIENCE, || client.is_merged()));
+    let before = disk_bytes(place.path());
+    assert!(before > (keys * length) as u64, "{what}: {before} bytes");
+    let names: Vec<String> = (0..keys).map(key).collect();
+    let commands: Vec<Vec<&str>> = match way {
+        "DEL" => names.chunks(1000).map(|chunk| [&["DEL"][..], &as_texts(chunk)].concat()).collect(),
+        "expiry" => names.iter().map(|name| vec!["PEXPIRE", name, "1"]).collect(),
+        flush => vec![vec![flush]],
+    };
+    assert!(client.pipeline(&commands).iter().all(|reply| !reply.is_error()), "{what}");
+    assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == 0), "{what}");
+    let left = || (data_bytes(place.path()), disk_bytes(place.path()));
+    let is_little = |(data, all): (u64, u64)| data < MIB && all < IDLE_BYTES;
+    assert!(eventually(PATIENCE, || is_little(left())), "{what}: {:?} bytes are left", left());
+    // What comes afterwards is kept.
+    assert_eq!(client.command(&["SET", "after", "v"]), Value::ok());
+    assert_eq!(client.command(&["GET", "after"]), Value::bulk("v"));
+}
+
+fn as_texts(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
 }
 
 #[test]

@@ -17,7 +17,7 @@ const GARBAGE_ALONE_MIN_BYTES: u64 = 256 << 10;
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// What clients write from one look to the next is little if it is less than one part in so many of the garbage.
 const QUIET_SHARE: u64 = 32;
-/// Of a server without keys, the journal rests once it has written nothing for so many looks.
+/// Of a server without keys, the logs rest once nothing was written for so many looks.
 const RESTING_LOOKS: u32 = 4;
 /// Passes take one part in so many of the time at most.
 const PASS_SHARE: u32 = 20;
@@ -52,7 +52,7 @@ impl Keyspace {
         let rounds = tier.counters.rounds.get();
         last.looks = if (rounds, written_bytes) == (last.rounds, 0) { last.looks.saturating_add(1) } else { 0 };
         last.rounds = rounds;
-        self.let_journal_rest(tier, last.looks);
+        self.let_logs_rest(tier, last.looks);
         let space = &tier.space;
         if space.has_passed_since_round(rounds) || space.rests_from_pass(PASS_SHARE) {
             return;
@@ -67,11 +67,15 @@ impl Keyspace {
         }
     }
 
-    fn let_journal_rest(&self, tier: &Tier, quiet_looks: u32) {
+    /// Without keys, neither the journal nor RocksDB's log keeps files ready for what nobody writes.
+    fn let_logs_rest(&self, tier: &Tier, quiet_looks: u32) {
         let Some(journal) = tier.opened_journal().filter(|_| quiet_looks == RESTING_LOOKS) else { return };
-        let is_empty = self.used().all(|database| database.tally.size().keys == 0);
-        if is_empty && let Err(error) = journal.rest() {
-            tracing::warn!(%error, "the journal's spare files take their place on disk");
+        if self.used().any(|database| database.tally.size().keys > 0) {
+            return;
+        }
+        let flushed = tier.store.flush().map_err(|error| error.to_string());
+        if let Err(error) = flushed.and_then(|()| journal.rest().map_err(|error| error.to_string())) {
+            tracing::warn!(%error, "what is kept ready for writes takes its place on disk");
         }
     }
 
