@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# docker build -t rockpool . && docker run --rm -p 127.0.0.1:6379:6379 -v rockpool:/data rockpool
+# docker build -t rockpool . && docker run --rm -e ROCKPOOL_ALLOW_OPEN=yes -p 127.0.0.1:6379:6379 -v rockpool:/data rockpool
 
 FROM rust:1-bookworm AS build
 # libclang, for the bindings to RocksDB; cmake and a C++ compiler, for RocksDB itself.
@@ -26,9 +26,10 @@ USER rockpool
 WORKDIR /data
 VOLUME /data
 # Inside a container every client comes from outside, so neither loopback nor protected mode would let one in. Who may
-# come is decided where ports are published: on loopback, or set ROCKPOOL_REQUIREPASS.
+# come is decided by ROCKPOOL_REQUIREPASS, or where ports are published: then ROCKPOOL_ALLOW_OPEN=yes says that this is meant.
 ENV ROCKPOOL_BIND="* -::*" \
     ROCKPOOL_PROTECTED_MODE=no \
+    ROCKPOOL_ALLOW_OPEN=no \
     ROCKPOOL_DIR=/data
 EXPOSE 6379 12345 12346
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --retries=3 \

@@ -1,8 +1,11 @@
 # Everything a person or CI calls. `make help` lists it.
 
 # Compiled code outlives a clean checkout: RocksDB alone takes many minutes. One profile serves run and test, so that
-# nothing is compiled twice.
-export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rockpool/target
+# nothing is compiled twice. `sudo make install` installs what its caller has built.
+CALLER_HOME := $(or $(if $(SUDO_USER),$(shell getent passwd $(SUDO_USER) | cut -d: -f6)),$(HOME))
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(CALLER_HOME)/.cache)/rockpool/target
+# Where `make install` puts the programs; DESTDIR goes before it, for packages.
+PREFIX ?= /usr/local
 # Where `make run` keeps its data.
 DATA ?= data
 # What `make compare` writes, below benches/reports.
@@ -10,19 +13,32 @@ REPORT ?= compare
 ROCKPOOL := $(CARGO_TARGET_DIR)/release/rockpool
 BENCH := $(CARGO_TARGET_DIR)/release/rockpool-bench
 
-.PHONY: help run build test lint unit compat differential crash power-cut fuzz compare chapters bench-restart \
+.PHONY: help run build install test lint unit compat differential crash power-cut fuzz compare chapters bench-restart \
         bench-larger bench-micro bench-check bench-profile configuration clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 run: build ## build and start a server: RESP 6379, HTTP 12345, the book's TCP 12346, on loopback (ARGS="--port 7000 …")
-	mkdir -p $(DATA)
-	$(ROCKPOOL) --dir $(DATA) $(ARGS)
+	@mkdir -p $(DATA)
+	@# The server itself says why it has not started; make's own line after it would say nothing.
+	@$(ROCKPOOL) --dir $(DATA) $(ARGS) || true
 
 build: ## build the server and rockpool-bench, after installing what the build lacks
-	scripts/install build
-	cargo build --release --locked
+	@scripts/install build
+	@[ -e $(ROCKPOOL) ] || echo "The first build compiles RocksDB and 250 libraries, once: about" \
+	  "$$((60 / $$(nproc) + 1)) minutes on the $$(nproc) processors here. Later ones take minutes, or a second where nothing changed."
+	@cargo build --release --locked
+	@echo "$(ROCKPOOL) is the server, rockpool-bench is beside it; make install PREFIX=$(PREFIX) puts both into $(PREFIX)/bin"
+
+install: $(if $(SUDO_USER),,build) ## install both programs, a unit for systemd and an example of a configuration (PREFIX=/usr/local)
+	@[ -x $(ROCKPOOL) ] || { echo "nothing is built yet: make build" >&2; exit 1; }
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/rockpool
+	@install -m 755 $(ROCKPOOL) $(BENCH) $(DESTDIR)$(PREFIX)/bin
+	@install -m 644 packaging/rockpool.toml $(DESTDIR)$(PREFIX)/share/rockpool
+	@sed 's|@BIN@|$(PREFIX)/bin|' packaging/rockpool.service > $(DESTDIR)$(PREFIX)/share/rockpool/rockpool.service
+	@echo "installed: rockpool and rockpool-bench in $(DESTDIR)$(PREFIX)/bin; rockpool.service and rockpool.toml in" \
+	  "$(DESTDIR)$(PREFIX)/share/rockpool"
 
 test: ## the whole test-suite, under half an hour
 	scripts/test

@@ -1,9 +1,13 @@
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use rockpool::base::memory::{self, Counting};
 use rockpool::config::{LoadError, Settings};
-use rockpool::node;
+use rockpool::node::launch::Launch;
+use rockpool::node::signals::Signals;
+use rockpool::node::{self, logging};
 
 #[global_allocator]
 static ALLOCATOR: Counting<tikv_jemallocator::Jemalloc> = Counting(tikv_jemallocator::Jemalloc);
@@ -20,34 +24,48 @@ fn main() -> ExitCode {
     // Reads FAILPOINTS, and holds for as long as the process lives.
     #[cfg(feature = "failpoints")]
     let _failures = fail::FailScenario::setup();
+    let signals = match Signals::install() {
+        Ok(signals) => signals,
+        Err(error) => return failure(&error, 1),
+    };
     let settings = match Settings::load(std::env::args_os(), std::env::vars_os()) {
         Ok(loaded) => Arc::new(loaded.settings),
         Err(LoadError::Information(text)) => {
-            print!("{text}");
+            let _ = write!(io::stdout(), "{text}");
             return ExitCode::SUCCESS;
         }
-        Err(LoadError::Invalid(line)) => {
-            eprintln!("rockpool: {line}");
-            return ExitCode::from(2);
-        }
+        Err(LoadError::Invalid(line)) => return failure(&line, 2),
     };
-    let given_back = memory::give_back_in_background();
     let has_log_file = !settings.logfile.get().is_empty();
-    let served = node::logging::start(&settings).and_then(|()| {
-        if let Err(error) = given_back {
-            tracing::warn!(%error, "the allocator has no thread of its own: free memory is given back later");
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        runtime.block_on(node::run(settings))
-    });
-    match served {
+    match serve(settings, signals) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if has_log_file {
                 tracing::error!("{error}");
             }
-            eprintln!("rockpool: {error}");
-            ExitCode::FAILURE
+            failure(&error, 1)
         }
     }
+}
+
+fn serve(settings: Arc<Settings>, signals: Signals) -> io::Result<()> {
+    if settings.enters_directory() {
+        std::env::set_current_dir(&*settings.dir.get())?;
+    }
+    // Before there are threads.
+    let mut launch = Launch::begin(&settings)?;
+    let given_back = memory::give_back_in_background();
+    logging::start(&settings)?;
+    if let Err(error) = given_back {
+        tracing::warn!(%error, "the allocator has no thread of its own: free memory is given back later");
+    }
+    launch.write_pid_file(&settings);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(node::run(settings, launch, signals))
+}
+
+/// Tells why the server has not started, or ended. Nobody may be there to read it.
+fn failure(reason: &dyn Display, code: u8) -> ExitCode {
+    let _ = writeln!(io::stderr(), "rockpool: {reason}");
+    ExitCode::from(code)
 }

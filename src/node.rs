@@ -3,8 +3,10 @@
 mod descriptors;
 mod disk;
 mod expiry;
+pub mod launch;
 pub mod logging;
 mod schedule;
+pub mod signals;
 mod startup;
 
 use std::io;
@@ -15,9 +17,10 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::Mode;
 use rustix::process::umask;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::disk::Disk;
+use self::launch::Launch;
+use self::signals::Signals;
 use crate::admin::HttpServer;
 use crate::base::clock;
 use crate::command::state::State;
@@ -29,43 +32,50 @@ use crate::net::{BoundListener, Kind, Workers, bind_hosts};
 /// # Errors
 /// When it cannot start (an address that is in use, mostly), with a text for the operator; or when a part that it
 /// cannot do without has failed.
-pub async fn run(settings: Arc<Settings>) -> io::Result<()> {
-    for name in settings.set_without_effect() {
-        tracing::warn!("{name} is accepted, but has no effect in this version");
+pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) -> io::Result<()> {
+    let watch = signals.watch(launch.pid_file())?;
+    launch.ask_for_patience();
+    let idle = settings.given_without_effect();
+    if !idle.is_empty() {
+        tracing::warn!("accepted, but without effect in this version: {}", idle.join(", "));
     }
     // Before the data is touched.
     let bound = Bound::bind(&settings)?;
+    check_open(&settings, &bound)?;
     let addresses = bound.addresses();
     // After the Unix socket, which has the mask that the process was given.
     keep_files_private();
+    let workers = worker_count(&settings);
+    let fitted = descriptors::fit(&settings, bound.clients.len() + bound.http.len(), workers)?;
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
     let (opened, tier, seed) = match settings.r#type.get() {
         Engine::Rocksdb => {
-            let (opened, tier, seed) = disk::open(&settings)?;
+            let (opened, tier, seed) = disk::open(&settings, fitted.open_files)?;
             (Some(opened), Some(tier), seed)
         }
         Engine::Memory => (None, None, clock::now_us()),
     };
     let state = Arc::new(State::new(settings.clone(), seed, tier));
     state.resp_port.store(resp_port, Ordering::Relaxed);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    descriptors::reserve(&settings);
+    state.reserved_descriptors.store(fitted.reserved, Ordering::Relaxed);
 
     let disk = match opened {
         Some(opened) => Disk::start(opened, &state)?,
         None => None,
     };
-    let workers = Workers::start(&state, bound.clients, worker_count(&settings))?;
+    watch.serving();
+    let workers = Workers::start(&state, bound.clients, workers)?;
     let http = HttpServer::start(&state, bound.http)?;
     let expiry = expiry::start(&state)?;
     tracing::info!("ready {addresses}");
+    launch.ready(&state.settings);
 
     tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM received"),
-        _ = interrupt.recv() => tracing::info!("SIGINT received"),
+        () = watch.end_asked() => {}
         () = state.shutdown_requested() => tracing::info!("shutdown requested"),
     }
+    watch.ending();
+    launch.ending();
     tracing::info!("ending: connections are drained");
     state.request_shutdown();
     let stop_workers = tokio::task::spawn_blocking(move || workers.stop());
@@ -91,6 +101,25 @@ fn keep_files_private() {
     umask(given | private);
 }
 
+/// Refuses a start that lets everybody do everything, or warns of it.
+fn check_open(settings: &Settings, bound: &Bound) -> io::Result<()> {
+    let is_reached = || {
+        let http = bound.http.iter().filter_map(|listener| listener.local_addr().ok());
+        let clients = bound.clients.iter().filter_map(BoundListener::address);
+        clients.chain(http).any(|address| !address.ip().is_loopback())
+    };
+    if !settings.requirepass.get().is_empty() || settings.protected_mode.get() || !is_reached() {
+        return Ok(());
+    }
+    const OPEN: &str = "no password is set, protected-mode is off, and other machines reach the server: whoever does can read \
+                        and change everything";
+    if !settings.allow_open.get() {
+        return Err(io::Error::other(format!("{OPEN}; set requirepass, or allow-open yes where that is meant")));
+    }
+    tracing::warn!("{OPEN}; set requirepass");
+    Ok(())
+}
+
 fn worker_count(settings: &Settings) -> usize {
     match settings.io_threads.get() {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -112,7 +141,7 @@ impl Bound {
         let mut clients = BoundListener::bind_tcp(&hosts, settings.port.get() as u16, backlog, Kind::Resp)?;
         let path = settings.unixsocket.get();
         if !path.is_empty() {
-            clients.push(BoundListener::bind_unix(Path::new(&*path), Some(settings.unixsocketperm.get()))?);
+            clients.push(BoundListener::bind_unix(Path::new(&*path), settings.unixsocketperm.get(), backlog)?);
         }
         clients.extend(BoundListener::bind_tcp(&hosts, settings.tcp_port.get() as u16, backlog, Kind::Book)?);
         let http = bind_hosts(&hosts, settings.http_port.get() as u16, backlog)?;

@@ -140,8 +140,8 @@ on_every_engine!(
     }
 );
 
-on_every_engine!(with_a_password_it_is_closed, ["--requirepass", "secret"], |server| {
-    let mut client = connect(&server);
+/// Expects the answer that this protocol has no password, and the end.
+fn assert_refused(client: &mut Client) {
     let start = client.read_bytes(4);
     assert_eq!(start[0], b'-', "{}", start.escape_ascii());
     let length: usize =
@@ -149,6 +149,20 @@ on_every_engine!(with_a_password_it_is_closed, ["--requirepass", "secret"], |ser
     let message = client.read_bytes(length + usize::from(length > 99));
     assert!(message.trim_ascii_start().starts_with(b"NOAUTH"), "{}", message.escape_ascii());
     assert!(client.at_end());
+}
+
+on_every_engine!(with_a_password_it_is_closed, ["--requirepass", "secret"], |server| {
+    let mut client = connect(&server);
+    assert_refused(&mut client);
+});
+
+on_every_engine!(who_came_before_there_was_a_password_is_sent_away, |server| {
+    let (mut client, mut admin) = (connect(&server), server.client());
+    expect(&mut client, b"S3 5 keyvalue", b"0 ");
+    assert_eq!(admin.command(&["CONFIG", "SET", "requirepass", "secret"]), Value::ok());
+    client.raw_write(b"G3 keyS3 5 keyother");
+    assert_refused(&mut client);
+    assert_eq!(admin.command(&["GET", "key"]), Value::bulk("value"), "what it sent is not executed");
 });
 
 #[test]

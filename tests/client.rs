@@ -319,6 +319,47 @@ on_every_engine!(a_password_is_asked_for, ["--requirepass", "secret"], |server| 
     assert!(stranger.at_end());
 });
 
+on_every_engine!(passwords_cannot_be_tried_quickly, ["--requirepass", "secret"], |server| {
+    let wrong = Value::error("WRONGPASS invalid username-password pair or user is disabled.");
+    let mut client = server.client();
+    let start = Instant::now();
+    let mut guesses = vec![vec!["AUTH", "guess-1"]; 5];
+    guesses.push(vec!["HELLO", "3", "AUTH", "default", "guess-1"]);
+    guesses.push(vec!["AUTH", "secret"]);
+    let replies = client.pipeline(&guesses);
+    assert!(replies[..6].iter().all(|reply| *reply == wrong) && replies[6] == Value::ok(), "{replies:?}");
+    // Three are free, then it is 0.1, 0.2 and 0.4 seconds.
+    assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
+    assert_eq!(client.info_number("stats", "acl_access_denied_auth"), 6);
+    assert_eq!(server.log().matches("wrong password").count(), 1, "{}", server.log());
+    assert!(!server.log().contains("guess-1"));
+    // A guesser keeps nobody else waiting, and leaves nothing behind.
+    let mut others: Vec<Client> = (0..20).map(|_| server.client()).collect();
+    others.iter_mut().for_each(|other| (0..50).for_each(|_| other.send(&["AUTH", "guess-2"])));
+    assert!(eventually(PATIENCE, || client.info_number("clients", "blocked_clients") == 20));
+    assert_eq!(server.client().command(&["AUTH", "secret"]), Value::ok());
+    drop(others);
+    assert!(eventually(PATIENCE, || client.info_number("clients", "connected_clients") == 1));
+    assert!(client.info_number("stats", "acl_access_denied_auth") < 6 + 20 * 8, "{}", server.log());
+});
+
+on_every_engine!(a_stranger_gives_itself_no_name, ["--requirepass", "secret"], |server| {
+    let (mut admin, mut stranger) = (server.client(), server.client());
+    assert_eq!(admin.command(&["AUTH", "secret"]), Value::ok());
+    for attempt in [
+        &["HELLO", "3", "SETNAME", "somebody"][..],
+        &["HELLO", "3", "SETNAME", "somebody", "AUTH", "default", "wrong"],
+        &["HELLO", "3", "SETNAME", "somebody", "NOSUCH"],
+    ] {
+        assert!(stranger.command(attempt).is_error(), "{attempt:?}");
+        let list = admin.command(&["CLIENT", "LIST"]).text();
+        assert!(!list.contains("somebody"), "{list}");
+    }
+    let welcome = stranger.command(&["HELLO", "3", "SETNAME", "somebody", "AUTH", "default", "secret"]);
+    assert!(!welcome.is_error(), "{welcome:?}");
+    assert_eq!(stranger.command(&["CLIENT", "GETNAME"]), Value::bulk("somebody"));
+});
+
 on_every_engine!(without_a_password_auth_says_so, |server| {
     let mut client = server.client();
     assert_eq!(

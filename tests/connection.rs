@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use support::{Client, Engine, PATIENCE, Server, Value, encode, eventually, on_every_engine};
 
 on_every_engine!(ping_echo_select_quit, |server| {
@@ -221,3 +222,90 @@ on_every_engine!(limits_change_at_run_time, |server| {
         other.at_end()
     }));
 });
+
+/// How many seconds the server's end of `client`'s connection stays without traffic before it is probed; `None`: for ever.
+fn keepalive_s(client: &TcpStream) -> Option<u64> {
+    let port = |address: SocketAddr| format!(":{:04X}", address.port());
+    let ends = (port(client.peer_addr().unwrap()), port(client.local_addr().unwrap()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|line| line[1].ends_with(&ends.0) && line[2].ends_with(&ends.1)).expect("a connection");
+    let (timer, hundredths) = line[5].split_once(':').unwrap();
+    (timer == "02").then(|| u64::from_str_radix(hundredths, 16).unwrap() / 100)
+}
+
+on_every_engine!(no_keepalive_costs_a_connection, ["--tcp-keepalive", "86400"], |server| {
+    let mut admin = server.client();
+    for (seconds, probed_s) in [
+        (None, Some(32_767)),
+        (Some("2147483647"), Some(32_767)),
+        (Some("32768"), Some(32_767)),
+        (Some("32767"), Some(32_767)),
+        (Some("1"), Some(1)),
+        (Some("3000"), Some(3000)),
+        (Some("0"), None),
+    ] {
+        if let Some(seconds) = seconds {
+            assert_eq!(admin.command(&["CONFIG", "SET", "tcp-keepalive", seconds]), Value::ok(), "{seconds}");
+        }
+        let mut stream = TcpStream::connect(server.resp_address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(b"PING\r\n").unwrap();
+        let mut reply = [0; 7];
+        stream.read_exact(&mut reply).unwrap_or_else(|error| panic!("{seconds:?}: {error}"));
+        // The timer of what was just sent may still be seen in its place.
+        let mut found = None;
+        let is_probed = eventually(PATIENCE, || {
+            found = keepalive_s(&stream);
+            match (found, probed_s) {
+                (Some(found), Some(expected)) => found <= expected && expected - found <= 5,
+                (found, expected) => found == expected,
+            }
+        });
+        assert!(is_probed, "{seconds:?}: {found:?}");
+    }
+    assert_eq!(admin.command(&["CONFIG", "GET", "tcp-keepalive"]).items()[1], Value::bulk("0"));
+    assert!(!server.log().contains("WARN"), "{}", server.log());
+});
+
+/// What clients do while the process stands still lies in the kernel when it goes on: nobody is cut before it was looked at.
+#[test]
+fn who_has_done_something_while_the_process_stood_still_is_not_cut() {
+    const VALUE: usize = 1 << 20;
+    let stand_still = |engine: Engine| {
+        let mut server = Server::options(engine)
+            .flag("--timeout")
+            .flag("3")
+            .flag("--client-output-buffer-limit")
+            .flag("normal 0 1mb 3")
+            .start();
+        let mut reader = server.client();
+        assert_eq!(reader.command(&["SET", "large", &"v".repeat(VALUE)]), Value::ok());
+        (0..40).for_each(|_| reader.send(&["GET", "large"]));
+        // It has left more than the soft limit unread for a while.
+        std::thread::sleep(Duration::from_millis(1500));
+        let mut talkers: Vec<Client> = (0..200).map(|_| server.client()).collect();
+        let mut silent = server.client();
+        for client in talkers.iter_mut().chain([&mut silent]) {
+            assert_eq!(client.command(&["PING"]), Value::simple("PONG"));
+        }
+        server.signal(Signal::STOP);
+        let replies = std::thread::spawn(move || (0..40).map(|_| reader.read_value().bytes().len()).sum::<usize>());
+        talkers.iter_mut().for_each(|client| client.send(&["PING"]));
+        // Longer than each limit.
+        std::thread::sleep(Duration::from_millis(5000));
+        server.signal(Signal::CONT);
+        for (number, client) in talkers.iter_mut().enumerate() {
+            let reply = client.try_read_value();
+            assert!(reply.as_ref().is_ok_and(|reply| *reply == Value::simple("PONG")), "client {number}: {reply:?}");
+        }
+        assert_eq!(replies.join().expect("all replies"), 40 * VALUE);
+        assert!(silent.at_end(), "who did nothing is cut, as by Redis");
+        assert!(server.terminate().success());
+    };
+    std::thread::scope(|scope| {
+        for &engine in Engine::all() {
+            scope.spawn(move || stand_still(engine));
+        }
+    });
+}

@@ -254,3 +254,42 @@ fn whole_databases_change_at_once() {
         });
     }
 }
+
+on_every_engine!(there_are_as_many_databases_as_are_set, ["--databases", "255"], |server| {
+    let mut client = server.client();
+    let select = |client: &mut Client, number: usize| client.command(&["SELECT", &number.to_string()]);
+    let used = [0, 15, 16, 62, 63, 64, 254];
+    for number in used {
+        assert_eq!(select(&mut client, number), Value::ok());
+        assert_eq!(client.command(&["SET", "k", &format!("of {number}")]), Value::ok());
+        assert_eq!(client.command(&["SET", "brief", "v", "PX", "1"]), Value::ok());
+    }
+    for number in used {
+        assert_eq!(select(&mut client, number), Value::ok());
+        assert_eq!(client.command(&["GET", "k"]), Value::bulk(format!("of {number}")));
+        assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]) == Value::Integer(1)), "{number}");
+    }
+    let keyspace = client.command(&["INFO", "keyspace"]).text();
+    assert_eq!(keyspace.lines().filter(|line| line.starts_with("db")).count(), used.len(), "{keyspace}");
+    assert!(keyspace.contains("db254:keys=1,expires=0"), "{keyspace}");
+    let cases = &[
+        ("SELECT 255", "-ERR DB index is out of range"),
+        ("SELECT 254", "+OK"),
+        ("COPY k copy DB 100", ":1"),
+        ("MOVE k 101", ":1"),
+        ("MOVE copy 255", "-ERR DB index is out of range"),
+        ("SWAPDB 101 254", "+OK"),
+        ("GET k", "\"of 254\""),
+        ("SWAPDB 255 1", "-ERR DB index is out of range"),
+        ("SWAPDB 0 64", "+OK"),
+        ("SELECT 0", "+OK"),
+        ("GET k", "\"of 64\""),
+        ("FLUSHDB", "+OK"),
+        ("SELECT 100", "+OK"),
+        ("GET copy", "\"of 254\""),
+        ("FLUSHALL", "+OK"),
+        ("DBSIZE", ":0"),
+    ];
+    check(&mut client, cases);
+    assert!(!client.command(&["INFO", "keyspace"]).text().contains("db254"));
+});

@@ -5,7 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use support::{Client, Value, on_every_engine};
+use support::{Client, PATIENCE, Value, eventually, on_every_engine};
 
 const VALUE: &[u8] = &[b'v'; 100];
 /// Keys of this many bytes fill the room that [`leave_room`] leaves.
@@ -157,4 +157,51 @@ on_every_engine!(memory_of_a_client_that_does_not_read_counts_and_comes_back, |s
     assert!(
         support::eventually(support::PATIENCE, || client.info_number("memory", "used_memory") < before + (12 << 20))
     );
+});
+
+/// Sends the beginning of a SET whose value never comes whole, until the server takes no more of it or cuts the client.
+fn begin_large_set(server: &support::Server, value_bytes: usize, sent_bytes: usize) -> Client {
+    let mut client = server.client();
+    client.raw_write(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${value_bytes}\r\n").as_bytes());
+    let piece = vec![b'v'; 64 << 10];
+    for _ in 0..sent_bytes / piece.len() {
+        if client.try_raw_write(&piece).is_err() {
+            break;
+        }
+    }
+    client
+}
+
+on_every_engine!(the_largest_clients_are_cut_before_keys_go, |server| {
+    const KEYS: usize = 5_000;
+    let mut client = server.client();
+    let limit_bytes = client.info_number("memory", "used_memory") + (64 << 20);
+    let limit = limit_bytes.to_string();
+    let set = ["CONFIG", "SET", "maxmemory", &limit, "maxmemory-clients", "8mb", "client-query-buffer-limit", "1gb"];
+    assert_eq!(client.command(&set), Value::ok());
+    assert_eq!(fill(&mut client, "key", 0..KEYS, None), Vec::<String>::new());
+
+    // Input: half a value each, of many clients, more than all memory.
+    let small = begin_large_set(&server, 1 << 20, 512 << 10);
+    let large: Vec<Client> = (0..16).map(|_| begin_large_set(&server, 20 << 20, 12 << 20)).collect();
+    assert!(eventually(PATIENCE, || client.info_number("stats", "evicted_clients") >= 15));
+    assert!(eventually(PATIENCE, || client.info_number("memory", "mem_clients_normal") <= 8 << 20));
+    let lines = client.command(&["CLIENT", "LIST"]).text();
+    assert!(lines.contains("cmd=client") && lines.lines().count() >= 2, "small ones stay: {lines}");
+    drop((small, large));
+
+    // Output: replies that nobody reads.
+    assert_eq!(client.command(&["SET", "big", &"x".repeat(1 << 20)]), Value::ok());
+    let evicted = client.info_number("stats", "evicted_clients");
+    let mut lazy = server.client();
+    (0..30).for_each(|_| lazy.send(&["GET", "big"]));
+    assert!(eventually(PATIENCE, || client.info_number("stats", "evicted_clients") > evicted));
+    // One that is protected is not cut for it.
+    let mut protected = server.client();
+    assert_eq!(protected.command(&["CLIENT", "NO-EVICT", "on"]), Value::ok());
+    (0..30).for_each(|_| protected.send(&["GET", "big"]));
+    (0..30).for_each(|_| assert_eq!(protected.read_value().bytes().len(), 1 << 20));
+
+    assert_eq!(survivors(&mut client, "key", KEYS), KEYS);
+    assert_eq!(client.info_number("stats", "evicted_keys"), 0);
 });

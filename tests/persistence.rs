@@ -456,3 +456,35 @@ fn a_large_key_is_written_no_oftener_than_a_large_value() {
     assert_eq!(client.command(&[&b"DEL"[..], &large]).integer(), 1);
     assert_eq!(client.command(&["DBSIZE"]).integer(), 1);
 }
+
+#[test]
+fn databases_beyond_the_sixteenth_outlive_the_end() {
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let options = || Server::options(Engine::Rocksdb).directory(directory.path());
+    let value_in = |server: &Server, number: &str| {
+        let mut client = server.client();
+        assert_eq!(client.command(&["SELECT", number]), Value::ok());
+        client.command(&["GET", "k"])
+    };
+    let mut server = options().flag("--databases").flag("200").start();
+    let mut client = server.client();
+    for number in ["0", "150", "199"] {
+        assert_eq!(client.command(&["SELECT", number]), Value::ok());
+        assert_eq!(client.command(&["SET", "k", number]), Value::ok());
+    }
+    // What is in the journal alone is refused where there are too few databases, and is there afterwards.
+    server.kill();
+    let refused = options().try_start().expect_err("it has a database 199");
+    assert!(refused.contains("more than 16 databases: start with `databases"), "{refused}");
+    let mut server = options().flag("--databases").flag("200").start();
+    assert_eq!(value_in(&server, "199"), Value::bulk("199"));
+    assert_eq!(server.client().command(&["SWAPDB", "0", "199"]), Value::ok());
+    assert!(server.terminate().success());
+    // So is what was merged.
+    let refused = options().flag("--databases").flag("151").try_start().expect_err("it has a database 199");
+    assert!(refused.contains("start with `databases 200` or more"), "{refused}");
+    let server = options().flag("--databases").flag("255").start();
+    for (number, value) in [("0", "199"), ("150", "150"), ("199", "0")] {
+        assert_eq!(value_in(&server, number), Value::bulk(value), "{number}");
+    }
+}

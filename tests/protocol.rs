@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use support::{Client, PATIENCE, Value, encode, eventually, on_every_engine};
+use support::{Client, Engine, PATIENCE, Redis, Server, Value, encode, eventually, on_every_engine};
 
 on_every_engine!(protocol_errors_are_those_of_redis, |server| {
     let mut bystander = server.client();
@@ -177,3 +177,91 @@ on_every_engine!(an_error_behind_commands_that_have_to_wait_is_answered_after_th
     assert_eq!(client.read_value(), Value::error("ERR Protocol error: unbalanced quotes in request"));
     assert!(client.at_end());
 });
+
+/// Commands that are refused with a message about the word in the place of `?`.
+const QUOTING: &[&str] = &[
+    "?",
+    "? key",
+    "? key ?",
+    "get ? ?",
+    "pexpire key 1000 ?",
+    "expire key 1000 ?",
+    "pexpireat key 1000 nx ?",
+    "config ?",
+    "config set ? 1",
+    "config set maxmemory 1 ? 2",
+    "config set ? 1 maxmemory",
+    "client ?",
+    "client kill ? 1",
+    "client kill type ?",
+    "client kill user ?",
+    "client kill skipme ?",
+    "client list type ?",
+    "client setname ?",
+    "client reply ?",
+    "client no-evict ?",
+    "client pause 1 ?",
+    "hello ?",
+    "hello 3 ?",
+    "hello 3 setname ?",
+    "hello 3 auth ? x",
+    "hello 2 setname a ?",
+    "auth ? x",
+    "object ?",
+    "object ? key",
+    "command ?",
+    "command list filterby aclcat ?",
+    "command list filterby ? x",
+    "acl ?",
+    "acl cat ?",
+    "latency ?",
+    "latency graph ?",
+    "slowlog ?",
+    "slowlog get ?",
+    "memory ?",
+    "memory usage key ?",
+    "debug ?",
+    "debug error ?",
+    "set key value ?",
+    "getex key ?",
+    "scan ?",
+    "scan 0 ? x",
+    "scan 0 count ?",
+    "select ?",
+    "incrby key ?",
+    "lcs key key ?",
+    "info ? ?",
+];
+
+#[test]
+fn messages_that_quote_the_client_are_those_of_redis() {
+    let server = Server::options(Engine::Memory).flag("--enable-debug-command").flag("yes").start();
+    let redis = Redis::start_with(&["--enable-debug-command", "yes"]);
+    let long = [&[b'x'; 200][..], b"\r\n"].concat();
+    let words: [&[u8]; 12] = [
+        b"a\r\n",
+        b"\r\nb",
+        b"c\r\nd",
+        b"\n\r\n",
+        b"\xff\xfe\r\n",
+        b"e\0f\r\n",
+        b"\0",
+        b"g\n",
+        b"\rh\r",
+        b" i \r\n ",
+        b"",
+        &long,
+    ];
+    let (mut ours, mut theirs) = (server.client(), redis.client());
+    for command in QUOTING {
+        for word in words {
+            let fill = |part: &'_ str| if part == "?" { word.to_vec() } else { part.as_bytes().to_vec() };
+            let arguments: Vec<Vec<u8>> = command.split(' ').map(fill).collect();
+            let expected = theirs.command(&arguments);
+            let received = ours.command(&arguments);
+            if expected.is_error() || received.is_error() {
+                assert_eq!(received, expected, "{command} {}", word.escape_ascii());
+            }
+        }
+    }
+}

@@ -4,12 +4,12 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 use support::{Engine, Http, Server, Value, eventually, on_every_engine};
 
 on_every_engine!(a_value_is_put_got_and_deleted, |server| {
     let mut http = Http::connect(&server);
-    let missing = http.get("/cache/key");
-    assert_eq!((missing.status, missing.json()["error"].is_string()), (404, true));
+    assert_eq!(http.get("/cache/key").status, 404);
     assert_eq!(http.put("/cache/key", b"value"), 200);
     let found = http.get("/cache/key");
     assert_eq!((found.status, found.text().as_str()), (200, "value"));
@@ -19,6 +19,94 @@ on_every_engine!(a_value_is_put_got_and_deleted, |server| {
     assert_eq!(http.request("DELETE", "/cache/key", "", b"").status, 200);
     assert_eq!(http.request("DELETE", "/cache/key", "", b"").status, 200);
     assert_eq!(http.get("/cache/key").status, 404);
+});
+
+on_every_engine!(a_client_that_looks_at_the_status_alone_keeps_its_connection, |server| {
+    let mut http = Http::connect(&server);
+    let local_address = http.0.get_ref().local_addr().expect("an address");
+    for number in 0..300 {
+        let request = |method: &str| format!("{method} /cache/k{number} HTTP/1.1\r\nHost: localhost\r\n");
+        http.write(format!("{}\r\n", request("GET")).as_bytes());
+        http.write(format!("{}Content-Length: 1\r\n\r\nv", request("PUT")).as_bytes());
+        http.write(format!("{}\r\n", request("DELETE")).as_bytes());
+        http.write(format!("{}\r\n", request("DELETE")).as_bytes());
+        for status in [404, 200, 200, 200] {
+            // The head of the next response follows at once.
+            let head = http.head();
+            assert_eq!((head.status, head.header("content-length")), (status, Some("0")));
+            assert_eq!(head.header("content-type"), None);
+        }
+    }
+    assert_eq!(http.0.get_ref().local_addr().expect("the same connection"), local_address);
+    // What a person reads says why.
+    let refused = http.request("PUT", "/cache/", "", b"v");
+    assert_eq!((refused.status, refused.json()["error"].is_string()), (400, true));
+});
+
+on_every_engine!(a_page_of_another_site_gets_nothing, ["--http-hosts", "cache.example other"], |server| {
+    let mut http = Http::connect(&server);
+    assert_eq!(http.put("/cache/k", b"v"), 200);
+    let mut ask = |method: &str, path: &str, host: &str, headers: &str| {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n{headers}\r\n");
+        http.write(head.as_bytes());
+        http.response(method)
+    };
+    // A name that somebody else's name server makes lead here.
+    for host in ["evil.example", "evil.example:12345", "127.0.0.1.evil.example", "localhost.evil.example"] {
+        for (method, path) in [
+            ("GET", "/cache/k"),
+            ("PUT", "/cache/k"),
+            ("DELETE", "/cache/k"),
+            ("GET", "/status"),
+            ("GET", "/metrics"),
+            ("GET", "/cluster"),
+            ("POST", "/rebalance"),
+            ("GET", "/nowhere"),
+        ] {
+            let refused = ask(method, path, host, "");
+            assert_eq!((refused.status, refused.json()["error"].is_string()), (421, true), "{method} {path} {host}");
+        }
+    }
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:80", "10.9.8.7", "[::1]:12345", "cache.example", "Other:1"] {
+        assert_eq!(ask("GET", "/cache/k", host, "").text(), "v", "{host}");
+    }
+    // A page that does not know what is answered, but has a browser ask.
+    for headers in [
+        "Origin: http://evil.example\r\n",
+        "Origin: http://localhost:3000\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: cross-site\r\nOrigin: http://localhost\r\n",
+    ] {
+        for (method, path) in [
+            ("POST", "/rebalance"),
+            ("PUT", "/cache/k"),
+            ("DELETE", "/cache/k"),
+            ("GET", "/cache/k"),
+            ("OPTIONS", "/cache/k"),
+        ] {
+            assert_eq!(ask(method, path, "localhost", headers).status, 403, "{method} {path} {headers}");
+        }
+        assert_eq!(ask("GET", "/healthz", "localhost", headers).status, 200, "{headers}");
+    }
+    for headers in ["Origin: http://localhost:7\r\nSec-Fetch-Site: same-origin\r\n", "Sec-Fetch-Site: none\r\n"] {
+        assert_eq!(ask("POST", "/rebalance", "localhost:7", headers).status, 200, "{headers}");
+    }
+    // Whatever is answered is no script, no page, and no other site's.
+    for (path, status) in [("/cache/k", 200), ("/cache/no", 404), ("/status", 200), ("/", 404), ("/cache/", 400)] {
+        let response = ask("GET", path, "localhost", "");
+        assert_eq!(response.status, status, "{path}");
+        assert_eq!(response.header("x-content-type-options"), Some("nosniff"), "{path}");
+        assert_eq!(response.header("cross-origin-resource-policy"), Some("same-origin"), "{path}");
+        assert_eq!(response.header("access-control-allow-origin"), None, "{path}");
+    }
+    assert_eq!(ask("GET", "/cache/k", "localhost", "").header("content-type"), Some("application/octet-stream"));
+    // Whoever knows the password is no such page.
+    assert_eq!(server.client().command(&["CONFIG", "SET", "requirepass", "secret"]), Value::ok());
+    assert_eq!(ask("GET", "/status", "any.example", "Authorization: Bearer secret\r\n").status, 200);
+    assert_eq!(ask("GET", "/status", "any.example", "").status, 401);
+    let forged = "Authorization: Bearer secret\r\nOrigin: http://evil.example\r\n";
+    assert_eq!(ask("POST", "/rebalance", "any.example", forged).status, 403);
 });
 
 on_every_engine!(keys_are_any_bytes, |server| {
@@ -45,7 +133,7 @@ on_every_engine!(values_are_any_bytes_of_any_length, |server| {
         let head = http.request("HEAD", "/cache/large", "", b"");
         assert_eq!((head.status, head.header("content-length")), (200, Some(length.to_string().as_str())));
     }
-    http.write(b"PUT /cache/chunked HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    http.write(b"PUT /cache/chunked HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
     assert_eq!(http.response("PUT").status, 200);
     assert_eq!(http.get("/cache/chunked").text(), "abcde");
 });
@@ -84,7 +172,7 @@ on_every_engine!(bad_requests_say_why, |server| {
         let response = http.request("PUT", path, "", b"v");
         assert_eq!((response.status, response.json()["error"].is_string()), (400, true), "{path}");
     }
-    for path in ["/", "/cache", "/caches/k", "/status/", "/favicon.ico"] {
+    for path in ["/cache", "/caches/k", "/status/", "/favicon.ico"] {
         let response = http.get(path);
         assert_eq!((response.status, response.json()["error"].is_string()), (404, true), "{path}");
     }
@@ -107,13 +195,13 @@ on_every_engine!(a_value_past_the_limit_is_refused_before_it_came, ["--proto-max
     let mut http = Http::connect(&server);
     assert_eq!(http.put("/cache/k", &vec![b'v'; 1 << 20]), 200);
     // Announced: not a byte of it is sent, nor asked for.
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 1048577\r\nExpect: 100-continue\r\n\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1048577\r\nExpect: 100-continue\r\n\r\n");
     let refused = http.response("PUT");
     assert_eq!((refused.status, refused.json()["error"].is_string()), (413, true));
     assert!(http.at_end());
     // Not announced: cut as soon as it is too long.
     let mut http = Http::connect(&server);
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n100001\r\n");
     http.write(&vec![b'v'; 0x10_0001]);
     assert_eq!(http.response("PUT").status, 413);
     assert_eq!(Http::connect(&server).get("/cache/k").body.len(), 1 << 20);
@@ -121,7 +209,7 @@ on_every_engine!(a_value_past_the_limit_is_refused_before_it_came, ["--proto-max
 
 on_every_engine!(a_body_is_asked_for, |server| {
     let mut http = Http::connect(&server);
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(http.response("PUT").status, 100);
     http.write(b"value");
     assert_eq!(http.response("PUT").status, 200);
@@ -164,6 +252,18 @@ on_every_engine!(the_node_is_its_only_member, ["--node", "10.0.0.7"], |server| {
     assert_eq!(http.request("POST", "/rebalance", "", b"").status, 200);
     let health = http.get("/healthz");
     assert_eq!((health.status, health.text().as_str()), (200, "ok\n"));
+});
+
+on_every_engine!(the_root_names_all_paths, |server| {
+    let mut http = Http::connect(&server);
+    let root = http.get("/");
+    assert_eq!((root.status, root.header("content-type")), (200, Some("text/plain; charset=utf-8")));
+    let text = root.text();
+    let paths: Vec<&str> = text.split_whitespace().filter(|word| word.starts_with('/')).collect();
+    assert_eq!(paths, ["/cache/KEY", "/status", "/metrics", "/healthz", "/cluster", "/rebalance"]);
+    for path in paths {
+        assert_ne!(http.get(path).text(), "no such path", "{path}");
+    }
 });
 
 on_every_engine!(metrics_are_read_when_they_are_asked_for, |server| {
@@ -216,6 +316,14 @@ on_every_engine!(a_password_is_asked_for, ["--requirepass", "se:cret"], |server|
         );
         assert!(refused.json()["error"].as_str().is_some_and(|error| error.starts_with("NOAUTH")));
     }
+    let metrics = http.request("GET", "/metrics", "Authorization: Bearer se:cret\r\n", b"").text();
+    assert!(metrics.contains("rockpool_wrong_passwords_total 2\n"), "{metrics}");
+    // From the fourth wrong one on the answer takes its time.
+    let start = Instant::now();
+    for _ in 0..6 {
+        assert_eq!(http.request("GET", "/cache/k", "Authorization: Bearer wrong\r\n", b"").status, 401);
+    }
+    assert!(start.elapsed() >= Duration::from_millis(700), "{:?}", start.elapsed());
     // default:se:cret
     for headers in ["Authorization: Bearer se:cret\r\n", "Authorization: Basic ZGVmYXVsdDpzZTpjcmV0\r\n"] {
         assert_eq!(http.request("PUT", "/cache/k", headers, b"v").status, 200);
@@ -231,7 +339,7 @@ on_every_engine!(a_malformed_request_ends_its_connection_alone, |server| {
         &b"*1\r\n$4\r\nPING\r\n\r\n"[..],
         b"GET\r\n\r\n",
         b"GET / HTTP/9.9\r\n\r\n",
-        b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: x\r\n\r\n",
+        b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
     ] {
         let mut http = Http::connect(&server);
         http.write(bad);
@@ -254,7 +362,7 @@ fn a_request_that_has_begun_is_answered_at_the_end() {
     let mut idle = Http::connect(&server);
     assert_eq!(idle.get("/healthz").status, 200);
     let mut http = Http::connect(&server);
-    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    http.write(b"PUT /cache/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
     assert_eq!(http.response("PUT").status, 100);
     let address = server.http_address();
     let ended = std::thread::spawn(move || server.terminate());

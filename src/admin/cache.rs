@@ -12,8 +12,8 @@ use http_body_util::BodyExt;
 use percent_encoding::percent_decode;
 use tokio::time::{Instant, timeout_at};
 
+use super::exchange::{Exchange, Served};
 use super::failure::Failure;
-use crate::command::clients::Client;
 use crate::command::dispatch::{Flow, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
@@ -37,49 +37,57 @@ const STALL_STEP: Duration = Duration::from_millis(1);
 
 pub async fn get(
     Shared(state): Shared<Arc<State>>,
-    Extension(client): Extension<Arc<Client>>,
+    Extension(exchange): Extension<Arc<Exchange>>,
     uri: Uri,
 ) -> Result<Response, Failure> {
     let key = key(&uri)?;
     without_parameters(&uri)?;
-    match execute(&state, &client, &[b"GET", &key]).await? {
-        Tree::Bulk(value) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response()),
-        _ => Err(Failure::new(StatusCode::NOT_FOUND, "no such key")),
+    let Tree::Bulk(value) = execute(&state, &exchange, &[b"GET", &key]).await? else {
+        // With no body, since a client that looks at the status alone would leave it unread.
+        return Ok(StatusCode::NOT_FOUND.into_response());
+    };
+    let limit_bytes = state.settings.client_output_buffer_limit.normal.get().hard_bytes;
+    if limit_bytes > 0 && value.len() as u64 > limit_bytes {
+        let text = format!("the value has more than the {limit_bytes} bytes of client-output-buffer-limit");
+        return Err(Failure::new(StatusCode::INSUFFICIENT_STORAGE, text));
     }
+    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response())
 }
 
 pub async fn put(
     Shared(state): Shared<Arc<State>>,
-    Extension(client): Extension<Arc<Client>>,
+    Extension(exchange): Extension<Arc<Exchange>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Failure> {
     let key = key(&uri)?;
     let expiry = expiry(&uri)?;
-    let value = read(body, &headers, state.settings.proto_max_bulk_len.get()).await?;
+    let limit_bytes = state.settings.proto_max_bulk_len.get().min(state.settings.client_query_buffer_limit.get());
+    let value = read(body, &headers, limit_bytes, &exchange).await?;
     match &expiry {
-        Some((unit, amount)) => execute(&state, &client, &[b"SET", &key, &value, unit, amount]).await?,
-        None => execute(&state, &client, &[b"SET", &key, &value]).await?,
+        Some((unit, amount)) => execute(&state, &exchange, &[b"SET", &key, &value, unit, amount]).await?,
+        None => execute(&state, &exchange, &[b"SET", &key, &value]).await?,
     };
     Ok(StatusCode::OK)
 }
 
 pub async fn delete(
     Shared(state): Shared<Arc<State>>,
-    Extension(client): Extension<Arc<Client>>,
+    Extension(exchange): Extension<Arc<Exchange>>,
     uri: Uri,
 ) -> Result<StatusCode, Failure> {
     let key = key(&uri)?;
     without_parameters(&uri)?;
-    execute(&state, &client, &[b"DEL", &key]).await?;
+    execute(&state, &exchange, &[b"DEL", &key]).await?;
     Ok(StatusCode::OK)
 }
 
 /// Runs a command through the one door, as soon as clients are not paused and its key is loaded, and returns once what
 /// it changed is in the journal.
-async fn execute(state: &State, client: &Arc<Client>, args: &[&[u8]]) -> Result<Tree, Failure> {
-    let mut session = Session::new(client.clone());
+async fn execute(state: &State, exchange: &Exchange, args: &[&[u8]]) -> Result<Tree, Failure> {
+    let _served = Served::new(&exchange.client);
+    let mut session = Session::new(exchange.client.clone());
     loop {
         let (reply, flow, ticket) = try_execute(state, &mut session, args);
         match (flow, state.keyspace.tier()) {
@@ -147,7 +155,7 @@ fn expiry(uri: &Uri) -> Result<Option<Expiry>, Failure> {
 }
 
 /// Reads a body. Memory follows what has come, not what was announced.
-async fn read(mut body: Body, headers: &HeaderMap, limit_bytes: u64) -> Result<Vec<u8>, Failure> {
+async fn read(mut body: Body, headers: &HeaderMap, limit_bytes: u64, exchange: &Exchange) -> Result<Vec<u8>, Failure> {
     let too_long =
         || Failure::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a value may have {limit_bytes} bytes at most"));
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
@@ -169,6 +177,7 @@ async fn read(mut body: Body, headers: &HeaderMap, limit_bytes: u64) -> Result<V
                 return Err(too_long());
             }
             value.extend_from_slice(&data);
+            exchange.keeps(value.len(), value.capacity());
         }
     }
 }

@@ -17,7 +17,7 @@ use super::failure::Failure;
 use crate::base::memory;
 use crate::command::state::State;
 use crate::command::table::{Command, Table};
-use crate::keyspace::{DATABASES, Size};
+use crate::keyspace::Size;
 use crate::stats::{CommandCounters, Counter};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -76,14 +76,21 @@ impl Page<'_, '_> {
         self.gauge("workers_active", "Worker threads that serve them.", None, active)?;
         let max = state.settings.maxclients.get().max(0) as u64;
         self.gauge("connected_clients_max", "maxclients.", None, max)?;
+        self.gauge("http_connections", "Connections of HTTP.", None, state.clients.http_len() as u64)?;
+        let max = state.settings.http_maxclients.get().max(0) as u64;
+        self.gauge("http_connections_max", "http-maxclients.", None, max)?;
         let received = stats.sum(|shard| &shard.connections_received);
         self.counter("connections", "Connections accepted.", None, received)?;
         let rejected = stats.sum(|shard| &shard.connections_rejected);
         self.counter("connections_rejected", "Connections sent away.", None, rejected)?;
+        let wrong_passwords = stats.sum(|shard| &shard.wrong_passwords);
+        self.counter("wrong_passwords", "Times a client gave a wrong password.", None, wrong_passwords)?;
         let moved = stats.sum(|shard| &shard.connections_moved);
         self.counter("connections_moved", "Times a connection went to another worker.", None, moved)?;
         let cut = stats.sum(|shard| &shard.clients_cut_for_input) + stats.sum(|shard| &shard.clients_cut_for_output);
         self.counter("clients_cut", "Clients cut for a buffer over its limit.", None, cut)?;
+        let evicted = stats.sum(|shard| &shard.evicted_clients);
+        self.counter("evicted_clients", "Clients cut for maxmemory-clients.", None, evicted)?;
         let input = stats.sum(|shard| &shard.network_input_bytes);
         self.counter("network_input", "Received by RESP and the TCP protocol.", Some(Unit::Bytes), input)?;
         let output = stats.sum(|shard| &shard.network_output_bytes);
@@ -94,7 +101,7 @@ impl Page<'_, '_> {
 
     fn keys(&mut self, state: &State) -> fmt::Result {
         let stats = &state.stats;
-        let sizes: Vec<_> = (0..DATABASES)
+        let sizes: Vec<_> = (0..state.keyspace.databases())
             .map(|database| (database.to_string(), state.keyspace.size(database)))
             .filter(|(database, size)| size.keys > 0 || database == "0")
             .collect();
@@ -123,7 +130,7 @@ impl Page<'_, '_> {
     fn tiering(&mut self, state: &State) -> fmt::Result {
         let Some(tier) = state.keyspace.tier() else { return Ok(()) };
         let (dirty_keys, dirty_bytes) = state.keyspace.dirty();
-        let keys: u64 = (0..DATABASES).map(|database| state.keyspace.len(database)).sum();
+        let keys: u64 = (0..state.keyspace.databases()).map(|database| state.keyspace.len(database)).sum();
         let resident = keys.saturating_sub(state.keyspace.cold_keys());
         let journal = tier.opened_journal().map(|journal| journal.status()).unwrap_or_default();
         let rocks = tier.store.status();

@@ -10,22 +10,22 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio_io_timeout::TimeoutStream;
 
+use super::exchange::Exchange;
 use super::routes;
+use super::socket::{Registration, Socket};
 use crate::base::clock;
 use crate::command::alarm::Alarm;
-use crate::command::clients::{Client, Peer};
+use crate::command::clients::{Client, Peer, Place};
 use crate::command::state::State;
 
-/// Connections at one time; one more is told so and closed.
-const MAX_CONNECTIONS: usize = 1024;
-const TOO_MANY: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+/// Connections beyond the limit, while all those within it are being served: they may ask for the node's health alone.
+const EXTRAS_MAX: usize = 8;
+/// How long one of them may take. They are few, and have nothing to wait for.
+const EXTRA_PATIENCE: Duration = Duration::from_secs(1);
 /// A request's line and headers, in bytes and in number.
 const HEAD_MAX_BYTES: usize = 128 * 1024;
 const HEADERS_MAX: usize = 100;
@@ -52,19 +52,14 @@ impl HttpServer {
     pub fn start(state: &Arc<State>, listeners: Vec<std::net::TcpListener>) -> io::Result<HttpServer> {
         let (stop, stopped) = watch::channel(false);
         let router = routes::router(state.clone());
-        let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let extras = Arc::new(Semaphore::new(EXTRAS_MAX));
         let mut listening = Vec::new();
         for listener in listeners {
             let listener = TcpListener::from_std(listener)?;
-            let acceptor = Acceptor { state: state.clone(), router: router.clone(), places: places.clone() };
+            let acceptor = Acceptor { state: state.clone(), router: router.clone(), extras: extras.clone() };
             listening.push(tokio::spawn(acceptor.accept(listener, stopped.clone())));
         }
         Ok(HttpServer { listening, stop })
-    }
-
-    /// File descriptors that serving may take.
-    pub fn max_descriptors() -> usize {
-        MAX_CONNECTIONS
     }
 
     /// Accepts no more, lets requests end that have begun, closes idle connections.
@@ -81,20 +76,27 @@ impl HttpServer {
 struct Acceptor {
     state: Arc<State>,
     router: Router,
-    places: Arc<Semaphore>,
+    /// Of connections that are one too many.
+    extras: Arc<Semaphore>,
 }
 
 impl Acceptor {
     async fn accept(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
         let _alarm = Alarm::new(&self.state, "http");
+        let places = &self.state.clients.http_places;
+        places.add_acceptor();
         let graceful = GracefulShutdown::new();
         loop {
+            let accept = async {
+                let place = places.take(|| max_connections(&self.state)).await;
+                listener.accept().await.map(|accepted| (place, accepted))
+            };
             let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+                accepted = accept => accepted,
                 _ = stopped.wait_for(|stopped| *stopped) => break,
             };
             match accepted {
-                Ok((stream, address)) => self.welcome(stream, address, graceful.watcher()),
+                Ok((place, (stream, address))) => self.welcome(place, stream, address, graceful.watcher()),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an HTTP connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -107,50 +109,60 @@ impl Acceptor {
         }
     }
 
-    fn welcome(&self, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
+    fn welcome(&self, place: Place, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
         let counters = self.state.stats.shard();
         counters.connections_received.add(1);
-        match self.places.clone().try_acquire_owned() {
-            Ok(place) => {
-                let router = self.router.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = serve(router, stream, address, watcher, place).await {
-                        tracing::debug!(%error, %address, "HTTP connection broke");
-                    }
-                });
+        let local_address = stream.local_addr().unwrap_or(address);
+        let peer = Peer::of_tcp(&stream, address, local_address);
+        let create = |id| Client::new(id, peer.clone(), clock::now_ms(), true);
+        let registered = self.state.clients.connect_http(max_connections(&self.state), create);
+        let extra = if registered.is_none() {
+            counters.connections_rejected.add(1);
+            let Ok(extra) = self.extras.clone().try_acquire_owned() else { return };
+            Some(extra)
+        } else {
+            None
+        };
+        // Id 0 is nobody's.
+        let client = registered.unwrap_or_else(|| Arc::new(create(0)));
+        let exchange = Arc::new(Exchange::new(client.clone(), extra.is_some()));
+        let registration = Registration { state: self.state.clone(), client };
+        let router = self.router.clone().layer(Extension(exchange.clone()));
+        tokio::spawn(async move {
+            let served = serve(router, registration, stream, place, exchange, watcher);
+            let served = match extra {
+                None => served.await,
+                Some(_extra) => tokio::time::timeout(EXTRA_PATIENCE, served).await.unwrap_or(Ok(())),
+            };
+            if let Err(error) = served {
+                tracing::debug!(%error, %address, "HTTP connection broke");
             }
-            Err(_) => {
-                counters.connections_rejected.add(1);
-                tokio::spawn(refuse(stream));
-            }
-        }
+        });
     }
 }
 
-/// As far as the socket takes it at once.
-async fn refuse(mut stream: TcpStream) {
-    let _ = tokio::time::timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await;
+fn max_connections(state: &State) -> usize {
+    state.settings.http_maxclients.get().max(0) as usize
 }
 
 async fn serve(
     router: Router,
+    registration: Registration,
     stream: TcpStream,
-    address: SocketAddr,
+    place: Place,
+    exchange: Arc<Exchange>,
     watcher: Watcher,
-    _place: OwnedSemaphorePermit,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    stream.set_nodelay(true)?;
-    // It is in no list of clients: id 0 is nobody's.
-    let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
-    let client = Arc::new(Client::new(0, peer, clock::now_ms(), true));
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_PATIENCE));
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "short responses may wait for acknowledgements");
+    }
+    let socket = Socket::new(registration, stream, place, exchange, WRITE_PATIENCE);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router.layer(Extension(client))));
+        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router));
     watcher.watch(connection).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::base::memory;
 use crate::command::state::State;
 use crate::config::Options;
-use crate::keyspace::{DATABASES, Size};
+use crate::keyspace::Size;
 
 /// The first three fields have the names, and the meaning, of the cache server in Hu Shijie's *Distributed Cache*.
 #[derive(Serialize)]
@@ -57,11 +57,13 @@ pub struct Status {
 
 /// What all databases hold.
 fn total(state: &State) -> Size {
-    (0..DATABASES).map(|database| state.keyspace.size(database)).fold(Size::default(), |sum, size| Size {
-        keys: sum.keys + size.keys,
-        expiring: sum.expiring + size.expiring,
-        key_bytes: sum.key_bytes + size.key_bytes,
-        value_bytes: sum.value_bytes + size.value_bytes,
+    (0..state.keyspace.databases()).map(|database| state.keyspace.size(database)).fold(Size::default(), |sum, size| {
+        Size {
+            keys: sum.keys + size.keys,
+            expiring: sum.expiring + size.expiring,
+            key_bytes: sum.key_bytes + size.key_bytes,
+            value_bytes: sum.value_bytes + size.value_bytes,
+        }
     })
 }
 

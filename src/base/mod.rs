@@ -1,4 +1,4 @@
-//! What everything else stands on: the clock, the system, slots, patterns, numbers as Redis reads and prints them.
+//! What everything else stands on: the clock, the system, slots, patterns, numbers and words as Redis reads and prints them.
 
 pub mod clock;
 pub mod file;
@@ -13,3 +13,4 @@ pub mod slot;
 pub mod system;
 pub mod thread;
 pub mod ticks;
+pub mod words;

@@ -1,6 +1,8 @@
-//! What the kernel tells of the process and the machine, from `/proc`. A file that cannot be read tells 0.
+//! What the kernel tells of the process and the machine, from `/proc` mostly. A file that cannot be read tells 0.
 
-use std::fs::read_to_string;
+use std::fs::{read_dir, read_to_string};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Ticks a second in `/proc/<pid>/stat`: Linux has shown user space no other number since 2.6.
 const TICKS_PER_SECOND: u64 = 100;
@@ -27,6 +29,28 @@ pub fn huge_pages_bytes() -> u64 {
 /// Memory of the machine.
 pub fn total_bytes() -> u64 {
     kilobytes("/proc/meminfo", "MemTotal")
+}
+
+/// File descriptors of the process that are open.
+pub fn open_descriptors() -> u64 {
+    // One of them reads the directory.
+    read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1) as u64)
+}
+
+/// Has the process allowed to open `wanted` file descriptors, if the system lets it. Returns how many it may open now.
+pub fn raise_descriptor_limit(wanted: u64) -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let present = limit.current.unwrap_or(u64::MAX);
+    if present >= wanted {
+        return present;
+    }
+    let hard = limit.maximum;
+    // The superuser may raise the hard limit as well.
+    let attempts = [(wanted, hard.map(|hard| hard.max(wanted))), (hard.map_or(wanted, |hard| hard.min(wanted)), hard)];
+    let raised = attempts.into_iter().find_map(|(current, maximum)| {
+        setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum }).ok().map(|()| current)
+    });
+    raised.unwrap_or(present)
 }
 
 /// The kernel's name and version, and the CPU's architecture.

@@ -7,7 +7,6 @@ use super::context::Context;
 use super::session::After;
 use super::spec::{Categories, Flags, Spec};
 use crate::base::number;
-use crate::keyspace::DATABASES;
 use crate::reply::Error;
 
 const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE).or(Flags::FAST);
@@ -62,8 +61,7 @@ fn select(context: &mut Context<'_>) -> Result<(), Error> {
     if i32::try_from(database).is_err() {
         return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
-    let databases = context.state.settings.databases.get().min(DATABASES as i64);
-    if !(0..databases).contains(&database) {
+    if !(0..context.state.settings.databases.get()).contains(&database) {
         return Err(Error::DB_INDEX_OUT_OF_RANGE);
     }
     context.session.client.select(database as usize);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use super::session::Session;
 use super::state::State;
 use crate::base::number;
-use crate::keyspace::{Caller, DATABASES, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot, Step, Walk};
+use crate::keyspace::{Caller, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot, Step, Walk};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -62,8 +62,7 @@ impl<'a> Context<'a> {
         if i32::try_from(number).is_err() {
             return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
         }
-        let databases = (DATABASES as i64).min(self.state.settings.databases.get());
-        let is_known = (0..databases).contains(&number);
+        let is_known = (0..self.state.settings.databases.get()).contains(&number);
         if is_known { Ok(number as usize) } else { Err(Error::DB_INDEX_OUT_OF_RANGE) }
     }
 

@@ -20,9 +20,6 @@ use crate::protocol::{Args, until_nul};
 use crate::reply::{Error, Sink};
 use crate::store::journal::Ticket;
 
-/// How much of a client's arguments an error message quotes, in bytes.
-const QUOTED_MAX_BYTES: usize = 128;
-
 /// How many commands are looked at ahead: their cache lines must not push out each other.
 pub const FORESIGHT: usize = 32;
 
@@ -49,6 +46,8 @@ pub enum Flow {
     Close,
     /// Send the reply, and go on, only this much later; `None`: never.
     Delay(Option<Duration>),
+    /// The same, unless the client goes.
+    Block(Option<Duration>),
     /// Nothing was executed, because clients are paused: try the same command again once they are not.
     Paused,
     /// Nothing was executed, because keys of the command are not in memory: have the session's cold keys loaded, then
@@ -248,6 +247,7 @@ impl<'s> Turn<'s> {
             After::Continue => Flow::Continue,
             After::Close => Flow::Close,
             After::Delay(duration) => Flow::Delay(duration),
+            After::Block(duration) => Flow::Block(duration),
         }
     }
 
@@ -374,10 +374,8 @@ fn find_anew(args: &Args<'_>) -> Result<&'static Command, Error> {
         return Ok(command);
     }
     table.subcommand(command, args.at(1)).ok_or_else(|| {
-        let quoted = until_nul(args.at(1));
-        let quoted = &quoted[..quoted.len().min(QUOTED_MAX_BYTES)];
         let parent = command.spec.name.to_uppercase();
-        Error::owned([b"ERR unknown subcommand '", quoted, b"'. Try ", parent.as_bytes(), b" HELP."].concat())
+        Error::quoting_start("ERR unknown subcommand '", args.at(1), &format!("'. Try {parent} HELP."))
     })
 }
 
@@ -388,14 +386,14 @@ fn unknown_command(args: &Args<'_>) -> Error {
     };
     let mut quoted = Vec::new();
     for argument in args.iter_from(1) {
-        if quoted.len() >= QUOTED_MAX_BYTES {
+        if quoted.len() >= Error::QUOTED_MAX_BYTES {
             break;
         }
-        let room = QUOTED_MAX_BYTES - quoted.len();
+        let room = Error::QUOTED_MAX_BYTES - quoted.len();
         quoted.push(b'\'');
         quoted.extend(quote(argument, room));
         quoted.extend_from_slice(b"' ");
     }
-    let name = quote(args.at(0), QUOTED_MAX_BYTES);
+    let name = quote(args.at(0), Error::QUOTED_MAX_BYTES);
     Error::owned([b"ERR unknown command '", &name[..], b"', with args beginning with: ", &quoted].concat())
 }

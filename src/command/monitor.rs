@@ -6,7 +6,7 @@ use super::context::Context;
 use super::session::Session;
 use super::spec::{Flags, Spec};
 use super::state::State;
-use crate::base::clock;
+use crate::base::{clock, words};
 use crate::protocol::Args;
 use crate::reply::Error;
 
@@ -45,30 +45,10 @@ fn describe(now_us: u64, session: &Session, args: &Args<'_>) -> Vec<u8> {
     let _ = write!(line, "+{seconds}.{micros:06} [{} {scheme}{address}]", client.database());
     for index in 0..args.len() {
         line.push(b' ');
-        quote(session.shown(args, index), &mut line);
+        words::quote(session.shown(args, index), &mut line);
     }
     line.extend_from_slice(b"\r\n");
     line
-}
-
-/// Puts `bytes` in quotes, as redis-cli takes them back.
-fn quote(bytes: &[u8], line: &mut Vec<u8>) {
-    line.push(b'"');
-    for &byte in bytes {
-        match byte {
-            b'\\' | b'"' => line.extend_from_slice(&[b'\\', byte]),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            b'\r' => line.extend_from_slice(b"\\r"),
-            b'\t' => line.extend_from_slice(b"\\t"),
-            0x07 => line.extend_from_slice(b"\\a"),
-            0x08 => line.extend_from_slice(b"\\b"),
-            b' '..=b'~' => line.push(byte),
-            _ => {
-                let _ = write!(line, "\\x{byte:02x}");
-            }
-        }
-    }
-    line.push(b'"');
 }
 
 #[cfg(test)]

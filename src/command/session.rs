@@ -11,8 +11,11 @@ pub enum After {
     Continue,
     /// Send what is written, then close.
     Close,
-    /// Send the reply, and read on, only this much later (DEBUG SLEEP, WAIT); `None`: never.
+    /// Send the reply, and read on, only this much later (DEBUG SLEEP); `None`: never.
     Delay(Option<Duration>),
+    /// The same for what waits for others (WAIT): it does not count as the command's time, and ends when the client closes
+    /// its half.
+    Block(Option<Duration>),
 }
 
 /// CLIENT REPLY.

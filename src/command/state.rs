@@ -8,10 +8,18 @@ use tokio::sync::watch;
 use super::clients::{Client, Clients};
 use super::table::Table;
 use crate::base::{clock, memory};
-use crate::config::{Permission, Settings};
+use crate::config::{Permission, Settings, Share};
 use crate::keyspace::Keyspace;
 use crate::keyspace::tier::Tier;
 use crate::stats::Stats;
+
+/// How often wrong passwords are logged at most, in milliseconds.
+const WRONG_PASSWORD_LOG_INTERVAL_MS: u64 = 1000;
+/// Wrong passwords in a row that are answered at once.
+const FREE_WRONG_PASSWORDS: u32 = 3;
+/// How long the answer to the next one is delayed; to each further one twice as long.
+const WRONG_PASSWORD_DELAY_MIN: Duration = Duration::from_millis(100);
+const WRONG_PASSWORD_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// What commands act upon: one for the whole server.
 pub struct State {
@@ -30,6 +38,8 @@ pub struct State {
     pub resp_port: AtomicU16,
     /// How many worker threads serve connections at the moment; `net` adjusts it.
     pub active_workers: AtomicUsize,
+    /// File descriptors that are set apart from connections; the node tells.
+    pub reserved_descriptors: AtomicU64,
     peak_memory_bytes: AtomicU64,
     shutdown: watch::Sender<bool>,
     failed: AtomicBool,
@@ -50,6 +60,7 @@ impl State {
             startup_memory_bytes: memory::used_bytes(),
             resp_port: AtomicU16::new(0),
             active_workers: AtomicUsize::new(1),
+            reserved_descriptors: AtomicU64::new(0),
             peak_memory_bytes: AtomicU64::new(0),
             shutdown: watch::Sender::new(false),
             failed: AtomicBool::new(false),
@@ -89,6 +100,8 @@ impl State {
     /// Has what keeps copies of settings take the present ones.
     pub fn apply_settings(&self) {
         self.keyspace.apply_settings();
+        self.clients.session_places.look_again();
+        self.clients.http_places.look_again();
     }
 
     /// Unix seconds of the last checkpoint, or of the start if there was none since.
@@ -113,9 +126,42 @@ impl State {
         !client.is_authenticated() && self.has_password()
     }
 
+    /// What all clients may take together by `maxmemory-clients`, in bytes; `None`: there is no limit.
+    #[inline]
+    pub fn max_client_bytes(&self) -> Option<u64> {
+        let max_bytes = match self.settings.maxmemory_clients.get() {
+            Share::Bytes(bytes) => bytes,
+            Share::Percent(percent) => (u128::from(self.settings.maxmemory.get()) * u128::from(percent) / 100) as u64,
+        };
+        (max_bytes > 0).then_some(max_bytes)
+    }
+
+    /// Puts down that `count` clients were cut for `maxmemory-clients`.
+    pub fn note_evicted_clients(&self, count: usize) {
+        self.stats.shard().evicted_clients.add(count as u64);
+    }
+
     /// Whether `requirepass` is set.
     pub fn has_password(&self) -> bool {
         !self.settings.requirepass.get().is_empty()
+    }
+
+    /// Counts a wrong password, and logs it unless that was done less than a second ago. Returns how long to wait before the
+    /// client is told: longer with each guess in a row, so that a connection cannot try many.
+    pub fn note_wrong_password(&self, client: &Client) -> Duration {
+        static LOGGED_MS: AtomicU64 = AtomicU64::new(0);
+        self.stats.shard().wrong_passwords.add(1);
+        let in_a_row = client.count_wrong_password();
+        let now_ms = clock::now_ms();
+        if now_ms.abs_diff(LOGGED_MS.load(Ordering::Relaxed)) >= WRONG_PASSWORD_LOG_INTERVAL_MS {
+            LOGGED_MS.store(now_ms, Ordering::Relaxed);
+            let since_start = self.stats.sum(|shard| &shard.wrong_passwords);
+            tracing::warn!(address = client.peer.address, in_a_row, since_start, "a client gave a wrong password");
+        }
+        match in_a_row.checked_sub(FREE_WRONG_PASSWORDS + 1) {
+            None => Duration::ZERO,
+            Some(doublings) => (WRONG_PASSWORD_DELAY_MIN * (1 << doublings.min(10))).min(WRONG_PASSWORD_DELAY_MAX),
+        }
     }
 
     /// Whether `enable-debug-command` lets the client use DEBUG.

@@ -127,6 +127,8 @@ options! {
         Notice = "notice",
         /// Only what needs attention.
         Warning = "warning",
+        /// Nothing.
+        Nothing = "nothing",
     }
 
     /// How a line of the log looks.
@@ -165,6 +167,18 @@ options! {
         Relative = "yes" | "relative",
         /// As given.
         Absolute = "absolute",
+    }
+
+    /// Who is told when the server is ready.
+    Supervision {
+        /// Nobody.
+        No = "no",
+        /// Upstart, by stopping once.
+        Upstart = "upstart",
+        /// Systemd, by its socket of notifications.
+        Systemd = "systemd",
+        /// Whichever of them has started the server.
+        Auto = "auto",
     }
 
     /// What a new ACL user may subscribe to.

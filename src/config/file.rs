@@ -1,129 +1,127 @@
-//! The configuration file: a flat TOML table, read and rewritten.
+//! The configuration file: in which of two syntaxes it is, and how it is read and rewritten.
 
-use super::load::{Entry, LoadError, Place};
-use super::table::{PARAMETERS, Parameter, Settings, find};
-use super::value::{Value, system_text};
+use super::load::{Entry, LoadError};
+use super::parameter::Parameter;
+use super::table::{PARAMETERS, Settings};
+use super::value::system_text;
+use super::{redis, toml};
 use crate::base::file;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
-use toml_edit::{Array, Document, DocumentMut, Item};
 
-/// Reads the file. `place` is how messages call it.
-pub(super) fn read(path: &Path) -> Result<Vec<Entry>, LoadError> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| LoadError::Invalid(format!("{}: {}", path.display(), system_text(&error))))?;
+/// What messages call standard input.
+const INPUT: &str = "standard input";
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Syntax {
+    /// A flat table: `name = value`.
+    Toml,
+    /// That of redis.conf: `name value`.
+    Redis,
+}
+
+impl Syntax {
+    /// The syntax of a text: the first line that is no comment tells, by what follows its first word. `None` where there
+    /// is no such line.
+    fn of(text: &[u8]) -> Option<Syntax> {
+        let line = text
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::trim_ascii)
+            .find(|line| !line.is_empty() && !line.starts_with(b"#"))?;
+        let name_length = match line[0] {
+            quote @ (b'"' | b'\'') => {
+                line.iter().skip(1).position(|byte| *byte == quote).map_or(0, |length| length + 2)
+            }
+            _ => line.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=').unwrap_or(line.len()),
+        };
+        let is_table = line[name_length..].trim_ascii_start().starts_with(b"=") || line.starts_with(b"[");
+        Some(if is_table { Syntax::Toml } else { Syntax::Redis })
+    }
+
+    /// The syntax of a text in a file of this name, which tells where there are only comments.
+    fn of_file(text: &[u8], path: &Path) -> Syntax {
+        let by_name = || if path.extension().is_some_and(|end| end == "conf") { Syntax::Redis } else { Syntax::Toml };
+        Syntax::of(text).unwrap_or_else(by_name)
+    }
+}
+
+/// What is in a file.
+pub(super) struct Content {
+    pub syntax: Syntax,
+    pub entries: Vec<Entry>,
+    /// Names that are known, and stand for nothing that could be set.
+    pub ignored: Vec<&'static str>,
+}
+
+/// Reads the file.
+pub(super) fn read(path: &Path) -> Result<Content, LoadError> {
+    let text = fs::read(path).map_err(|error| cannot_read(path, &error))?;
     parse(&text, path)
 }
 
-/// Reads what is in the file at `path`.
-fn parse(text: &str, path: &Path) -> Result<Vec<Entry>, LoadError> {
-    let at = |offset: usize| Place::File(path.to_owned(), 1 + text[..offset].matches('\n').count());
-    let document = Document::parse(text).map_err(|error| {
-        let place = at(error.span().map_or(0, |span| span.start));
-        LoadError::Invalid(format!("{place}: {}", error.message().replace('\n', ", ")))
-    })?;
-    let table = document.as_table();
-    let mut entries: Vec<Entry> = Vec::new();
-    for (name, item) in table.iter() {
-        let key = table.key(name).and_then(|key| key.span()).or_else(|| item.span());
-        let place = at(key.map_or(0, |span| span.start));
-        let (parameter, _) = find(name.as_bytes()).ok_or_else(|| LoadError::unknown(&place, name))?;
-        let raw = item.span().and_then(|span| text.get(span)).unwrap_or_default();
-        let value = text_of(parameter, item, raw)
-            .map_err(|reason| LoadError::Invalid(format!("{place}: {}: {reason}", parameter.name)))?;
-        entries.push(Entry { parameter, text: value, place });
-    }
-    Ok(entries)
+/// Reads standard input to its end.
+pub(super) fn read_input() -> Result<Content, LoadError> {
+    let path = Path::new(INPUT);
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text).map_err(|error| cannot_read(path, &error))?;
+    parse(&text, path)
 }
 
-/// A TOML value as the text that the parameter reads.
-fn text_of(parameter: &Parameter, item: &Item, raw: &str) -> Result<String, String> {
-    let defaults = Settings::default();
-    let expected = parameter.value(&defaults).form();
-    let wrong = |what: &str| format!("expected {expected}, not {what}");
-    let scalar = |value: &toml_edit::Value, raw: &str| match value {
-        toml_edit::Value::String(text) => Ok(text.value().clone()),
-        // The digits of an octal number are what counts.
-        toml_edit::Value::Integer(_) if raw.starts_with("0o") => Ok(raw.replace('_', "")),
-        toml_edit::Value::Integer(number) => Ok(number.value().to_string()),
-        toml_edit::Value::Float(number) => Ok(number.value().to_string()),
-        toml_edit::Value::Boolean(flag) => Ok(if *flag.value() { "yes" } else { "no" }.to_owned()),
-        toml_edit::Value::Array(_) => Err(wrong("an array")),
-        toml_edit::Value::InlineTable(_) => Err(wrong("a table")),
-        toml_edit::Value::Datetime(_) => Err(wrong("a date")),
+pub(super) fn cannot_read(path: &Path, error: &io::Error) -> LoadError {
+    LoadError::Invalid(format!("{}: {}", path.display(), system_text(error)))
+}
+
+fn parse(text: &[u8], path: &Path) -> Result<Content, LoadError> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let syntax = Syntax::of_file(text, path);
+    let (entries, ignored) = match syntax {
+        Syntax::Toml => (toml::parse(text, path)?, Vec::new()),
+        Syntax::Redis => redis::parse(text, path)?,
     };
-    match item {
-        Item::Value(toml_edit::Value::Array(array)) if parameter.value(&defaults).is_list() => {
-            let words: Result<Vec<_>, _> = array.iter().map(|value| scalar(value, "")).collect();
-            Ok(words?.join(" "))
-        }
-        Item::Value(value) => scalar(value, raw),
-        Item::None | Item::Table(_) | Item::ArrayOfTables(_) => Err(wrong("a table")),
-    }
+    Ok(Content { syntax, entries, ignored })
 }
 
 impl Settings {
     /// The file that `CONFIG REWRITE` writes to: the absolute path of the one that was read at the start.
     pub fn config_file(&self) -> Option<&Path> {
-        self.file.as_deref()
+        self.origin.file.as_ref().map(|(path, _)| path.as_path())
+    }
+
+    /// Whether relative paths are taken from `dir`, as in Redis: where anything was read in Redis's syntax.
+    pub fn enters_directory(&self) -> bool {
+        self.origin.is_of_redis
+    }
+
+    /// What `CONFIG REWRITE` writes: all but a password that has a file of its own, and what means one start. What a file says
+    /// of one start is whoever wrote it to take away.
+    pub(super) fn rewritable(&self) -> impl Iterator<Item = &'static Parameter> {
+        let has_file = self.origin.password_of_file.as_deref() == Some(&*self.requirepass.get());
+        PARAMETERS
+            .iter()
+            .filter(move |parameter| !(parameter.is_for_one_start || has_file && parameter.name == "requirepass"))
     }
 
     /// Writes the present values into the configuration file: what the file has already, in its place and with its
     /// comments, and after it what differs from the default. The file is replaced as a whole or not at all. The error
     /// is Redis's, without its "ERR ": <https://redis.io/commands/config-rewrite/>.
     pub fn rewrite(&self) -> Result<(), String> {
-        let path = self.file.as_ref().ok_or("The server is running without a config file")?;
+        let (path, syntax) = self.origin.file.as_ref().ok_or("The server is running without a config file")?;
         let failed = |error: io::Error| format!("Rewriting config file: {}", system_text(&error));
         let _writing = self.writing.lock();
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let text = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             result => result.map_err(failed)?,
         };
-        let mut document: DocumentMut =
-            text.parse().map_err(|_| "Rewriting config file: it is not valid TOML any more".to_owned())?;
-        for parameter in PARAMETERS {
-            self.rewrite_one(parameter, &mut document);
-        }
-        replace(path, document.to_string().as_bytes()).map_err(failed)
-    }
-
-    fn rewrite_one(&self, parameter: &Parameter, document: &mut DocumentMut) {
-        // What a file says of one start is whoever wrote it to take away.
-        if parameter.is_for_one_start {
-            return;
-        }
-        let defaults = Settings::default();
-        let present = parameter.value(self);
-        let known = document.iter().find_map(|(key, item)| {
-            let (found, _) = find(key.as_bytes())?;
-            (found.name == parameter.name).then(|| (key.to_owned(), item.clone()))
-        });
-        let Some((key, item)) = known else {
-            if present.text() != parameter.value(&defaults).text() {
-                document.insert(parameter.name, Item::Value(present.toml()));
-            }
-            return;
+        let written = match Syntax::of(&text).unwrap_or(*syntax) {
+            Syntax::Redis => redis::rewritten(&text, self),
+            Syntax::Toml => toml::rewritten(&text, self)
+                .ok_or_else(|| "Rewriting config file: it is not valid TOML any more".to_owned())?
+                .into_bytes(),
         };
-        let raw = item.to_string();
-        let same = text_of(parameter, &item, raw.trim()).is_ok_and(|text| {
-            let written = parameter.value(&defaults);
-            written.assign(&super::load::normal(written, &text)).is_ok() && written.text() == present.text()
-        });
-        if same {
-            return;
-        }
-        if let Some(Item::Value(old)) = document.get_mut(&key) {
-            let mut new = if old.is_array() { array(present) } else { present.toml() };
-            *new.decor_mut() = old.decor().clone();
-            *old = new;
-        }
+        replace(path, &written).map_err(failed)
     }
-}
-
-/// A list as a TOML array of its words.
-fn array(value: &dyn Value) -> toml_edit::Value {
-    value.text().split_whitespace().collect::<Array>().into()
 }
 
 /// Puts `content` in the place of what is in `path`. A link stays a link: what it points to is replaced.

@@ -1,7 +1,8 @@
 //! The command line, built from the table.
 
-use super::load::{Entry, LoadError, Place};
-use super::table::{Group, PARAMETERS, Settings, find};
+use super::load::{Entry, LoadError, Place, added};
+use super::parameter::{Group, Parameter, find};
+use super::table::{PARAMETERS, Settings};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
@@ -11,22 +12,37 @@ use std::path::PathBuf;
 pub(super) struct Flags {
     /// The file that it names.
     pub file: Option<PathBuf>,
+    /// A hyphen: more is to be read from standard input.
+    pub reads_input: bool,
     /// The parameters that it sets.
     pub entries: Vec<Entry>,
 }
 
 /// Reads the command line, whose first argument is the name of the program.
 pub(super) fn read(args: impl Iterator<Item = OsString>) -> Result<Flags, LoadError> {
-    let mut matches = command().try_get_matches_from(join_lists(args)?).map_err(from_clap)?;
+    let (args, reads_input) = without_hyphen(args.collect());
+    let mut matches = command().try_get_matches_from(join_lists(args.into_iter())?).map_err(from_clap)?;
     let file = matches.remove_one::<PathBuf>("config").or_else(|| matches.remove_one::<PathBuf>("FILE"));
     let entries = PARAMETERS
         .iter()
         .filter_map(|parameter| {
-            let text = joined(&mut matches, parameter.name)?;
+            let text = joined(&mut matches, parameter)?;
             Some(Entry { parameter, text, place: Place::Flag(parameter.name.to_owned()) })
         })
         .collect();
-    Ok(Flags { file, entries })
+    Ok(Flags { file, reads_input, entries })
+}
+
+/// Takes out a hyphen that is the first or the last argument: as for redis-server, it stands for standard input.
+fn without_hyphen(mut args: Vec<OsString>) -> (Vec<OsString>, bool) {
+    let is_hyphen = |index: usize| index > 0 && args.get(index).is_some_and(|arg| arg == "-");
+    match [1, args.len().saturating_sub(1)].into_iter().find(|index| is_hyphen(*index)) {
+        Some(index) => {
+            args.remove(index);
+            (args, true)
+        }
+        None => (args, false),
+    }
 }
 
 fn command() -> Command {
@@ -38,7 +54,8 @@ fn command() -> Command {
         .args_override_self(true)
         .arg(
             Arg::new("FILE")
-                .help("Configuration file (TOML); without one, rockpool.toml if it is there")
+                .help("Configuration file, in TOML or in the syntax of redis.conf; without one, rockpool.toml if it is there. A \
+                       hyphen, first or last: standard input")
                 .value_parser(clap::value_parser!(PathBuf))
                 .conflicts_with("config"),
         )
@@ -106,13 +123,10 @@ fn has_words(list: Option<(String, usize)>) -> Result<(), LoadError> {
     }
 }
 
-/// The value of a flag. What a list is given several times adds up, unless it is emptied in between.
-fn joined(matches: &mut ArgMatches, name: &str) -> Option<String> {
-    let values = matches.remove_many::<String>(name)?;
-    values.reduce(|before, value| match (before.is_empty(), value.is_empty()) {
-        (false, false) => format!("{before} {value}"),
-        _ => value,
-    })
+/// The value of a flag, which may have been given several times.
+fn joined(matches: &mut ArgMatches, parameter: &Parameter) -> Option<String> {
+    let values = matches.remove_many::<String>(parameter.name)?;
+    values.reduce(|before, value| added(parameter, &before, &value))
 }
 
 fn from_clap(error: clap::Error) -> LoadError {

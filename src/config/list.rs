@@ -80,6 +80,7 @@ impl SavePoints {
 impl Kind for SavePoints {
     type Stored = Arc<[SavePoint]>;
     const IS_LIST: bool = true;
+    const WORDS_A_LINE: usize = 2;
 
     fn parse(&self, text: &str) -> Result<Self::Stored, Refusal> {
         let invalid = || "Invalid save parameters".to_owned();
@@ -185,6 +186,7 @@ impl OutputLimits {
 impl Kind for OutputLimits {
     type Stored = [OutputLimit; 3];
     const IS_LIST: bool = true;
+    const WORDS_A_LINE: usize = 4;
 
     fn parse(&self, text: &str) -> Result<Self::Stored, Refusal> {
         let words = words(text);

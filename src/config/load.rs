@@ -1,9 +1,10 @@
 //! The settings at the start: defaults, then the file, then the environment, then the flags.
 
-use super::table::{Parameter, Settings, find};
+use super::file::{self, Syntax};
+use super::flags;
+use super::parameter::{Parameter, find};
+use super::table::Settings;
 use super::value::{Value, system_text};
-use super::{file, flags};
-use config::{Config, ConfigError, Map, Source};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::DirBuilder;
@@ -74,48 +75,52 @@ pub(super) struct Entry {
     pub place: Place,
 }
 
-/// The settings of one place, in which each parameter is valid and there once.
-#[derive(Clone, Debug)]
-struct Layer(Vec<Entry>);
-
-impl Layer {
-    /// Every place is checked on its own: what a later one overrides has to be right as well.
-    fn new(mut entries: Vec<Entry>) -> Result<Self, LoadError> {
-        for place in 0..entries.len() {
-            let (earlier, rest) = entries.split_at_mut(place);
-            let Some(entry) = rest.first_mut() else { break };
-            let Entry { parameter, text, place } = entry;
-            if earlier.iter().any(|other| other.parameter.name == parameter.name) {
-                return Err(LoadError::Invalid(format!("{place}: {} is set twice", parameter.name)));
-            }
-            let defaults = Settings::default();
-            let value = parameter.value(&defaults);
-            *text = normal(value, text);
-            value.check(text).map_err(|reason| {
-                let given = if parameter.sensitive { String::new() } else { format!(" {text:?}") };
-                let (name, form) = (parameter.name, value.form());
-                LoadError::Invalid(format!("{place}: invalid {name}{given}: {reason} (expected: {form})"))
-            })?;
-        }
-        Ok(Self(entries))
-    }
+/// Where settings were read from.
+#[derive(Debug, Default)]
+pub(super) struct Origin {
+    /// The file that `CONFIG REWRITE` writes to, and how it is written.
+    pub file: Option<(PathBuf, Syntax)>,
+    /// Something was in the syntax of Redis, in which relative paths are taken from `dir`.
+    pub is_of_redis: bool,
+    /// The password that `requirepass-file` held.
+    pub password_of_file: Option<String>,
+    /// What was given that has no effect.
+    pub without_effect: Vec<&'static str>,
 }
 
-impl Source for Layer {
-    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
-        Box::new(self.clone())
+/// The settings of one place, in which each parameter is there once.
+fn distinct(entries: Vec<Entry>) -> Result<Vec<Entry>, LoadError> {
+    for (index, Entry { parameter, place, .. }) in entries.iter().enumerate() {
+        if entries[..index].iter().any(|other| other.parameter.name == parameter.name) {
+            return Err(LoadError::Invalid(format!("{place}: {} is set twice", parameter.name)));
+        }
     }
+    Ok(entries)
+}
 
-    fn collect(&self) -> Result<Map<String, config::Value>, ConfigError> {
-        let value = |entry: &Entry| config::Value::new(Some(&entry.place.to_string()), entry.text.clone());
-        Ok(self.0.iter().map(|entry| (entry.parameter.name.to_owned(), value(entry))).collect())
+/// The settings of one place, in which those of a parameter that come later add to the earlier ones, or replace them.
+fn combined(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut combined: Vec<Entry> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match combined.iter_mut().find(|earlier| earlier.parameter.name == entry.parameter.name) {
+            Some(earlier) => *earlier = Entry { text: added(entry.parameter, &earlier.text, &entry.text), ..entry },
+            None => combined.push(entry),
+        }
     }
+    combined
+}
+
+/// What a parameter is that is given twice in one place.
+pub(super) fn added(parameter: &Parameter, before: &str, text: &str) -> String {
+    let adds_up = parameter.value(&Settings::default()).adds_up();
+    // An empty list begins anew.
+    if adds_up && !before.is_empty() && !text.is_empty() { format!("{before} {text}") } else { text.to_owned() }
 }
 
 impl Settings {
-    /// The settings that the configuration file, the environment and the command line give, each overriding the one
-    /// before. `args` begins with the program's name, as [`std::env::args_os`] does; `env` is all variables, as
-    /// [`std::env::vars_os`] gives them. Whatever is unknown or invalid is an error.
+    /// The settings that the configuration file, standard input, the environment and the command line give, each
+    /// overriding the one before. `args` begins with the program's name, as [`std::env::args_os`] does; `env` is all
+    /// variables, as [`std::env::vars_os`] gives them. Whatever is unknown or invalid is an error.
     pub fn load(
         args: impl Iterator<Item = OsString>,
         env: impl Iterator<Item = (OsString, OsString)>,
@@ -124,41 +129,87 @@ impl Settings {
         let environment = read_environment(env)?;
         let file = flags.file.or(environment.file).or_else(|| {
             let default = Path::new(DEFAULT_FILE);
-            default.exists().then(|| default.to_owned())
+            (default.exists() && !flags.reads_input).then(|| default.to_owned())
         });
-        let file_entries = file.as_deref().map_or(Ok(Vec::new()), file::read)?;
-
-        make_directory_to_restore_into([&file_entries, &environment.entries, &flags.entries])?;
-
-        let internal = |error: ConfigError| LoadError::Invalid(error.to_string().replace('\n', " "));
-        let merged = Config::builder()
-            .add_source(Layer::new(file_entries)?)
-            .add_source(Layer::new(environment.entries)?)
-            .add_source(Layer::new(flags.entries)?)
-            .build()
-            .and_then(|config| config.collect())
-            .map_err(internal)?;
-
         let mut settings = Settings::default();
-        for (name, value) in merged {
-            let place = value.origin().unwrap_or_default().to_owned();
-            let (parameter, _) = find(name.as_bytes())
-                .ok_or_else(|| LoadError::Invalid(format!("{place}: unknown setting {name:?}")))?;
-            let text = value.into_string().map_err(internal)?;
-            // It was checked; only what depends on the outside, such as a directory, can have changed since.
-            parameter
-                .value(&settings)
-                .assign(&text)
-                .map_err(|reason| LoadError::Invalid(format!("{place}: invalid {name}: {reason}")))?;
+        let mut places = Vec::new();
+        if let Some(path) = &file {
+            let content = file::read(path)?;
+            let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            settings.origin.file = Some((absolute, content.syntax));
+            places.push(settings.entries_of(content)?);
         }
-        settings.file = file.map(|path| std::path::absolute(&path).unwrap_or(path));
-        Ok(Loaded { file: settings.file.clone(), settings })
+        if flags.reads_input {
+            places.push(settings.entries_of(file::read_input()?)?);
+        }
+        places.push(distinct(environment.entries)?);
+        places.push(flags.entries);
+        make_directory_to_restore_into(&places)?;
+        places.into_iter().try_for_each(|entries| settings.take(entries))?;
+        settings.take_password_of_file()?;
+        Ok(Loaded { file: settings.config_file().map(Path::to_owned), settings })
+    }
+
+    fn entries_of(&mut self, content: file::Content) -> Result<Vec<Entry>, LoadError> {
+        self.origin.is_of_redis |= content.syntax == Syntax::Redis;
+        self.origin.without_effect.extend(content.ignored);
+        match content.syntax {
+            Syntax::Redis => Ok(content.entries),
+            Syntax::Toml => distinct(content.entries),
+        }
+    }
+
+    fn take_password_of_file(&mut self) -> Result<(), LoadError> {
+        let path = self.requirepass_file.get();
+        if path.is_empty() {
+            return Ok(());
+        }
+        let invalid = |reason: &str| Err(LoadError::Invalid(format!("requirepass-file {path}: {reason}")));
+        if !self.requirepass.get().is_empty() {
+            return invalid("requirepass is set as well");
+        }
+        let directory = if self.enters_directory() { self.dir.get() } else { "".into() };
+        let text = match std::fs::read_to_string(Path::new(&*directory).join(&*path)) {
+            Ok(text) => text,
+            Err(error) => return invalid(&system_text(&error)),
+        };
+        let password = text.lines().next().unwrap_or_default();
+        if password.is_empty() {
+            return invalid("its first line is empty");
+        }
+        self.requirepass.assign(password).or_else(|reason| invalid(&reason).map(|()| false))?;
+        self.origin.password_of_file = Some(password.to_owned());
+        Ok(())
+    }
+
+    /// Every place is checked on its own: what a later one overrides has to be right as well.
+    fn take(&mut self, mut entries: Vec<Entry>) -> Result<(), LoadError> {
+        let invalid = |Entry { parameter, text, place }: &Entry, reason: String| {
+            let given = if parameter.sensitive { String::new() } else { format!(" {text:?}") };
+            let (name, form) = (parameter.name, parameter.value(&Settings::default()).form());
+            LoadError::Invalid(format!("{place}: invalid {name}{given}: {reason} (expected: {form})"))
+        };
+        for entry in &mut entries {
+            let defaults = Settings::default();
+            let value = entry.parameter.value(&defaults);
+            entry.text = normal(value, &entry.text);
+            value.check(&entry.text).map_err(|reason| invalid(entry, reason))?;
+        }
+        for entry in combined(entries) {
+            // Only what depends on the outside, such as a directory, can have changed since it was checked.
+            entry.parameter.value(self).assign(&entry.text).map_err(|reason| invalid(&entry, reason))?;
+            let (name, idle) = (entry.parameter.name, &mut self.origin.without_effect);
+            if entry.parameter.without_effect && !idle.contains(&name) {
+                idle.push(name);
+            }
+        }
+        Ok(())
     }
 }
 
 /// `dir` has to be there, unless `restore` is going to fill it: then it is made. The later of the places counts.
-fn make_directory_to_restore_into(places: [&[Entry]; 3]) -> Result<(), LoadError> {
-    let last = |name: &str| places.into_iter().flatten().rfind(|entry| entry.parameter.name == name);
+fn make_directory_to_restore_into(places: &[Vec<Entry>]) -> Result<(), LoadError> {
+    let last = |name: &str| places.iter().flatten().rfind(|entry| entry.parameter.name == name);
     let (Some(directory), Some(_)) = (last("dir"), last("restore").filter(|entry| !entry.text.is_empty())) else {
         return Ok(());
     };
@@ -193,10 +244,18 @@ fn read_environment(env: impl Iterator<Item = (OsString, OsString)>) -> Result<E
         }
         let place = Place::Variable(name.clone());
         let (parameter, _) = find(suffix.replace('_', "-").as_bytes())
+            .or_else(|| find(suffix.as_bytes()))
             .ok_or_else(|| LoadError::Invalid(format!("{place}: unknown setting (rockpool --help names all)")))?;
         let text = value
             .into_string()
             .map_err(|_| LoadError::Invalid(format!("{place}: invalid {}: not valid UTF-8", parameter.name)))?;
+        // An empty one is most often a variable that should have been set elsewhere, and would open the server to all.
+        if parameter.sensitive && text.is_empty() {
+            return Err(LoadError::Invalid(format!(
+                "{place}: empty; leave it out where there is no {}",
+                parameter.name
+            )));
+        }
         environment.entries.push(Entry { parameter, text, place });
     }
     Ok(environment)

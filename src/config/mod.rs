@@ -8,22 +8,29 @@ mod file;
 mod flags;
 mod list;
 mod load;
+mod parameter;
+mod redis;
 mod reference;
 mod runtime;
 mod table;
 #[cfg(test)]
 mod tests;
+mod toml;
 mod value;
+mod word;
 
 pub use choice::{
     Choice, Engine, EvictionPolicy, JournalSync, LogFormat, LogLevel, OomScore, Options, Permission, PubsubDefault,
+    Supervision,
 };
 pub use list::{
     Addresses, EventClasses, Events, OomScores, OutputClass, OutputLimit, OutputLimits, Percentiles, SavePoint,
     SavePoints,
 };
 pub use load::{DEFAULT_FILE, LoadError, Loaded};
+pub use parameter::{Group, Mutability, Parameter, find};
 pub use reference::reference;
-pub use runtime::{Caller, NotApplied, is_sensitive};
-pub use table::{Group, Mutability, PARAMETERS, Parameter, Settings, find};
+pub use runtime::{Caller, NotApplied, NotSet, UNKNOWN_BEFORE_NAME, is_sensitive};
+pub use table::{PARAMETERS, Settings};
 pub use value::{Bytes, Directory, Flag, Integer, Octal, Portion, Share, Text, Value};
+pub use word::{Absent, Word, WordSet};

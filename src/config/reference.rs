@@ -1,6 +1,7 @@
 //! The reference page of the parameters, written from the table.
 
-use super::table::{Group, Mutability, PARAMETERS, Parameter, Settings};
+use super::parameter::{Group, Mutability, Parameter};
+use super::table::{PARAMETERS, Settings};
 
 const INTRODUCTION: &str = "\
 # Configuration
@@ -8,18 +9,27 @@ const INTRODUCTION: &str = "\
 <!-- Written from the table of parameters (src/config/table.rs). To renew it after a change there:
      UPDATE_REFERENCE=1 cargo test --lib config::reference -->
 
-A setting can stand in four places. Each place overrides the ones above it; it replaces a value as a whole.
+A setting can stand in several places. Each place overrides the ones above it; it replaces a value as a whole (of
+`client-output-buffer-limit`, the classes that it names).
 
 | place | example |
 |---|---|
 | default | |
-| configuration file, TOML | `maxmemory-policy = \"allkeys-lru\"` |
+| configuration file, in TOML | `maxmemory-policy = \"allkeys-lru\"` |
+| or in the syntax of redis.conf | `maxmemory-policy allkeys-lru` |
 | environment | `ROCKPOOL_MAXMEMORY_POLICY=allkeys-lru` |
 | flag | `--maxmemory-policy allkeys-lru` |
 
 The file is `rockpool.toml` in the directory where the server is started, if there is one. `rockpool FILE`,
-`rockpool --config FILE` or the variable `ROCKPOOL_CONFIG` names another. It is a flat table. Numbers and booleans can
-be written as such, lists as arrays: `port = 7000`, `protected-mode = false`, `bind = [\"127.0.0.1\", \"::1\"]`.
+`rockpool --config FILE` or the variable `ROCKPOOL_CONFIG` names another; `rockpool -` reads standard input, after the
+file if there is one. What follows the first word of its first line tells the syntax, whatever the file is called.
+
+- TOML: a flat table. Numbers and booleans can be written as such, lists as arrays: `port = 7000`,
+  `protected-mode = false`, `bind = [\"127.0.0.1\", \"::1\"]`.
+- redis.conf: words, in quotes where Redis has them so. Later lines override earlier ones; those of `save` and
+  `client-output-buffer-limit` add up, until an empty one. `include` takes patterns. As in Redis, relative paths are taken from
+  `dir`. What cannot be had here and would be missed (`replicaof`, `cluster-enabled yes`, `user`, `aclfile`,
+  `rename-command`, `loadmodule`, TLS) stops the start.
 
 A setting that is unknown or invalid stops the start with one line that says where it stands. That includes every
 variable that begins with `ROCKPOOL_`. (Kubernetes adds such variables by itself where a service is called `rockpool`;
@@ -31,8 +41,8 @@ While the server runs, `CONFIG GET` reads settings, `CONFIG SET` changes those t
 
 Sizes are bytes: `100`, `1k` (1000), `1kb` (1024), `1m`, `1mb`, `1g`, `1gb`.
 
-Settings marked *without effect* are accepted because clients and tools of Redis set them. They can be set and read
-back, and do nothing.
+Settings marked *without effect* are accepted because clients, tools and configuration files of Redis set them. They can
+be set and read back, and do nothing; one line of the log names those that were given.
 ";
 
 /// The reference page, in Markdown.

@@ -1,7 +1,10 @@
 //! `CONFIG GET` and `CONFIG SET`: <https://redis.io/commands/config-get/>, <https://redis.io/commands/config-set/>.
 
+use std::fmt;
+
 use super::choice::Permission;
-use super::table::{Mutability, PARAMETERS, Parameter, Settings, find};
+use super::parameter::{Mutability, Parameter, find};
+use super::table::{PARAMETERS, Settings};
 use crate::base::glob;
 
 /// Where a `CONFIG SET` comes from: some parameters may be set from the same machine only.
@@ -22,6 +25,26 @@ pub struct NotApplied {
     pub reason: String,
 }
 
+/// What precedes the name of a parameter that is unknown.
+pub const UNKNOWN_BEFORE_NAME: &str = "Unknown option or number of arguments for CONFIG SET - '";
+
+/// Why nothing was set, in Redis's words without its "ERR ".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSet {
+    /// There is no parameter of this name, which may be any bytes.
+    Unknown(Vec<u8>),
+    Refused(String),
+}
+
+impl fmt::Display for NotSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotSet::Unknown(name) => write!(formatter, "{UNKNOWN_BEFORE_NAME}{}'", String::from_utf8_lossy(name)),
+            NotSet::Refused(reason) => formatter.write_str(reason),
+        }
+    }
+}
+
 /// One pair of a `CONFIG SET` that may be set.
 struct Assignment<'a> {
     parameter: &'static Parameter,
@@ -31,14 +54,9 @@ struct Assignment<'a> {
 }
 
 impl Settings {
-    /// Parameters that were set to something else than their default and that nothing reads: whoever set one should
-    /// be told.
-    pub fn set_without_effect(&self) -> Vec<&'static str> {
-        let defaults = Settings::default();
-        let is_idle = |parameter: &Parameter| {
-            parameter.without_effect && parameter.value(self).text() != parameter.value(&defaults).text()
-        };
-        PARAMETERS.iter().filter(|parameter| is_idle(parameter)).map(|parameter| parameter.name).collect()
+    /// What was given at the start and has no effect, whatever its value: whoever gave it should be told.
+    pub fn given_without_effect(&self) -> &[&'static str] {
+        &self.origin.without_effect
     }
 
     /// The parameters whose name or alias matches one of `patterns` whatever the case, each name once, and their
@@ -54,8 +72,8 @@ impl Settings {
     }
 
     /// Sets all of `pairs`, or none if one is refused, for a caller from another machine. Returns the parameters
-    /// whose values are others now; the error is Redis's, without its "ERR ".
-    pub fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<Vec<&'static str>, String> {
+    /// whose values are others now.
+    pub fn set(&self, pairs: &[(&[u8], &[u8])]) -> Result<Vec<&'static str>, NotSet> {
         self.set_with(pairs, Caller::Remote, |_, _| Ok(()), |_| Ok(()))
     }
 
@@ -70,7 +88,7 @@ impl Settings {
         caller: Caller,
         check: impl Fn(&'static str, &str) -> Result<(), NotApplied>,
         apply: impl FnOnce(&[&'static str]) -> Result<(), NotApplied>,
-    ) -> Result<Vec<&'static str>, String> {
+    ) -> Result<Vec<&'static str>, NotSet> {
         let _writing = self.writing.lock();
         let assignments = self.assignments(pairs, caller)?;
         for Assignment { parameter, name, text } in &assignments {
@@ -104,15 +122,14 @@ impl Settings {
     }
 
     /// What can be said about a `CONFIG SET` before its values are looked at, in the order in which Redis looks.
-    fn assignments<'a>(&self, pairs: &[(&[u8], &'a [u8])], caller: Caller) -> Result<Vec<Assignment<'a>>, String> {
+    fn assignments<'a>(&self, pairs: &[(&[u8], &'a [u8])], caller: Caller) -> Result<Vec<Assignment<'a>>, NotSet> {
         let mut assignments: Vec<Assignment<'a>> = Vec::with_capacity(pairs.len());
         let mut refused = None;
         for (given, value) in pairs {
-            let given_name = || String::from_utf8_lossy(given).into_owned();
             let Some((parameter, name)) = find(given) else {
-                let unknown = || format!("Unknown option or number of arguments for CONFIG SET - '{}'", given_name());
-                return Err(refused.unwrap_or_else(unknown));
+                return Err(refused.unwrap_or_else(|| NotSet::Unknown(given.to_vec())));
             };
+            let given_name = || String::from_utf8_lossy(given).into_owned();
             if refused.is_some() {
                 continue;
             }
@@ -164,6 +181,6 @@ fn name_matches(pattern: &[u8], name: &str) -> bool {
     }
 }
 
-fn failure(name: &str, reason: &str) -> String {
-    format!("CONFIG SET failed (possibly related to argument '{name}') - {reason}")
+fn failure(name: &str, reason: &str) -> NotSet {
+    NotSet::Refused(format!("CONFIG SET failed (possibly related to argument '{name}') - {reason}"))
 }

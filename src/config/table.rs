@@ -1,210 +1,14 @@
-//! The table of parameters, and all that is known of one.
+//! The table of parameters.
 
 use super::choice::{
-    Choice, Engine, EvictionPolicy, JournalSync, LogFormat, LogLevel, OomScore, Permission, PubsubDefault,
+    Choice, Engine, EvictionPolicy, JournalSync, LogFormat, LogLevel, OomScore, Permission, PubsubDefault, Supervision,
 };
 use super::list::{Addresses, Events, OomScores, OutputLimit, OutputLimits, Percentiles, SavePoint, SavePoints};
-use super::value::{Bytes, Directory, Flag, Integer, Octal, Portion, Text, Value};
+use super::load::Origin;
+use super::parameter::{Group, Parameter, parameters};
+use super::value::{Bytes, Directory, Flag, Integer, Octal, Portion, Text};
+use super::word::{Absent, Word, WordSet};
 use parking_lot::Mutex;
-use std::path::PathBuf;
-
-/// A part of the table, with a heading of its own in the help and the reference page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// Where the server listens, and what a connection may use.
-    Network,
-    /// Who may do what.
-    Security,
-    /// Databases, memory, expiry.
-    Keyspace,
-    /// Log, slow log, latency.
-    Observation,
-    /// What is kept on disk.
-    Persistence,
-    /// How values are laid out in memory.
-    Encoding,
-    /// Several nodes.
-    Cluster,
-    /// Names of Redis that clients and tools set.
-    Compatibility,
-}
-
-impl Group {
-    /// In the order of the reference page.
-    pub const ALL: [Self; 8] = [
-        Self::Network,
-        Self::Security,
-        Self::Keyspace,
-        Self::Observation,
-        Self::Persistence,
-        Self::Encoding,
-        Self::Cluster,
-        Self::Compatibility,
-    ];
-
-    /// The heading.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Network => "Network",
-            Self::Security => "Security",
-            Self::Keyspace => "Keyspace and memory",
-            Self::Observation => "Log and latency",
-            Self::Persistence => "Persistence",
-            Self::Encoding => "Encodings",
-            Self::Cluster => "Cluster",
-            Self::Compatibility => "Compatibility",
-        }
-    }
-}
-
-/// When a parameter can be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mutability {
-    /// At the start and by `CONFIG SET`.
-    Mutable,
-    /// At the start; by `CONFIG SET` if `enable-protected-configs` allows it.
-    Protected,
-    /// At the start only.
-    Immutable,
-}
-
-/// One row of the table.
-#[derive(Debug)]
-pub struct Parameter {
-    /// The name in `CONFIG GET`, in the file and, after two hyphens, on the command line.
-    pub name: &'static str,
-    /// Other names for the same value.
-    pub aliases: &'static [&'static str],
-    /// Where it stands in the help and the reference page.
-    pub group: Group,
-    /// What it does, with units.
-    doc: &'static str,
-    /// When it can be set.
-    pub mutability: Mutability,
-    /// Taken for the sake of clients that set it; nothing reads it.
-    pub without_effect: bool,
-    /// It means the start that it was given for, and no later one: `CONFIG REWRITE` leaves it alone.
-    pub is_for_one_start: bool,
-    /// On the command line it needs no value: then it is `yes`.
-    pub is_switch: bool,
-    /// A secret: its value is in no message.
-    pub sensitive: bool,
-    /// Where its value is.
-    access: fn(&Settings) -> &dyn Value,
-}
-
-impl Parameter {
-    const fn new(
-        name: &'static str,
-        aliases: &'static [&'static str],
-        group: Group,
-        doc: &'static str,
-        access: fn(&Settings) -> &dyn Value,
-    ) -> Self {
-        let mutability = Mutability::Mutable;
-        Self {
-            name,
-            aliases,
-            group,
-            doc,
-            mutability,
-            without_effect: false,
-            is_for_one_start: false,
-            is_switch: false,
-            sensitive: false,
-            access,
-        }
-    }
-
-    const fn immutable(mut self) -> Self {
-        self.mutability = Mutability::Immutable;
-        self
-    }
-
-    const fn protected(mut self) -> Self {
-        self.mutability = Mutability::Protected;
-        self
-    }
-
-    const fn without_effect(mut self) -> Self {
-        self.without_effect = true;
-        self
-    }
-
-    const fn one_start(mut self) -> Self {
-        self.mutability = Mutability::Immutable;
-        self.is_for_one_start = true;
-        self
-    }
-
-    const fn switch(mut self) -> Self {
-        self.is_switch = true;
-        self
-    }
-
-    const fn sensitive(mut self) -> Self {
-        self.sensitive = true;
-        self
-    }
-
-    /// What it does, with units: one line.
-    pub fn doc(&self) -> &'static str {
-        self.doc.trim()
-    }
-
-    /// Its value in `settings`.
-    pub fn value<'a>(&self, settings: &'a Settings) -> &'a dyn Value {
-        (self.access)(settings)
-    }
-
-    /// Its names, with the one that counts first.
-    pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        std::iter::once(self.name).chain(self.aliases.iter().copied())
-    }
-
-    /// The environment variable that sets it.
-    pub fn variable(&self) -> String {
-        format!("{}{}", super::load::VARIABLE_PREFIX, self.name.to_ascii_uppercase().replace('-', "_"))
-    }
-}
-
-/// The parameter with this name or alias in any case, and the spelling of the table.
-pub fn find(name: &[u8]) -> Option<(&'static Parameter, &'static str)> {
-    PARAMETERS.iter().find_map(|parameter| {
-        let spelling = parameter.names().find(|known| known.as_bytes().eq_ignore_ascii_case(name))?;
-        Some((parameter, spelling))
-    })
-}
-
-macro_rules! parameters {
-    ($($group:ident {
-        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, [$name:literal $(| $alias:literal)*] $($trait:ident)*;)+
-    })+) => {
-        /// The value of every parameter. Values change under their readers, one at a time: read one where it is
-        /// needed, and keep it no longer than the command or the round that needs it.
-        #[derive(Debug)]
-        pub struct Settings {
-            $($($(#[doc = $doc])+ pub $field: $type,)+)+
-            /// The file that was read at the start, and that `CONFIG REWRITE` writes to.
-            pub(super) file: Option<PathBuf>,
-            /// Held by who changes values or the file.
-            pub(super) writing: Mutex<()>,
-        }
-
-        impl Default for Settings {
-            fn default() -> Self {
-                Self { $($($field: $default,)+)+ file: None, writing: Mutex::new(()) }
-            }
-        }
-
-        /// Every parameter, by groups.
-        pub static PARAMETERS: &[Parameter] = &[$($(
-            Parameter::new(
-                $name, &[$($alias),*], Group::$group, concat!($($doc),+), |settings| &settings.$field,
-            )$(.$trait())*,
-        )+)+];
-    };
-}
 
 const INT: i64 = i32::MAX as i64;
 const KB: u64 = 1 << 10;
@@ -217,6 +21,11 @@ const INPUT_MAX: u64 = 3 * GB;
 
 const NO_DEFRAGMENTATION: &str = "Active defragmentation cannot be enabled: it requires a Redis server compiled with \
     a modified Jemalloc like the one shipped by default with the Redis source distribution";
+
+const NO_CLUSTER: &str = "this version has no cluster";
+const NO_REPLICAS: &str = "this server cannot be a replica, and has none";
+const NO_TLS: &str = "this version has no TLS";
+const NO_ACL_FILE: &str = "there are no users but the default one, whose password is requirepass";
 
 fn dbfilename(name: &str) -> Result<(), &'static str> {
     if name.contains('/') { Err("dbfilename can't be a path, just a filename") } else { Ok(()) }
@@ -238,10 +47,6 @@ fn appenddirname(name: &str) -> Result<(), &'static str> {
     }
 }
 
-fn replicaof(primary: &str) -> Result<(), &'static str> {
-    if primary.is_empty() { Ok(()) } else { Err("this server cannot be a replica") }
-}
-
 const fn output_limit(hard_bytes: u64, soft_bytes: u64, soft_seconds: u64) -> OutputLimit {
     OutputLimit { hard_bytes, soft_bytes, soft_seconds }
 }
@@ -251,6 +56,16 @@ const fn save_point(seconds: i64, changes: i64) -> SavePoint {
 }
 
 parameters! {
+    Process {
+        /// Run in the background: the command returns once the server is ready, or tells why it could not start. Has no
+        /// effect under a supervisor.
+        daemonize: Flag = Flag::new(false), ["daemonize"] immutable;
+        /// Who is told that the server is ready and that it ends: systemd (`Type=notify`), upstart, or, with `auto`,
+        /// whichever of them started it.
+        supervised: Choice<Supervision> = Choice::new(Supervision::No), ["supervised"] immutable;
+        /// File of the process's number, there while the server runs. Empty: none.
+        pidfile: Text = Text::new("", "path"), ["pidfile"] immutable;
+    }
     Network {
         /// Port of the Redis protocol. 0: any that is free; the log tells which.
         port: Integer = Integer::new(6379, 0..=65535), ["port"];
@@ -269,10 +84,13 @@ parameters! {
         tcp_backlog: Integer = Integer::new(511, 0..=INT), ["tcp-backlog"] immutable;
         /// Seconds after which an idle client is disconnected. 0: never.
         timeout: Integer = Integer::new(0, 0..=INT), ["timeout"];
-        /// Seconds between TCP keepalive probes. 0: none.
+        /// Seconds without traffic after which a client's system is asked whether it is still there. 0: never. The kernel
+        /// takes 32,767 at most; more counts as that.
         tcp_keepalive: Integer = Integer::new(300, 0..=INT), ["tcp-keepalive"];
         /// Connected clients at most.
         maxclients: Integer = Integer::new(10000, 1..=u32::MAX as i64), ["maxclients"];
+        /// HTTP connections at most. For one more, the one goes that has been idle for longest.
+        http_maxclients: Integer = Integer::new(1024, 1..=u32::MAX as i64), ["http-maxclients"];
         /// Threads that serve connections, at most: as many of them do as the load needs. 0: as many as there are CPUs.
         io_threads: Integer = Integer::new(0, 0..=128), ["io-threads"] immutable;
         /// What a client may send that is no complete command yet.
@@ -290,8 +108,17 @@ parameters! {
     Security {
         /// Password of the default user. Empty: none is asked for.
         requirepass: Text = Text::new("", "text"), ["requirepass"] sensitive;
+        /// File whose first line is the password, so that it stands neither in the environment nor among the arguments, which
+        /// others on the machine can read. Empty: none.
+        requirepass_file: Text = Text::new("", "path"), ["requirepass-file"] immutable;
+        /// Start although other machines may do everything: it listens for them, there is no password, and `protected-mode`
+        /// is off. The log warns then.
+        allow_open: Flag = Flag::new(true), ["allow-open"] immutable;
         /// Without a password, only clients on the same machine may connect.
         protected_mode: Flag = Flag::new(true), ["protected-mode"];
+        /// Names by which HTTP may be asked while there is no password, beside IP addresses, `localhost` and `node`, with spaces
+        /// between them: a page of another site whose name was made to lead here is kept out. `*`: any.
+        http_hosts: Text = Text::new("", "names"), ["http-hosts"];
         /// Who may use DEBUG.
         enable_debug_command: Choice<Permission> = Choice::new(Permission::No), ["enable-debug-command"] immutable;
         /// Who may set protected parameters.
@@ -299,8 +126,8 @@ parameters! {
             ["enable-protected-configs"] immutable;
     }
     Keyspace {
-        /// Number of databases.
-        databases: Integer = Integer::new(16, 1..=INT), ["databases"] immutable;
+        /// Number of databases. A data directory with keys in one that is beyond it and the 16 that there are at least is refused.
+        databases: Integer = Integer::new(16, 1..=255), ["databases"] immutable;
         /// Storage engine.
         r#type: Choice<Engine> = Choice::new(Engine::Rocksdb), ["type"] immutable;
         /// Directory of everything the server writes.
@@ -314,6 +141,8 @@ parameters! {
         maxmemory_samples: Integer = Integer::new(5, 1..=INT), ["maxmemory-samples"];
         /// How much time eviction may take from commands, from least to most.
         maxmemory_eviction_tenacity: Integer = Integer::new(10, 0..=100), ["maxmemory-eviction-tenacity"];
+        /// Memory that all clients' buffers may take; beyond, the largest clients are cut. 0: no limit.
+        maxmemory_clients: Portion = Portion::new(0), ["maxmemory-clients"];
         /// How slowly the LFU counter of a key grows.
         lfu_log_factor: Integer = Integer::new(10, 0..=INT), ["lfu-log-factor"];
         /// Minutes after which the LFU counter of a key falls by one. 0: never.
@@ -395,6 +224,16 @@ parameters! {
         rdbcompression: Flag = Flag::new(true), ["rdbcompression"] without_effect;
         /// Put a checksum at the end of the snapshot.
         rdbchecksum: Flag = Flag::new(true), ["rdbchecksum"] immutable without_effect;
+        /// Have the snapshot's file synced as it grows.
+        rdb_save_incremental_fsync: Flag = Flag::new(true), ["rdb-save-incremental-fsync"] without_effect;
+        /// Delete the snapshot that replicas were sent.
+        rdb_del_sync_files: Flag = Flag::new(false), ["rdb-del-sync-files"] without_effect;
+        /// Have the rewritten journal synced as it grows.
+        aof_rewrite_incremental_fsync: Flag = Flag::new(true), ["aof-rewrite-incremental-fsync"] without_effect;
+        /// Note times in the journal.
+        aof_timestamp_enabled: Flag = Flag::new(false), ["aof-timestamp-enabled"] without_effect;
+        /// Keep old files of the journal.
+        aof_disable_auto_gc: Flag = Flag::new(false), ["aof-disable-auto-gc"] without_effect;
         /// Refuse writes after a snapshot failed.
         stop_writes_on_bgsave_error: Flag = Flag::new(true), ["stop-writes-on-bgsave-error"] without_effect;
     }
@@ -426,25 +265,58 @@ parameters! {
         hll_sparse_max_bytes: Bytes = Bytes::new(3000, 0..=SIGNED), ["hll-sparse-max-bytes"] without_effect;
     }
     Cluster {
-        /// Address by which other nodes and clients know this one. Empty: the first address of `bind`.
-        node: Text = Text::new("", "address"), ["node"] immutable without_effect;
-        /// Address of any node of the cluster to join. Empty: this node starts alone.
-        cluster: Text = Text::new("", "address"), ["cluster"] immutable without_effect;
+        /// Address by which other nodes and clients know this one; `GET /cluster` tells it. Empty: the first address of
+        /// `bind`.
+        node: Text = Text::new("", "address"), ["node"] immutable;
+        /// Address of any node of the cluster to join. Empty, the only value that can be: this node is alone.
+        cluster: Absent = Absent::new(&[""], NO_CLUSTER), ["cluster"] immutable;
         /// Port of the gossip between nodes.
         gossip_port: Integer = Integer::new(12347, 0..=65535), ["gossip-port"] immutable without_effect;
-        /// Redirect clients to the node that owns a key.
-        cluster_enabled: Flag = Flag::new(false), ["cluster-enabled"] immutable without_effect;
+        /// Redirect clients to the node that owns a key: there is no cluster yet.
+        cluster_enabled: Flag = Flag::always_off(NO_CLUSTER), ["cluster-enabled"] immutable;
+        /// File of what a node knows of the cluster.
+        cluster_config_file: Text = Text::new("nodes.conf", "file name"), ["cluster-config-file"] immutable without_effect;
         /// Milliseconds after which a node that does not answer is failing.
         cluster_node_timeout: Integer = Integer::new(15000, 0..=i64::MAX), ["cluster-node-timeout"] without_effect;
         /// Refuse commands while a slot has no owner.
         cluster_require_full_coverage: Flag = Flag::new(true), ["cluster-require-full-coverage"] without_effect;
+        /// Port between nodes. 0: that of clients plus 10000.
+        cluster_port: Integer = Integer::new(0, 0..=65535), ["cluster-port"] immutable without_effect;
+        /// Address that other nodes are told.
+        cluster_announce_ip: Text = Text::new("", "address"), ["cluster-announce-ip"] without_effect;
+        /// Name that clients are told.
+        cluster_announce_hostname: Text = Text::new("", "host name"), ["cluster-announce-hostname"] without_effect;
+        /// Port that other nodes are told.
+        cluster_announce_port: Integer = Integer::new(0, 0..=65535), ["cluster-announce-port"] without_effect;
+        /// TLS port that other nodes are told.
+        cluster_announce_tls_port: Integer = Integer::new(0, 0..=65535), ["cluster-announce-tls-port"] without_effect;
+        /// Port between nodes that other nodes are told.
+        cluster_announce_bus_port: Integer = Integer::new(0, 0..=65535), ["cluster-announce-bus-port"] without_effect;
+        /// How a client is told of a node.
+        cluster_preferred_endpoint_type: Word = Word::new(&["ip", "hostname", "unknown-endpoint"]),
+            ["cluster-preferred-endpoint-type"] without_effect;
+        /// Replicas that a primary keeps when others take some of them.
+        cluster_migration_barrier: Integer = Integer::new(1, 0..=INT), ["cluster-migration-barrier"] without_effect;
+        /// Let replicas go to primaries that have none.
+        cluster_allow_replica_migration: Flag = Flag::new(true), ["cluster-allow-replica-migration"] without_effect;
+        /// How old the data of a replica may be that takes over, in node timeouts.
+        cluster_replica_validity_factor: Integer = Integer::new(10, 0..=INT),
+            ["cluster-replica-validity-factor" | "cluster-slave-validity-factor"] without_effect;
+        /// A replica never takes over by itself.
+        cluster_replica_no_failover: Flag = Flag::new(false),
+            ["cluster-replica-no-failover" | "cluster-slave-no-failover"] without_effect;
+        /// Answer reads while the cluster is down.
+        cluster_allow_reads_when_down: Flag = Flag::new(false), ["cluster-allow-reads-when-down"] without_effect;
+        /// Serve shard channels while the cluster is down.
+        cluster_allow_pubsubshard_when_down: Flag = Flag::new(true),
+            ["cluster-allow-pubsubshard-when-down"] without_effect;
+        /// Bytes that may wait to be sent to another node. 0: no limit.
+        cluster_link_sendbuf_limit: Bytes = Bytes::new(0, 0..=SIGNED), ["cluster-link-sendbuf-limit"] without_effect;
     }
     Compatibility {
         /// Milliseconds after which a script that runs is reported as busy.
         busy_reply_threshold: Integer = Integer::new(5000, 0..=i64::MAX),
             ["busy-reply-threshold" | "lua-time-limit"] without_effect;
-        /// Memory that all clients' buffers may take.
-        maxmemory_clients: Portion = Portion::new(0), ["maxmemory-clients"] without_effect;
         /// More background runs when there are many clients.
         dynamic_hz: Flag = Flag::new(true), ["dynamic-hz"] without_effect;
         /// Free evicted values in the background.
@@ -459,8 +331,29 @@ parameters! {
         lazyfree_lazy_user_flush: Flag = Flag::new(false), ["lazyfree-lazy-user-flush"];
         /// Grow and shrink tables in the background.
         activerehashing: Flag = Flag::new(true), ["activerehashing"] without_effect;
-        /// Defragment memory in the background.
-        activedefrag: Flag = Flag::always_off(NO_DEFRAGMENTATION), ["activedefrag"] without_effect;
+        /// Defragment memory in the background: there is nothing that does.
+        activedefrag: Flag = Flag::always_off(NO_DEFRAGMENTATION), ["activedefrag"];
+        /// Bytes of holes from which memory is defragmented.
+        active_defrag_ignore_bytes: Bytes = Bytes::new(100 * MB, 1..=SIGNED), ["active-defrag-ignore-bytes"] without_effect;
+        /// Percentage of holes from which memory is defragmented.
+        active_defrag_threshold_lower: Integer = Integer::new(10, 0..=1000), ["active-defrag-threshold-lower"] without_effect;
+        /// Percentage of holes from which it takes as much time as it may.
+        active_defrag_threshold_upper: Integer = Integer::new(100, 0..=1000), ["active-defrag-threshold-upper"] without_effect;
+        /// Percentage of a processor that it takes at least.
+        active_defrag_cycle_min: Integer = Integer::new(1, 1..=99), ["active-defrag-cycle-min"] without_effect;
+        /// Percentage of a processor that it takes at most.
+        active_defrag_cycle_max: Integer = Integer::new(25, 1..=99), ["active-defrag-cycle-max"] without_effect;
+        /// Elements of a collection that are looked at in one go.
+        active_defrag_max_scan_fields: Integer = Integer::new(1000, 1..=i64::MAX),
+            ["active-defrag-max-scan-fields"] without_effect;
+        /// Have the allocator give memory back in a thread of its own.
+        jemalloc_bg_thread: Flag = Flag::new(true), ["jemalloc-bg-thread"] without_effect;
+        /// Have threads read what clients send, not only write.
+        io_threads_do_reads: Flag = Flag::new(false), ["io-threads-do-reads"] immutable without_effect;
+        /// Source address of connections that the server opens.
+        bind_source_addr: Text = Text::new("", "address"), ["bind-source-addr"] without_effect;
+        /// Mark of the sockets, for the system's filters.
+        socket_mark_id: Integer = Integer::new(0, 0..=u32::MAX as i64), ["socket-mark-id"] immutable without_effect;
         /// Keys that tracked clients may have cached at most. 0: no limit.
         tracking_table_max_keys: Integer = Integer::new(1_000_000, 0..=i64::MAX),
             ["tracking-table-max-keys"] without_effect;
@@ -469,9 +362,13 @@ parameters! {
             ["acl-pubsub-default"] without_effect;
         /// Entries of the ACL log at most.
         acllog_max_len: Integer = Integer::new(128, 0..=i64::MAX), ["acllog-max-len"] without_effect;
-        /// Address and port of the server to be a replica of. Empty, the only value that can be: none.
-        replicaof: Text = Text::new("", "nothing").checked(replicaof), ["replicaof" | "slaveof"]
+        /// File of ACL users. Empty, the only value that can be: none.
+        aclfile: Absent = Absent::new(&[""], NO_ACL_FILE), ["aclfile"] immutable;
+        /// Who may load modules: there are none.
+        enable_module_command: Choice<Permission> = Choice::new(Permission::No), ["enable-module-command"]
             immutable without_effect;
+        /// Address and port of the server to be a replica of. Empty, the only value that can be: none.
+        replicaof: Absent = Absent::new(&["", "no one"], NO_REPLICAS), ["replicaof" | "slaveof"] immutable;
         /// User by which a replica logs in.
         masteruser: Text = Text::new("", "text"), ["masteruser"] sensitive without_effect;
         /// Password by which a replica logs in.
@@ -481,9 +378,8 @@ parameters! {
             ["replica-serve-stale-data" | "slave-serve-stale-data"] without_effect;
         /// A replica refuses writes.
         replica_read_only: Flag = Flag::new(true), ["replica-read-only" | "slave-read-only"] without_effect;
-        /// Replicas without which writes are refused.
-        min_replicas_to_write: Integer = Integer::new(0, 0..=INT),
-            ["min-replicas-to-write" | "min-slaves-to-write"] without_effect;
+        /// Replicas without which writes are refused: there are none.
+        min_replicas_to_write: Absent = Absent::new(&["0"], NO_REPLICAS), ["min-replicas-to-write" | "min-slaves-to-write"];
         /// Seconds of lag from which a replica does not count.
         min_replicas_max_lag: Integer = Integer::new(10, 0..=INT),
             ["min-replicas-max-lag" | "min-slaves-max-lag"] without_effect;
@@ -494,13 +390,122 @@ parameters! {
         /// Seconds between a primary's signs of life.
         repl_ping_replica_period: Integer = Integer::new(10, 1..=INT),
             ["repl-ping-replica-period" | "repl-ping-slave-period"] without_effect;
+        /// Seconds for which changes are kept after the last replica has gone. 0: for ever.
+        repl_backlog_ttl: Integer = Integer::new(3600, 0..=INT), ["repl-backlog-ttl"] without_effect;
+        /// Send a replica its first snapshot without a file.
+        repl_diskless_sync: Flag = Flag::new(true), ["repl-diskless-sync"] without_effect;
+        /// Seconds to wait for more replicas before that begins.
+        repl_diskless_sync_delay: Integer = Integer::new(5, 0..=INT), ["repl-diskless-sync-delay"] without_effect;
+        /// Replicas for which it begins at once.
+        repl_diskless_sync_max_replicas: Integer = Integer::new(0, 0..=INT),
+            ["repl-diskless-sync-max-replicas"] without_effect;
+        /// Load a primary's snapshot without a file.
+        repl_diskless_load: Word = Word::new(&["disabled", "on-empty-db", "swapdb"]), ["repl-diskless-load"] without_effect;
+        /// Send changes to replicas in fewer, larger packets.
+        repl_disable_tcp_nodelay: Flag = Flag::new(false), ["repl-disable-tcp-nodelay"] without_effect;
+        /// Which replica takes over first; the lowest does.
+        replica_priority: Integer = Integer::new(100, 0..=INT), ["replica-priority" | "slave-priority"] without_effect;
+        /// Free a replica's old data in the background.
+        replica_lazy_flush: Flag = Flag::new(false), ["replica-lazy-flush" | "slave-lazy-flush"] without_effect;
+        /// A replica evicts nothing by itself.
+        replica_ignore_maxmemory: Flag = Flag::new(true),
+            ["replica-ignore-maxmemory" | "slave-ignore-maxmemory"] without_effect;
+        /// A replica goes on when its disk fails.
+        replica_ignore_disk_write_errors: Flag = Flag::new(false), ["replica-ignore-disk-write-errors"] without_effect;
+        /// Let Sentinel know of this replica.
+        replica_announced: Flag = Flag::new(true), ["replica-announced"] without_effect;
+        /// Address that a replica tells its primary.
+        replica_announce_ip: Text = Text::new("", "address"), ["replica-announce-ip" | "slave-announce-ip"] without_effect;
+        /// Port that a replica tells its primary.
+        replica_announce_port: Integer = Integer::new(0, 0..=65535),
+            ["replica-announce-port" | "slave-announce-port"] without_effect;
+        /// What a replica does about a change that it cannot make.
+        propagation_error_behavior: Word = Word::new(&["ignore", "panic", "panic-on-replicas"]),
+            ["propagation-error-behavior"] without_effect;
         /// Adjust the kernel's out-of-memory score.
         oom_score_adj: Choice<OomScore> = Choice::new(OomScore::No), ["oom-score-adj"] without_effect;
         /// The scores of a primary, a replica and a background child.
         oom_score_adj_values: OomScores = OomScores::new([0, 200, 800]), ["oom-score-adj-values"] without_effect;
-        /// Run in the background.
-        daemonize: Flag = Flag::new(false), ["daemonize"] immutable without_effect;
-        /// File of the process's number.
-        pidfile: Text = Text::new("", "path"), ["pidfile"] immutable without_effect;
+        /// Keep the system's huge pages away from the process.
+        disable_thp: Flag = Flag::new(true), ["disable-thp"] immutable without_effect;
+        /// Processors of the threads that serve clients.
+        server_cpulist: Text = Text::new("", "processors"), ["server_cpulist"] immutable without_effect;
+        /// Processors of the threads in the background.
+        bio_cpulist: Text = Text::new("", "processors"), ["bio_cpulist"] immutable without_effect;
+        /// Processors of the process that rewrites the journal.
+        aof_rewrite_cpulist: Text = Text::new("", "processors"), ["aof_rewrite_cpulist"] immutable without_effect;
+        /// Processors of the process that makes a snapshot.
+        bgsave_cpulist: Text = Text::new("", "processors"), ["bgsave_cpulist"] immutable without_effect;
+        /// Warnings of the system's faults that do not stop the start.
+        ignore_warnings: Text = Text::new("", "text"), ["ignore-warnings"] without_effect;
+        /// Begin the log with a picture.
+        always_show_logo: Flag = Flag::new(false), ["always-show-logo"] immutable without_effect;
+        /// Tell address and state in the process's title.
+        set_proc_title: Flag = Flag::new(true), ["set-proc-title"] immutable without_effect;
+        /// What the process's title tells.
+        proc_title_template: Text = Text::new("{title} {listen-addr} {server-mode}", "text"),
+            ["proc-title-template"] without_effect;
+        /// Log to the system's log too.
+        syslog_enabled: Flag = Flag::new(false), ["syslog-enabled"] immutable without_effect;
+        /// Name in the system's log.
+        syslog_ident: Text = Text::new("redis", "text"), ["syslog-ident"] immutable without_effect;
+        /// Facility in the system's log.
+        syslog_facility: Word = Word::new(
+            &["local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7", "user"],
+        ), ["syslog-facility"] immutable without_effect;
+        /// Write a report of a crash into the log.
+        crash_log_enabled: Flag = Flag::new(true), ["crash-log-enabled"] without_effect;
+        /// Test the memory after a crash.
+        crash_memcheck_enabled: Flag = Flag::new(true), ["crash-memcheck-enabled"] without_effect;
+        /// Seconds for which an end waits for replicas.
+        shutdown_timeout: Integer = Integer::new(10, 0..=INT), ["shutdown-timeout"] without_effect;
+        /// What SIGINT does besides ending the server.
+        shutdown_on_sigint: WordSet = WordSet::new(&["default", "save", "nosave", "now", "force"]),
+            ["shutdown-on-sigint"] without_effect;
+        /// What SIGTERM does besides ending the server.
+        shutdown_on_sigterm: WordSet = WordSet::new(&["default", "save", "nosave", "now", "force"]),
+            ["shutdown-on-sigterm"] without_effect;
+        /// Check values that RESTORE brings.
+        sanitize_dump_payload: Word = Word::new(&["no", "yes", "clients"]), ["sanitize-dump-payload"] without_effect;
+        /// TLS port of the Redis protocol: 0, since there is no TLS yet.
+        tls_port: Absent = Absent::new(&["0"], NO_TLS), ["tls-port"];
+        /// TLS between nodes: there is none yet.
+        tls_cluster: Flag = Flag::always_off(NO_TLS), ["tls-cluster"];
+        /// TLS between primary and replica: there is none yet.
+        tls_replication: Flag = Flag::always_off(NO_TLS), ["tls-replication"];
+        /// Whether clients must show a certificate: without TLS they cannot.
+        tls_auth_clients: Absent = Absent::new(&["yes"], NO_TLS), ["tls-auth-clients"];
+        /// Of TLS, which there is not yet: empty.
+        tls_cert_file: Absent = Absent::new(&[""], NO_TLS), ["tls-cert-file"];
+        /// Of TLS, which there is not yet: empty.
+        tls_key_file: Absent = Absent::new(&[""], NO_TLS), ["tls-key-file"];
+        /// Of TLS, which there is not yet: empty.
+        tls_key_file_pass: Absent = Absent::new(&[""], NO_TLS), ["tls-key-file-pass"] sensitive;
+        /// Of TLS, which there is not yet: empty.
+        tls_client_cert_file: Absent = Absent::new(&[""], NO_TLS), ["tls-client-cert-file"];
+        /// Of TLS, which there is not yet: empty.
+        tls_client_key_file: Absent = Absent::new(&[""], NO_TLS), ["tls-client-key-file"];
+        /// Of TLS, which there is not yet: empty.
+        tls_client_key_file_pass: Absent = Absent::new(&[""], NO_TLS), ["tls-client-key-file-pass"] sensitive;
+        /// Of TLS, which there is not yet: empty.
+        tls_ca_cert_file: Absent = Absent::new(&[""], NO_TLS), ["tls-ca-cert-file"];
+        /// Of TLS, which there is not yet: empty.
+        tls_ca_cert_dir: Absent = Absent::new(&[""], NO_TLS), ["tls-ca-cert-dir"];
+        /// Of TLS, which there is not yet: empty.
+        tls_dh_params_file: Absent = Absent::new(&[""], NO_TLS), ["tls-dh-params-file"];
+        /// Of TLS, which there is not yet: empty.
+        tls_protocols: Absent = Absent::new(&[""], NO_TLS), ["tls-protocols"];
+        /// Of TLS, which there is not yet: empty.
+        tls_ciphers: Absent = Absent::new(&[""], NO_TLS), ["tls-ciphers"];
+        /// Of TLS, which there is not yet: empty.
+        tls_ciphersuites: Absent = Absent::new(&[""], NO_TLS), ["tls-ciphersuites"];
+        /// Have TLS go by the server's order of ciphers.
+        tls_prefer_server_ciphers: Flag = Flag::new(false), ["tls-prefer-server-ciphers"] without_effect;
+        /// Keep TLS sessions, so that clients come back sooner.
+        tls_session_caching: Flag = Flag::new(true), ["tls-session-caching"] without_effect;
+        /// TLS sessions that are kept at most.
+        tls_session_cache_size: Integer = Integer::new(20480, 0..=INT), ["tls-session-cache-size"] without_effect;
+        /// Seconds for which TLS sessions are kept.
+        tls_session_cache_timeout: Integer = Integer::new(300, 0..=INT), ["tls-session-cache-timeout"] without_effect;
     }
 }

@@ -33,8 +33,14 @@ pub trait Value: fmt::Debug + Send + Sync {
     /// Whether the value is a list of words.
     fn is_list(&self) -> bool;
 
-    /// The value as it is written into the configuration file.
+    /// Whether what is given later adds to what was given before, in the syntax of Redis and among the flags.
+    fn adds_up(&self) -> bool;
+
+    /// The value as it is written into a configuration file in TOML.
     fn toml(&self) -> toml_edit::Value;
+
+    /// The value as it is written into one in the syntax of Redis: the words of each line.
+    fn lines(&self) -> Vec<Vec<String>>;
 }
 
 /// What the kinds of value differ in; [`Value`] follows from it.
@@ -44,6 +50,9 @@ pub(super) trait Kind: fmt::Debug + Send + Sync {
 
     /// Several words, separated by one space each.
     const IS_LIST: bool = false;
+
+    /// How many of the words stand in one line of a file in the syntax of Redis, whose lines add up. 0: there is one line.
+    const WORDS_A_LINE: usize = 0;
 
     fn parse(&self, text: &str) -> Result<Self::Stored, Refusal>;
     fn load(&self) -> Self::Stored;
@@ -90,8 +99,22 @@ impl<K: Kind> Value for K {
         K::IS_LIST
     }
 
+    fn adds_up(&self) -> bool {
+        K::WORDS_A_LINE > 0
+    }
+
     fn toml(&self) -> toml_edit::Value {
         Kind::toml(self, &self.load())
+    }
+
+    fn lines(&self) -> Vec<Vec<String>> {
+        let text = self.document(&self.load());
+        let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        match (words(&text).as_slice(), K::WORDS_A_LINE) {
+            (all, 0) if K::IS_LIST && !all.is_empty() => vec![owned(all)],
+            (all, count) if count > 0 && !all.is_empty() => all.chunks(count).map(owned).collect(),
+            _ => vec![vec![text]],
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::merger::{MergerState, Round, retry};
 use super::tier::Tier;
-use super::{Caller, DATABASES, Keyspace};
+use super::{Caller, Keyspace};
 use crate::store::record::{AgeIndex, Record, RecordKey};
 use crate::store::rocks::{Batch, IndexEntry, RocksError};
 
@@ -152,7 +152,7 @@ impl Keyspace {
                     break;
                 }
                 let Some(record_key) = RecordKey::decode(&aged.record_key) else { continue };
-                state.evicted_to[usize::from(record_key.database)] = aged.index_key();
+                state.evicted_to.insert(record_key.database, aged.index_key());
                 state.evicted_up_to_ms = aged.time_ms;
                 let key = retry(tier, gives_up, || tier.store.whole_key(&record_key, &aged.record_key))?;
                 let Some(key) = key else { continue };
@@ -178,12 +178,13 @@ impl Keyspace {
     fn oldest(&self, tier: &Tier, state: &MergerState, up_to_ms: u64) -> Result<Vec<IndexEntry>, RocksError> {
         let mut all = Vec::new();
         let mut known_up_to_ms = u64::MAX;
-        for physical in 0..DATABASES {
-            if self.databases[physical].slots.get().is_none() {
+        for (physical, database) in self.databases.iter().enumerate() {
+            if database.slots.get().is_none() {
                 continue;
             }
-            let after = &state.evicted_to[physical];
-            let found = tier.store.oldest(physical as u8, after, up_to_ms, OLDEST_KEYS)?;
+            let physical = physical as u8;
+            let after = state.evicted_to.get(&physical).map_or([].as_slice(), Vec::as_slice);
+            let found = tier.store.oldest(physical, after, up_to_ms, OLDEST_KEYS)?;
             if let Some(last) = found.last().filter(|_| found.len() == OLDEST_KEYS) {
                 known_up_to_ms = known_up_to_ms.min(last.time_ms);
             }

@@ -85,7 +85,7 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let mut elsewhere = Vec::new();
     Effect::Delete.encode(Place { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
     let refused = keyspace.replaying(2, &Progress::default(), |replayer| replayer.block(&elsewhere));
-    assert_eq!(refused, Err("a change in it is of no such database or slot".to_owned()));
+    assert_eq!(refused, Err("it was used with more than 16 databases: start with `databases 17` or more".to_owned()));
 }
 
 #[test]

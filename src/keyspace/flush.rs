@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::table::Table;
 use super::tier::Tier;
-use super::{Caller, DATABASES, Keyspace, merger};
+use super::{Caller, DATABASES_MIN, Keyspace, merger};
 use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::store::record::SlotMeta;
@@ -20,16 +20,19 @@ impl Keyspace {
     /// # Errors
     /// When the disk does not take it; then nothing has changed.
     pub fn swap(&self, one: usize, other: usize) -> Result<(), RocksError> {
-        let mut order: [u8; DATABASES] = std::array::from_fn(|number| self.physical(number));
+        let mut order: Vec<u8> = (0..self.databases()).map(|number| self.physical(number)).collect();
         order.swap(one, other);
         if let Some(tier) = self.tier() {
             self.bring_down(tier)?;
             let mut batch = Batch::default();
-            batch.put_order(&order);
+            // Those that are in their own place are not told, so that fewer databases do at the next start.
+            let is_own = |number: usize| usize::from(order[number]) == number;
+            let told = (DATABASES_MIN..order.len()).rev().find(|number| !is_own(*number));
+            batch.put_order(&order[..told.map_or(DATABASES_MIN, |last| last + 1)]);
             tier.store.write(&batch)?;
             tier.store.flush_wal(self.syncs())?;
         }
-        self.set_order(order);
+        self.set_order(&order);
         Ok(())
     }
 
@@ -43,9 +46,9 @@ impl Keyspace {
         Ok(())
     }
 
-    pub(super) fn set_order(&self, order: [u8; DATABASES]) {
-        for (number, physical) in order.into_iter().enumerate() {
-            self.order[number].store(physical, Ordering::Release);
+    pub(super) fn set_order(&self, order: &[u8]) {
+        for (place, physical) in self.order.iter().zip(order) {
+            place.store(*physical, Ordering::Release);
         }
     }
 

@@ -70,7 +70,7 @@ impl Keyspace {
     /// Without keys, neither the journal nor RocksDB's log keeps files ready for what nobody writes.
     fn let_logs_rest(&self, tier: &Tier, quiet_looks: u32) {
         let Some(journal) = tier.opened_journal().filter(|_| quiet_looks == RESTING_LOOKS) else { return };
-        if self.used().any(|database| database.tally.size().keys > 0) {
+        if self.total_keys() > 0 {
             return;
         }
         let flushed = tier.store.flush().map_err(|error| error.to_string());

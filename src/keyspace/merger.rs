@@ -8,7 +8,7 @@
 //! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
 
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use super::ages::Ages;
 use super::gate::Shared;
 use super::slot::SlotGuard;
 use super::tier::Tier;
-use super::{Caller, DATABASES, Keyspace};
+use super::{Caller, Keyspace};
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{LongKeys, Record, RecordKey, SlotMeta};
@@ -152,6 +152,8 @@ impl Round {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Merged {
     pub entries: u64,
+    /// About what the entries took.
+    pub bytes: u64,
     /// More is waiting than one round takes: the next should follow at once.
     pub has_more: bool,
 }
@@ -160,9 +162,9 @@ pub struct Merged {
 #[derive(Default)]
 pub struct MergerState {
     /// For each database a place in its index of expiries: everything before it has been swept.
-    swept_to: [Vec<u8>; DATABASES],
+    swept_to: BTreeMap<u8, Vec<u8>>,
     /// The same in its index of ages: everything before it is evicted, or newer in memory.
-    pub(super) evicted_to: [Vec<u8>; DATABASES],
+    pub(super) evicted_to: BTreeMap<u8, Vec<u8>>,
     /// When the last key that was evicted had been written.
     pub(super) evicted_up_to_ms: u64,
     pub(super) ages: Ages,
@@ -198,7 +200,7 @@ impl Keyspace {
         gives_up: &impl Fn() -> bool,
     ) -> Result<Merged, RocksError> {
         let began = Instant::now();
-        let merged = Merged { entries: round.entries, has_more: round.has_more };
+        let merged = Merged { entries: round.entries, bytes: round.taken_bytes, has_more: round.has_more };
         if round.slots.is_empty() {
             // Nothing shows whether the disk takes writes again, and none come while it is said not to.
             if tier.has_refused() && tier.store.try_recover().is_ok() {
@@ -422,7 +424,7 @@ impl Keyspace {
         round: &mut Round,
         gives_up: &impl Fn() -> bool,
     ) -> Result<Swept, RocksError> {
-        let swept_to = &mut state.swept_to[usize::from(physical)];
+        let swept_to = state.swept_to.entry(physical).or_default();
         let due = retry(tier, gives_up, || tier.store.due_expiries(physical, swept_to, now_ms, SWEEP_KEYS))?;
         let caller = Caller { now_ms, touches: false };
         let mut first_left = None;

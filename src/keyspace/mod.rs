@@ -1,4 +1,4 @@
-//! The keys: 16 databases of 16,384 slots, each slot a small table under its own lock.
+//! The keys: databases of 16,384 slots each, each slot a small table under its own lock.
 //!
 //! Handlers reach a key by one door: [`Keyspace::lock`] gives a [`SlotGuard`], whose methods look up, expire, count,
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
@@ -31,7 +31,7 @@ mod trickle;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -52,8 +52,13 @@ pub use slot::{NewExpiry, SlotGuard};
 pub use tally::Size;
 use tally::Tally;
 
-/// How many databases SELECT knows; fixed, since the record format gives a byte to it.
-pub const DATABASES: usize = 16;
+/// How many databases there are at most: the record format gives a byte to their number, and bounds of ranges take the
+/// highest one.
+const DATABASES_MAX: usize = 255;
+/// How many there are at least, whatever SELECT knows: a data directory may hold as many.
+const DATABASES_MIN: usize = 16;
+/// The bit of [`Keyspace::used`] that stands for all databases from this one on.
+const OTHERS_BIT: usize = 63;
 
 /// A key with what its lookup needs, computed once.
 #[derive(Clone, Copy)]
@@ -95,7 +100,7 @@ pub struct Caller {
     pub touches: bool,
 }
 
-/// One of the 16 key spaces. Its tables come into being with the first key.
+/// One of the key spaces. Its tables come into being with the first key.
 #[derive(Default)]
 struct Database {
     slots: OnceLock<Slots>,
@@ -138,10 +143,11 @@ impl Slots {
 
 pub struct Keyspace {
     databases: Box<[Database]>,
-    /// A bit for each of `databases` that has slots: looking at all of them takes time that every write would spend.
-    used: AtomicU32,
+    /// A bit for each of `databases` that has slots, and one for those beyond [`OTHERS_BIT`]: looking at all of them takes
+    /// time that every write would spend.
+    used: AtomicU64,
     /// Which of `databases` a database number means; SWAPDB exchanges two.
-    order: [AtomicU8; DATABASES],
+    order: [AtomicU8; DATABASES_MAX],
     /// Of the hash that places keys; part of the on-disk order.
     seed: u64,
     /// Keys that were evicted not long ago.
@@ -194,9 +200,10 @@ impl<'k> SlotGuards<'k> {
 impl Keyspace {
     /// `seed` goes into the hash that places keys; on disk, it is the one that the records were placed by.
     pub fn new(seed: u64, tier: Option<tier::Tier>, settings: Arc<Settings>, stats: Arc<Stats>) -> Keyspace {
+        let databases = (settings.databases.get().max(0) as usize).clamp(DATABASES_MIN, DATABASES_MAX);
         Keyspace {
-            databases: std::iter::repeat_with(Database::default).take(DATABASES).collect(),
-            used: AtomicU32::new(0),
+            databases: std::iter::repeat_with(Database::default).take(databases).collect(),
+            used: AtomicU64::new(0),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
             seed,
             ghosts: ghosts::Ghosts::default(),
@@ -235,7 +242,12 @@ impl Keyspace {
         }
     }
 
-    /// The index in `databases` of database `number`, which must be below [`DATABASES`].
+    /// How many databases there are. SELECT may know fewer.
+    pub fn databases(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// The index in `databases` of database `number`, which must be below [`Self::databases`].
     #[inline]
     fn physical(&self, number: usize) -> u8 {
         self.order[number].load(Ordering::Acquire)
@@ -277,18 +289,23 @@ impl Keyspace {
     #[cold]
     fn begin_slots(&self, physical: u8) -> &Slots {
         let slots = self.databases[usize::from(physical)].slots.get_or_init(Slots::new);
-        self.used.fetch_or(1 << physical, Ordering::Relaxed);
+        self.used.fetch_or(1 << usize::from(physical).min(OTHERS_BIT), Ordering::Relaxed);
         slots
     }
 
-    /// The databases that ever held a key.
+    /// The databases that ever held a key. Of those from [`OTHERS_BIT`] on, if any did, all.
     #[inline]
     fn used(&self) -> impl Iterator<Item = &Database> {
         let mut bits = self.used.load(Ordering::Relaxed);
+        let mut other = OTHERS_BIT;
         std::iter::from_fn(move || {
             let physical = (bits != 0).then(|| bits.trailing_zeros() as usize)?;
-            bits &= bits - 1;
-            self.databases.get(physical)
+            if physical < OTHERS_BIT {
+                bits &= bits - 1;
+                return self.databases.get(physical);
+            }
+            other += 1;
+            self.databases.get(other - 1)
         })
     }
 
@@ -299,6 +316,11 @@ impl Keyspace {
 
     pub fn is_empty(&self, database: usize) -> bool {
         self.len(database) == 0
+    }
+
+    /// Keys in all databases.
+    pub fn total_keys(&self) -> u64 {
+        self.used().map(|database| database.tally.size().keys).sum()
     }
 
     /// Keys in a database that have an expiry.

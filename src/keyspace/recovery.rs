@@ -9,7 +9,7 @@ use super::entry::Owned;
 use super::loader::{Cold, Loader};
 use super::residency::{Differences, Residence};
 use super::tally::Size;
-use super::{Caller, DATABASES, Keyspace, NewExpiry};
+use super::{Caller, Keyspace, NewExpiry};
 use crate::base::progress::Progress;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Replay;
@@ -34,6 +34,7 @@ pub struct Recovery {
 
 /// Replays blocks of the journal: what its slots do not have yet, in their order. Each thread has its share of the slots.
 pub struct Replayer<'scope> {
+    keyspace: &'scope Keyspace,
     shares: Vec<Share<'scope>>,
     progress: &'scope Progress,
     done: Recovery,
@@ -75,8 +76,9 @@ impl Replay for Replayer<'_> {
         while !rest.is_empty() {
             let offset = payload.len() - rest.len();
             let (place, key, _) = Effect::decode(&mut rest).ok_or("a change in it cannot be read")?;
-            if usize::from(place.database) >= DATABASES || place.slot != crate::base::slot::slot(key) {
-                return Err("a change in it is of no such database or slot".to_owned());
+            self.keyspace.check_database(place.database)?;
+            if place.slot != crate::base::slot::slot(key) {
+                return Err("a change in it is of another slot than its key's".to_owned());
             }
             let share = usize::from(place.slot) % parts.len();
             parts[share].push((place, offset));
@@ -100,18 +102,30 @@ impl Replay for Replayer<'_> {
 }
 
 impl Keyspace {
+    /// Refuses what belongs to a database beyond those that there are.
+    fn check_database(&self, physical: u8) -> Result<(), String> {
+        let (number, present) = (usize::from(physical), self.databases());
+        if number < present {
+            return Ok(());
+        }
+        Err(format!("it was used with more than {present} databases: start with `databases {}` or more", number + 1))
+    }
+
     /// Takes over what the store tells of its slots, before anything is replayed or served.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn adopt(&self, store: &Rocks) -> Result<(), RocksError> {
         if let Some(order) = store.order()? {
-            self.set_order(order);
+            order.iter().try_for_each(|physical| self.check_database(*physical)).map_err(RocksError::not_tried)?;
+            self.set_order(&order);
         }
         for (physical, number, meta) in store.slots()? {
-            let Some(database) = self.databases.get(usize::from(physical)).filter(|_| number < SLOTS) else {
+            self.check_database(physical).map_err(RocksError::not_tried)?;
+            let database = &self.databases[usize::from(physical)];
+            if number >= SLOTS {
                 return Err(RocksError::corruption(format!("there is no slot {number} of database {physical}")));
-            };
+            }
             let slots = database.slots.get().unwrap_or_else(|| self.begin_slots(physical));
             let mut slot = slots.slots[usize::from(number)].lock();
             slot.sequence = meta.sequence;
@@ -141,7 +155,7 @@ impl Keyspace {
                 let (queue, blocks) = mpsc::sync_channel(BLOCKS_AHEAD);
                 Share { queue, thread: scope.spawn(move || self.replay_share(blocks, progress)) }
             });
-            read(&mut Replayer { shares: shares.collect(), progress, done: Recovery::default() })
+            read(&mut Replayer { keyspace: self, shares: shares.collect(), progress, done: Recovery::default() })
         })
     }
 

@@ -18,7 +18,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::tier::Tier;
 use super::trickle::Trickle;
-use super::{DATABASES, Keyspace, Size};
+use super::{Keyspace, Size};
 use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::stats::Counter;
@@ -364,7 +364,7 @@ impl Keyspace {
     fn compact_all(&self, tier: &Tier) -> Result<bool, RocksError> {
         let (record_bytes, table_bytes) = tier.store.record_table_bytes();
         let pieces = (record_bytes / (table_bytes * PIECE_TABLES)).clamp(1, PIECES_MAX) as u32;
-        for physical in (0..DATABASES).filter(|physical| self.databases[*physical].slots.get().is_some()) {
+        for physical in (0..self.databases()).filter(|physical| self.databases[*physical].slots.get().is_some()) {
             let from = |piece: u32| match (u32::from(SLOTS) * piece / pieces) as u16 {
                 SLOTS => prefix(physical as u8 + 1, 0, 0),
                 slot => prefix(physical as u8, slot, 0),

@@ -1,28 +1,24 @@
 //! One connection: reads, has turns taken, writes; whatever it waits for, it waits for here.
 
-use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
-
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::balance;
 use super::conversation::{Conversation, Next};
 use super::listener::Kind;
 use super::sockets::Readiness;
 use super::stream::Stream;
+use super::sweep;
+use super::wait::{Outcome, Wait};
 use crate::base::clock;
 use crate::command::clients::{BufferSizes, Client, Ending};
 use crate::command::dispatch::{Flow, Foreseen, Turn};
 use crate::command::session::Session;
 use crate::command::state::State;
 use crate::keyspace::Spot;
-use crate::keyspace::loader::Loading;
 use crate::store::journal::Ticket;
 
 /// Read at once, in bytes.
@@ -33,12 +29,8 @@ const LARGE_READ_BYTES: usize = 512 * 1024;
 const KEPT_BY_WORKER_BYTES: usize = 1024 * 1024;
 /// A connection's buffers that grew past this are given back once they are empty.
 const KEPT_BYTES: usize = 16 * 1024;
-/// Nobody waits longer than this; it stands for "never".
-const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// Turns taken before the worker's other connections have theirs.
 const TURNS_A_POLL: usize = 16;
-/// How soon a write is tried again that the disk was too far behind for.
-const STALL_STEP: Duration = Duration::from_millis(1);
 /// What may wait for a client that has not given the password, in bytes.
 const STRANGER_OUTPUT_BYTES: usize = 16 * 1024;
 
@@ -57,18 +49,6 @@ impl Buffers {
             *buffer = Vec::new();
         }
     }
-}
-
-/// What keeps a client waiting. Meanwhile its input is only kept.
-enum Wait {
-    /// Its command does; the reply, too, is held back until then.
-    Delay(Pin<Box<Sleep>>),
-    /// The pause of all clients, until its end or until it is lifted.
-    Pause(Pin<Box<Sleep>>),
-    /// Keys of its command are being loaded.
-    Load(Loading),
-    /// The disk has to catch up.
-    Stall(Pin<Box<Sleep>>),
 }
 
 /// Where a connection is served, and where it should be.
@@ -187,9 +167,10 @@ impl Connection {
                 0
             }
         };
-        // It may have closed its half only.
-        self.closing = count == 0;
-        self.received(count);
+        match count {
+            0 => self.close(),
+            count => self.received(count),
+        }
         count
     }
 
@@ -246,13 +227,19 @@ impl Connection {
     /// Goes as far as it can without waiting.
     pub fn poll(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<End> {
         self.turns_left = TURNS_A_POLL;
-        let result = self.progress(context, buffers);
+        let mut result = self.progress(context, buffers);
         self.session.client.set_buffer_sizes(BufferSizes {
             input: self.input.len(),
             input_capacity: self.input.capacity(),
             output: self.unsent_bytes(),
             output_capacity: self.output.capacity(),
         });
+        if let Some(max_bytes) = self.state.max_client_bytes() {
+            self.limit_memory(max_bytes);
+        }
+        if result.is_pending() && self.session.client.ending() == Ending::Suspected && self.is_overdue() {
+            result = Poll::Ready(Ok(End::Over));
+        }
         result.map(|end| match end {
             Ok(End::Moves(worker)) => End::Moves(worker),
             Ok(End::Over) => {
@@ -266,8 +253,33 @@ impl Connection {
         })
     }
 
+    /// Cuts clients off, it may be this one, if all of them take more than `max_bytes`.
+    #[cold]
+    fn limit_memory(&self, max_bytes: u64) {
+        let cut = self.state.clients.limit_memory(&self.session.client, max_bytes);
+        self.state.note_evicted_clients(cut);
+    }
+
     fn broke(&self, error: &io::Error) {
         tracing::debug!(%error, client = self.session.client.id, "connection broke");
+    }
+
+    /// Whether the sweep was right to suspect it, now that its socket has been read and written as far as that goes: after
+    /// the process has stood still, what a client did meanwhile is still in the kernel.
+    fn is_overdue(&self) -> bool {
+        let is_served = self.wait.is_some() || self.ticket.is_some() || self.pending;
+        let is_overdue = sweep::is_overdue(&self.state, &self.session.client, is_served);
+        if !is_overdue {
+            self.session.client.clear_suspicion();
+        }
+        is_overdue
+    }
+
+    /// Reads and executes nothing more: once what waits is sent, it is over. The client may have closed its half only, and
+    /// still wait for replies.
+    fn close(&mut self) {
+        self.closing = true;
+        self.state.clients.end_monitoring(&self.session.client);
     }
 
     /// The worker that should serve it, if that is another one. Not to be asked while it waits for something: that wakes
@@ -286,6 +298,7 @@ impl Connection {
         loop {
             match self.session.client.ending() {
                 Ending::Not => {}
+                Ending::Suspected => self.stream.look_again(),
                 Ending::Drained => self.closing = true,
                 Ending::Killed => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
@@ -296,15 +309,17 @@ impl Connection {
             self.session.client.take_pushes(&mut self.output);
             let flushed = self.flush()?;
             if self.closing {
+                self.input = Vec::new();
                 return flushed.map(|()| Ok(End::Over));
             }
-            if self.wait.is_some() {
-                if self.poll_wait(context).is_pending() {
-                    return self.poll_departure().map_ok(|()| End::Over);
+            if let Some(wait) = &mut self.wait {
+                match ready!(wait.poll(&self.state, &mut self.session, self.stream.is_closed(), context)) {
+                    Outcome::Over => self.pending = true,
+                    Outcome::Left => self.close(),
                 }
                 self.wait = None;
                 self.session.client.set_blocked(false);
-                self.pending = true;
+                self.mark_active();
                 continue;
             }
             if self.turns_left == 0 {
@@ -324,31 +339,9 @@ impl Connection {
                 return Poll::Ready(Ok(End::Moves(worker)));
             }
             if ready!(self.poll_read(buffers))? == 0 {
-                // It may have closed its half only, and still wait for replies.
-                self.closing = true;
+                self.close();
             }
         }
-    }
-
-    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        match &mut self.wait {
-            None => Poll::Ready(()),
-            Some(Wait::Load(loading)) => loading.poll(&mut self.session.cold, context),
-            Some(Wait::Delay(timer) | Wait::Stall(timer)) => timer.as_mut().poll(context),
-            Some(Wait::Pause(_)) if self.state.clients.pause().end_ms(clock::now_ms()).is_none() => Poll::Ready(()),
-            Some(Wait::Pause(timer)) => timer.as_mut().poll(context),
-        }
-    }
-
-    /// Notices while the client has to wait that it has gone; then what it sent last is not executed any more. What
-    /// it sends meanwhile is kept, and past a bound left to the kernel.
-    fn poll_departure(&mut self) -> Poll<io::Result<()>> {
-        while self.input.len() < READ_BYTES {
-            if ready!(self.poll_append(READ_BYTES))? == 0 {
-                return Poll::Ready(Ok(()));
-            }
-        }
-        Poll::Pending
     }
 
     /// Reads once and executes what is complete. Returns how many bytes were read; 0: the client has closed.
@@ -422,6 +415,11 @@ impl Connection {
 
     fn received(&self, bytes: usize) {
         self.state.stats.add(|shard| &shard.network_input_bytes, bytes as u64);
+        self.mark_active();
+    }
+
+    /// Notes that its client is not idle at present.
+    fn mark_active(&self) {
         self.session.client.active_ms.store(clock::recent_ms(), Ordering::Relaxed);
     }
 
@@ -463,7 +461,7 @@ impl Connection {
                     continue;
                 }
                 Next::Again => self.pending = true,
-                Next::Close => self.closing = true,
+                Next::Close => self.close(),
                 Next::Suspend(flow) => self.suspend(flow),
             }
             return consumed;
@@ -491,24 +489,14 @@ impl Connection {
     }
 
     fn suspend(&mut self, flow: Flow) {
-        let timer = |wait: Duration| Box::pin(sleep_until(Instant::now() + wait.min(FOREVER)));
-        self.wait = Some(match (flow, self.state.keyspace.tier()) {
-            (Flow::Cold, Some(tier)) => Wait::Load(self.state.keyspace.load(tier, &mut self.session.cold)),
-            (Flow::Stalled | Flow::Cold, _) => Wait::Stall(timer(STALL_STEP)),
-            (Flow::Delay(duration), _) => Wait::Delay(timer(duration.unwrap_or(FOREVER))),
-            (Flow::Continue | Flow::Close | Flow::Paused, _) => {
-                let now_ms = clock::now_ms();
-                let end_ms = self.state.clients.pause().end_ms(now_ms).unwrap_or(now_ms);
-                Wait::Pause(timer(Duration::from_millis(end_ms.saturating_sub(now_ms))))
-            }
-        });
-        let is_client_wish = matches!(self.wait, Some(Wait::Delay(_) | Wait::Pause(_)));
-        self.session.client.set_blocked(is_client_wish);
+        let wait = Wait::new(flow, &self.state, &mut self.session);
+        self.session.client.set_blocked(wait.is_wanted());
+        self.wait = Some(wait);
     }
 
     /// Whether what there is to send is held back.
     fn is_held(&self) -> bool {
-        self.ticket.is_some() || matches!(self.wait, Some(Wait::Delay(_))) && !self.closing
+        self.ticket.is_some() || self.wait.as_ref().is_some_and(Wait::holds_replies) && !self.closing
     }
 
     /// Sends replies, behind what waits already; what the socket does not take is kept.
@@ -555,7 +543,7 @@ impl Connection {
                     return Ok(Poll::Pending);
                 }
             }
-            self.session.client.active_ms.store(clock::recent_ms(), Ordering::Relaxed);
+            self.mark_active();
         }
         self.sent = 0;
         self.output.clear();
@@ -579,7 +567,7 @@ impl Connection {
     fn discard_input(&mut self, buffers: &mut Buffers) {
         buffers.input.resize(READ_BYTES, 0);
         // Nobody may have told of the last of it.
-        self.became(Readiness { read: true, write: false });
+        self.stream.look_again();
         for _ in 0..TURNS_A_POLL {
             if !matches!(self.stream.read(&mut buffers.input), Poll::Ready(Ok(1..))) {
                 break;

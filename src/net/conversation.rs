@@ -8,6 +8,10 @@ use crate::protocol::{Args, book, resp};
 use crate::reply::{Error, Sink};
 use crate::store::journal::Ticket;
 
+/// The answer of the plain TCP protocol, which has no way to say a password, where one is set.
+pub const NO_PASSWORD: Error =
+    Error::new("NOAUTH Authentication required: this protocol has none, use RESP or HTTP where 'requirepass' is set.");
+
 /// What follows from a turn.
 #[derive(Debug)]
 pub struct Progress {
@@ -64,6 +68,11 @@ impl Conversation {
         turn.turn_to_client(first);
         match self {
             Conversation::Resp(parser) => take_turn(parser, turn, session, input, output, output_max_bytes),
+            // Set since it was let in.
+            Conversation::Book(_) if turn.state().has_password() => {
+                book::ReplyWriter::new(output).error(&NO_PASSWORD);
+                Progress { consumed: input.len(), next: Next::Close, ticket: None }
+            }
             Conversation::Book(parser) => take_turn(parser, turn, session, input, output, output_max_bytes),
         }
     }
@@ -226,7 +235,9 @@ fn take_turn<P: Protocol>(
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
-            Flow::Delay(_) | Flow::Paused | Flow::Cold | Flow::Stalled => next = Next::Suspend(flow),
+            Flow::Delay(_) | Flow::Block(_) | Flow::Paused | Flow::Cold | Flow::Stalled => {
+                next = Next::Suspend(flow);
+            }
         }
         break;
     }

@@ -1,13 +1,16 @@
 //! Listening sockets: bound before the server calls itself ready, served by the workers.
 
 use std::fmt;
+use std::fs::{Metadata, Permissions};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdTcpListener, ToSocketAddrs};
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
 
 /// Which protocol is spoken behind a listener.
@@ -21,7 +24,7 @@ pub enum Kind {
 /// A bound socket. A Unix socket's file goes when this is dropped.
 pub enum BoundListener {
     Tcp(StdTcpListener, Kind),
-    Unix(std::os::unix::net::UnixListener, PathBuf),
+    Unix(std::os::unix::net::UnixListener, SocketFile),
 }
 
 impl BoundListener {
@@ -32,21 +35,18 @@ impl BoundListener {
         Ok(listeners.into_iter().map(|listener| BoundListener::Tcp(listener, kind)).collect())
     }
 
-    /// Binds a Unix socket. A socket file that nobody serves any more is replaced.
-    pub fn bind_unix(path: &Path, permissions: Option<u32>) -> io::Result<BoundListener> {
-        let describe =
-            |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()));
-        if std::os::unix::net::UnixStream::connect(path)
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-        {
-            std::fs::remove_file(path).map_err(describe)?;
-        }
-        let listener = std::os::unix::net::UnixListener::bind(path).map_err(describe)?;
-        if let Some(mode) = permissions.filter(|mode| *mode != 0) {
-            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(describe)?;
-        }
-        listener.set_nonblocking(true)?;
-        Ok(BoundListener::Unix(listener, path.to_owned()))
+    /// Binds a Unix socket, with the file mode `permissions` (0: as the process's mask gives it). A socket that nobody
+    /// serves any more is replaced; any other file is not.
+    pub fn bind_unix(path: &Path, permissions: u32, backlog: i32) -> io::Result<BoundListener> {
+        let bind = || {
+            let (socket, file) = claim(path, permissions)?;
+            socket.listen(backlog)?;
+            socket.set_nonblocking(true)?;
+            Ok(BoundListener::Unix(OwnedFd::from(socket).into(), file))
+        };
+        bind().map_err(|error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {}: {error}", path.display()))
+        })
     }
 
     /// The address, for TCP.
@@ -68,9 +68,7 @@ impl BoundListener {
     pub(super) fn into_async(self) -> io::Result<AsyncListener> {
         Ok(match self {
             BoundListener::Tcp(listener, _) => AsyncListener::Tcp(TcpListener::from_std(listener)?),
-            BoundListener::Unix(listener, path) => {
-                AsyncListener::Unix(UnixListener::from_std(listener)?, SocketFile(path))
-            }
+            BoundListener::Unix(listener, file) => AsyncListener::Unix(UnixListener::from_std(listener)?, file),
         })
     }
 }
@@ -82,7 +80,7 @@ impl fmt::Display for BoundListener {
                 Ok(address) => write!(formatter, "{address}"),
                 Err(error) => write!(formatter, "({error})"),
             },
-            BoundListener::Unix(_, path) => write!(formatter, "{}", path.display()),
+            BoundListener::Unix(_, file) => write!(formatter, "{}", file.path.display()),
         }
     }
 }
@@ -92,21 +90,58 @@ pub(super) enum AsyncListener {
     Unix(UnixListener, SocketFile),
 }
 
-/// Removes the file when the listener is done with it.
-pub(super) struct SocketFile(PathBuf);
+/// The file of a Unix socket. Removes it when the listener is done with it, unless another has come in its place.
+pub struct SocketFile {
+    path: PathBuf,
+    /// Its device and number there.
+    identity: (u64, u64),
+}
 
 impl SocketFile {
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(%error, path = %self.0.display(), "socket file not removed");
+        let removed = match std::fs::symlink_metadata(&self.path) {
+            Ok(metadata) if identity(&metadata) != self.identity => return,
+            Ok(_) => std::fs::remove_file(&self.path),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::debug!(%error, path = %self.path.display(), "socket file not removed");
         }
     }
+}
+
+fn identity(metadata: &Metadata) -> (u64, u64) {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Binds a Unix socket and sets the mode of its file. Nobody can connect to it before it listens.
+fn claim(path: &Path, permissions: u32) -> io::Result<(Socket, SocketFile)> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        Ok(_) => {
+            let connected = UnixStream::connect(path);
+            if connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    let file = SocketFile { path: path.to_owned(), identity: identity(&std::fs::symlink_metadata(path)?) };
+    if permissions != 0 {
+        std::fs::set_permissions(path, Permissions::from_mode(permissions))?;
+    }
+    Ok((socket, file))
 }
 
 /// Binds every address of `hosts` as [`BoundListener::bind_tcp`] does, for whoever accepts by itself.
@@ -160,4 +195,36 @@ fn bind_host(host: &str, port: u16, backlog: i32) -> io::Result<StdTcpListener> 
     socket.listen(backlog)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_can_connect_to_a_unix_socket_before_its_mode_is_set() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("socket");
+        let (socket, file) = claim(&path, 0o640).expect("a socket");
+        assert_eq!(std::fs::metadata(&path).expect("a file").permissions().mode() & 0o777, 0o640);
+        let refusal = UnixStream::connect(&path).expect_err("nobody listens");
+        assert_eq!(refusal.kind(), io::ErrorKind::ConnectionRefused);
+        socket.listen(1).expect("a listener");
+        UnixStream::connect(&path).expect("a connection");
+        drop(file);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_file_of_another_socket_is_left_alone() {
+        let place = tempfile::tempdir().expect("a directory");
+        let path = place.path().join("socket");
+        let first = BoundListener::bind_unix(&path, 0, 1).expect("a socket");
+        std::fs::remove_file(&path).expect("a file");
+        let second = BoundListener::bind_unix(&path, 0, 1).expect("a socket");
+        drop(first);
+        UnixStream::connect(&path).expect("the second is still there");
+        drop(second);
+        assert!(!path.exists());
+    }
 }

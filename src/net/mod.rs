@@ -8,6 +8,7 @@ mod listener;
 mod sockets;
 mod stream;
 mod sweep;
+mod wait;
 mod workers;
 
 pub use conversation::{Conversation, Next, Progress};

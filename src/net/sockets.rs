@@ -18,11 +18,14 @@ use tokio::io::unix::AsyncFd;
 /// How many sockets are told of at a time; the others follow at once.
 const EVENTS: usize = 1024;
 
-/// What a socket is ready for. An end or an error of its stream is found by reading and by writing.
+/// What a socket is ready for. An error of its stream is found by reading and by writing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readiness {
     pub read: bool,
     pub write: bool,
+    /// Whether the other side sends nothing more: it has closed the connection or its half of it, or has reset it. That may
+    /// be told together with the last bytes, and then it is not told again.
+    pub closed: bool,
 }
 
 /// The sockets of one worker, each known by the place of its connection.
@@ -83,9 +86,11 @@ impl Sockets {
 
 #[inline]
 fn readiness(event: &Event) -> Readiness {
+    let closed = event.is_read_closed() || event.is_error();
     Readiness {
-        read: event.is_readable() || event.is_read_closed() || event.is_error(),
+        read: event.is_readable() || closed,
         write: event.is_writable() || event.is_write_closed() || event.is_error(),
+        closed,
     }
 }
 

@@ -11,17 +11,26 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::sockets::Readiness;
+use crate::command::clients::Place;
 
 /// A connected socket that does not block. What it becomes ready for is told by the [`Sockets`](super::sockets::Sockets)
 /// of its worker.
 pub struct Stream {
+    // Dropped in this order: the place is free once the socket is closed.
     socket: OwnedFd,
+    _place: Option<Place>,
     ready: Readiness,
 }
 
 impl Stream {
+    /// A socket that has no place among those of clients.
     pub fn new(socket: OwnedFd) -> Stream {
-        Stream { socket, ready: Readiness::default() }
+        Stream { socket, _place: None, ready: Readiness::default() }
+    }
+
+    /// A client's socket.
+    pub fn in_place(socket: OwnedFd, place: Place) -> Stream {
+        Stream { _place: Some(place), ..Stream::new(socket) }
     }
 
     /// Notes what it has become ready for.
@@ -29,6 +38,18 @@ impl Stream {
     pub fn became(&mut self, ready: Readiness) {
         self.ready.read |= ready.read;
         self.ready.write |= ready.write;
+        self.ready.closed |= ready.closed;
+    }
+
+    /// Has the next read and write ask the kernel, whatever it was told of.
+    pub fn look_again(&mut self) {
+        self.ready.read = true;
+        self.ready.write = true;
+    }
+
+    /// Whether the other side is known to send nothing more; what it sent before may be unread.
+    pub fn is_closed(&self) -> bool {
+        self.ready.closed
     }
 
     /// Reads what has come in, at most as much as `buffer` takes. Pending: nothing has.
@@ -38,7 +59,8 @@ impl Stream {
         }
         let room = buffer.len();
         let received = recv(&self.socket, buffer, RecvFlags::empty()).map(|(count, _)| count);
-        settle(received, room, &mut self.ready.read)
+        // The end comes behind the last bytes, and was told together with them.
+        settle(received, room, self.ready.closed, &mut self.ready.read)
     }
 
     /// Writes as much of `bytes` as the socket takes. Pending: that is nothing.
@@ -46,12 +68,12 @@ impl Stream {
         if !self.ready.write {
             return Poll::Pending;
         }
-        settle(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), &mut self.ready.write)
+        settle(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), false, &mut self.ready.write)
     }
 
     /// Writes the beginning of `bytes` that the socket takes at once, as the last that is sent.
     pub fn write_last(mut self, bytes: &[u8]) {
-        self.ready.write = true;
+        self.look_again();
         // Its client may have gone already.
         let _ = self.write(bytes);
     }
@@ -64,13 +86,13 @@ impl AsFd for Stream {
 }
 
 /// What has come of reading or writing at most `most` bytes. When it was less, the socket has nothing left or takes nothing
-/// more, and need not be asked: it will be told when that changes.
+/// more, and need not be asked: it will be told when that changes, unless its end `is_told`.
 #[inline]
-fn settle(result: Result<usize, Errno>, most: usize, is_ready: &mut bool) -> Poll<io::Result<usize>> {
+fn settle(result: Result<usize, Errno>, most: usize, is_told: bool, is_ready: &mut bool) -> Poll<io::Result<usize>> {
     match result {
         Ok(count) => {
             // The end of the stream stays one.
-            *is_ready = count == most || count == 0;
+            *is_ready = count == most || count == 0 || is_told;
             Poll::Ready(Ok(count))
         }
         Err(Errno::AGAIN) => {
@@ -87,8 +109,9 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    const READABLE: Readiness = Readiness { read: true, write: false };
-    const WRITABLE: Readiness = Readiness { read: false, write: true };
+    const READABLE: Readiness = Readiness { read: true, write: false, closed: false };
+    const WRITABLE: Readiness = Readiness { read: false, write: true, closed: false };
+    const CLOSED: Readiness = Readiness { closed: true, ..READABLE };
 
     fn pair() -> (Stream, UnixStream) {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
@@ -122,6 +145,16 @@ mod tests {
         drop(other);
         stream.became(READABLE);
         assert_eq!((read(&mut stream, 4), read(&mut stream, 4)), (Some(0), Some(0)), "the end stays");
+    }
+
+    #[test]
+    fn an_end_that_is_told_together_with_the_last_bytes_is_read() {
+        let (mut stream, mut other) = pair();
+        other.write_all(b"twelve bytes").expect("room");
+        drop(other);
+        stream.became(CLOSED);
+        assert_eq!((read(&mut stream, 8), read(&mut stream, 8)), (Some(8), Some(4)));
+        assert_eq!((read(&mut stream, 8), read(&mut stream, 8)), (Some(0), Some(0)), "and it stays");
     }
 
     #[test]

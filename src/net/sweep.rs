@@ -27,20 +27,40 @@ pub async fn run(state: Arc<State>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
+/// Suspects those that are overdue. Their connections look at the sockets first and decide: after the process has stood
+/// still, or while its workers are busy, what a client has done may be in the kernel only.
 fn sweep(state: &State, now_ms: u64) {
-    let timeout_s = state.settings.timeout.get().max(0) as u64;
     let limit = state.settings.client_output_buffer_limit.normal.get();
     for client in state.clients.all() {
-        if is_idle(&client, timeout_s, now_ms) {
-            tracing::debug!(client = client.id, "idle client closed");
-        } else if is_too_slow(&client, &limit, now_ms) {
-            tracing::warn!(client = client.id, "output buffer soft limit reached for too long, client cut");
-            state.stats.shard().clients_cut_for_output.add(1);
-        } else {
-            continue;
+        count_over_soft_limit(&client, &limit);
+        if is_idle(&client, timeout_s(state), now_ms) || is_too_slow(&client, &limit) {
+            client.suspect();
         }
-        state.clients.kill(&client);
     }
+    // Who takes more is looked at where it grows; the limit, too, may have changed.
+    if let Some(max_bytes) = state.max_client_bytes() {
+        state.note_evicted_clients(state.clients.evict(max_bytes));
+    }
+}
+
+/// Whether a client whose socket has just been looked at is to be sent away, which is counted and logged. One that
+/// `is_served`, whose command is not done with, is not idle.
+pub fn is_overdue(state: &State, client: &Client, is_served: bool) -> bool {
+    let limit = state.settings.client_output_buffer_limit.normal.get();
+    if !is_served && is_idle(client, timeout_s(state), clock::now_ms()) {
+        tracing::debug!(client = client.id, "idle client closed");
+        return true;
+    }
+    let is_too_slow = is_too_slow(client, &limit);
+    if is_too_slow {
+        tracing::warn!(client = client.id, "output buffer soft limit reached for too long, client cut");
+        state.stats.shard().clients_cut_for_output.add(1);
+    }
+    is_too_slow
+}
+
+fn timeout_s(state: &State) -> u64 {
+    state.settings.timeout.get().max(0) as u64
 }
 
 /// Whether it has been silent for longer than `timeout_s` (0: no limit). Those that are there to wait may be.
@@ -49,20 +69,22 @@ fn is_idle(client: &Client, timeout_s: u64, now_ms: u64) -> bool {
     timeout_s > 0 && idle_s > timeout_s && !client.is_monitor() && !client.is_blocked()
 }
 
-/// Whether the soft limit has been exceeded for longer than it allows, at every sweep.
-fn is_too_slow(client: &Client, limit: &OutputLimit, now_ms: u64) -> bool {
-    let since_ms = &client.over_soft_limit_ms;
-    if limit.soft_bytes == 0 || (client.output_bytes() as u64) < limit.soft_bytes {
-        since_ms.store(0, Ordering::Relaxed);
-        return false;
-    }
-    match since_ms.load(Ordering::Relaxed) {
-        0 => {
-            since_ms.store(now_ms, Ordering::Relaxed);
-            false
-        }
-        since_ms => now_ms.saturating_sub(since_ms) / 1000 > limit.soft_seconds,
-    }
+fn is_over_soft_limit(client: &Client, limit: &OutputLimit) -> bool {
+    limit.soft_bytes > 0 && client.output_bytes() as u64 >= limit.soft_bytes
+}
+
+/// Sweeps are counted, and no time is taken: while the process stands still, nobody can be sent anything.
+fn count_over_soft_limit(client: &Client, limit: &OutputLimit) {
+    let count = &client.sweeps_over_soft_limit;
+    let counted = if is_over_soft_limit(client, limit) { count.load(Ordering::Relaxed) + 1 } else { 0 };
+    count.store(counted, Ordering::Relaxed);
+}
+
+/// Whether the soft limit has been exceeded for longer than it allows, at every sweep since the first that found it, and
+/// still is.
+fn is_too_slow(client: &Client, limit: &OutputLimit) -> bool {
+    let seconds = client.sweeps_over_soft_limit.load(Ordering::Relaxed).saturating_sub(1) * INTERVAL.as_secs();
+    is_over_soft_limit(client, limit) && seconds > limit.soft_seconds
 }
 
 #[cfg(test)]
@@ -76,15 +98,18 @@ mod tests {
         let limit = OutputLimit { hard_bytes: 0, soft_bytes: 100, soft_seconds: 2 };
         let holding = |output| client.set_buffer_sizes(BufferSizes { output, ..BufferSizes::default() });
         holding(100);
-        assert!(!is_too_slow(&client, &limit, 1_000));
-        assert!(!is_too_slow(&client, &limit, 3_900));
+        let sweep = || {
+            count_over_soft_limit(&client, &limit);
+            is_too_slow(&client, &limit)
+        };
+        assert_eq!([sweep(), sweep(), sweep()], [false; 3]);
         holding(99);
-        assert!(!is_too_slow(&client, &limit, 4_000));
+        assert!(!sweep());
         holding(100);
-        assert!(!is_too_slow(&client, &limit, 5_000));
-        assert!(!is_too_slow(&client, &limit, 7_999));
-        assert!(is_too_slow(&client, &limit, 8_000));
-        assert!(!is_too_slow(&client, &OutputLimit::default(), 9_000));
+        assert_eq!([sweep(), sweep(), sweep(), sweep()], [false, false, false, true]);
+        assert!(!is_too_slow(&client, &OutputLimit::default()));
+        holding(99);
+        assert!(!is_too_slow(&client, &limit), "what it has read since the sweep counts");
     }
 
     #[test]

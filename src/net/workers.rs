@@ -4,9 +4,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -16,13 +15,14 @@ use tokio::task::unconstrained;
 
 use super::balance;
 use super::connection::Connection;
+use super::conversation;
 use super::cycle::Cycle;
 use super::listener::{AsyncListener, BoundListener, Kind};
 use super::stream::Stream;
 use super::sweep;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
-use crate::command::clients::{Client, Peer};
+use crate::command::clients::{Client, Peer, Place};
 use crate::command::state::State;
 use crate::protocol::{book, resp};
 use crate::reply::{Error, Sink};
@@ -34,23 +34,24 @@ const PROTECTED: Error = Error::new(
      from external computers, either set a password with 'requirepass', or turn protected mode off with \
      'protected-mode no' where only trusted clients can reach the server.",
 );
-/// The plain TCP protocol has no way to say a password.
-const NO_PASSWORD: Error =
-    Error::new("NOAUTH Authentication required: this protocol has none, use RESP or HTTP where 'requirepass' is set.");
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// What Linux takes for the time without traffic before a probe, in seconds.
+const KEEPALIVE_MAX_S: u64 = 32_767;
 /// How long open connections may take to send what they have when the server ends.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// What comes to a worker.
 enum Arrival {
     Tcp {
+        place: Place,
         stream: std::net::TcpStream,
         address: SocketAddr,
         kind: Kind,
         ordinal: usize,
     },
     Unix {
+        place: Place,
         stream: std::os::unix::net::UnixStream,
         path: String,
         ordinal: usize,
@@ -137,6 +138,7 @@ struct Acceptor {
 impl Acceptor {
     async fn accept(self, listener: AsyncListener, kind: Kind, mut stopped: watch::Receiver<bool>) {
         let _alarm = Alarm::new(&self.state, "accept");
+        self.state.clients.session_places.add_acceptor();
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept_one(&listener, kind) => accepted,
@@ -158,17 +160,19 @@ impl Acceptor {
     }
 
     async fn accept_one(&self, listener: &AsyncListener, kind: Kind) -> io::Result<(Arrival, usize)> {
+        let place = self.state.clients.session_places.take(|| max_clients(&self.state)).await;
         let next_ordinal = || self.ordinals.fetch_add(1, Ordering::Relaxed);
         match listener {
             AsyncListener::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 let (stream, ordinal) = (stream.into_std()?, next_ordinal());
-                Ok((Arrival::Tcp { stream, address, kind, ordinal }, ordinal))
+                Ok((Arrival::Tcp { place, stream, address, kind, ordinal }, ordinal))
             }
             AsyncListener::Unix(listener, file) => {
                 let (stream, _) = listener.accept().await?;
                 let (stream, ordinal) = (stream.into_std()?, next_ordinal());
-                Ok((Arrival::Unix { stream, path: file.path().display().to_string(), ordinal }, ordinal))
+                let path = file.path().display().to_string();
+                Ok((Arrival::Unix { place, stream, path, ordinal }, ordinal))
             }
         }
     }
@@ -231,18 +235,14 @@ impl Worker {
 
     fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
         match arrival {
-            Arrival::Tcp { stream, address, kind, ordinal } => {
-                stream.set_nodelay(true)?;
-                let keepalive_s = self.state.settings.tcp_keepalive.get();
-                if keepalive_s > 0 {
-                    keep_alive(&stream, keepalive_s as u64)?;
-                }
+            Arrival::Tcp { place, stream, address, kind, ordinal } => {
+                set_options(&stream, self.state.settings.tcp_keepalive.get().max(0) as u64);
                 let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
-                self.take_in(stream.into(), peer, kind, ordinal)
+                self.take_in(Stream::in_place(stream.into(), place), peer, kind, ordinal)
             }
-            Arrival::Unix { stream, path, ordinal } => {
+            Arrival::Unix { place, stream, path, ordinal } => {
                 let peer = Peer::of_unix(&stream, &path);
-                self.take_in(stream.into(), peer, Kind::Resp, ordinal)
+                self.take_in(Stream::in_place(stream.into(), place), peer, Kind::Resp, ordinal)
             }
             Arrival::Moved(mut connection) => {
                 connection.settle(self.index);
@@ -253,8 +253,7 @@ impl Worker {
     }
 
     /// Serves a new client, or tells it why it may not come in.
-    fn take_in(&mut self, socket: OwnedFd, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
-        let stream = Stream::new(socket);
+    fn take_in(&mut self, stream: Stream, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
         match admit(&self.state, peer, kind) {
             Ok(client) => {
                 let connection = Connection::new(stream, self.state.clone(), client, kind, ordinal, self.index);
@@ -268,16 +267,19 @@ impl Worker {
     }
 }
 
+fn max_clients(state: &State) -> usize {
+    state.settings.maxclients.get().max(0) as usize
+}
+
 /// Registers a client, or says why it may not come in.
 fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     let has_password = state.has_password();
     let refused = if state.settings.protected_mode.get() && !has_password && !peer.is_local {
         PROTECTED
     } else if has_password && kind == Kind::Book {
-        NO_PASSWORD
+        conversation::NO_PASSWORD
     } else {
-        let max = state.settings.maxclients.get().max(0) as usize;
-        match state.clients.connect(max, |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
+        match state.clients.connect(max_clients(state), |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
             Some(client) => return Ok(client),
             None => MAX_CLIENTS,
         }
@@ -286,11 +288,20 @@ fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     Err(refused)
 }
 
-/// Has the kernel probe an idle peer, as Redis does: first after `keepalive_s`, then each third of it, three times.
-fn keep_alive(stream: &std::net::TcpStream, keepalive_s: u64) -> io::Result<()> {
-    let interval = Duration::from_secs((keepalive_s / 3).max(1));
-    let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(keepalive_s)).with_interval(interval);
-    socket2::SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3))
+/// Has the kernel send short replies at once and probe an idle peer, as Redis does: first after `keepalive_s` (0: never),
+/// then each third of it, three times. What it refuses costs no connection.
+fn set_options(stream: &std::net::TcpStream, keepalive_s: u64) {
+    let mut result = stream.set_nodelay(true);
+    if keepalive_s > 0 {
+        let idle_s = keepalive_s.min(KEEPALIVE_MAX_S);
+        let interval = Duration::from_secs((idle_s / 3).max(1));
+        let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(idle_s)).with_interval(interval);
+        result = result.and(socket2::SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3)));
+    }
+    if let Err(error) = result {
+        static TOLD: Once = Once::new();
+        TOLD.call_once(|| tracing::warn!(%error, "the system refuses socket options: connections go on without them"));
+    }
 }
 
 /// Tells a client why it may not come in, as far as its socket takes it at once.

@@ -1,53 +1,123 @@
-//! File descriptors: each connection takes one.
+//! File descriptors: what the program and its disk need is set apart, and connections share the rest.
 
-use std::fmt::Display;
+use std::io;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use crate::base::system;
+use crate::command::clients::LEAVING_MAX;
+use crate::config::{Engine, Settings, find};
+use crate::store::rocks::OPEN_FILES_MAX;
 
-use crate::admin::HttpServer;
-use crate::config::{Settings, find};
+/// A worker's: its runtime's and its selector's, and what tells its processor time.
+const EACH_WORKER: u64 = 8;
+/// Opened for a moment, or later: what tells of the process, the configuration file, the log, names that are looked up.
+const PASSING: u64 = 16;
+/// The disk's beside tables: the directory's lock, the journal's segments, RocksDB's log, manifest and messages, what flushes
+/// and compactions write, a checkpoint.
+const DISK: u64 = 40;
+/// Tables that a compaction may hold open at a time: those of the first level, and one of each below.
+const OPEN_FILES_MIN: u64 = 64;
+/// Of what connections and tables share: one part in so many is for tables, and of the rest for HTTP.
+const SHARE: u64 = 4;
+/// With fewer for connections there is no use in starting.
+const CONNECTIONS_MIN: u64 = 8;
 
-/// For files, listeners and the runtime's own: Redis keeps as many.
-const RESERVE: u64 = 32;
+/// What there is to share.
+struct Wanted {
+    clients: u64,
+    http: u64,
+    /// Open tables; 0: there is no disk.
+    tables: u64,
+}
 
-/// Raises the process's limit to what `maxclients`, HTTP and a reserve need. Where the system does not allow that, it
-/// lowers `maxclients` to what fits, as Redis does, and says so.
-pub fn reserve(settings: &Settings) {
-    let others = RESERVE + HttpServer::max_descriptors() as u64;
-    let clients = settings.maxclients.get().max(1) as u64;
-    let wanted = clients.saturating_add(others);
-    let limit = getrlimit(Resource::Nofile);
-    // None: unlimited.
-    let Some(present) = limit.current.filter(|present| *present < wanted) else { return };
-    let raised = raise(wanted, limit.maximum).unwrap_or(present);
-    if raised >= wanted {
-        return;
+#[derive(Debug, PartialEq, Eq)]
+struct Shares {
+    clients: u64,
+    http: u64,
+    tables: u64,
+}
+
+/// What the settings got.
+pub struct Fitted {
+    /// How many are set apart from connections.
+    pub reserved: u64,
+    /// How many tables RocksDB may hold open.
+    pub open_files: i32,
+}
+
+/// Raises the process's limit to what `maxclients`, `http-maxclients` and all else need. Where the system does not allow that,
+/// it lowers these two to what fits, as Redis does, and says so. To be called when the listeners are open, and
+/// before the data is.
+///
+/// # Errors
+/// When the limit is too low to start, with one line for the operator.
+pub fn fit(settings: &Settings, listeners: usize, workers: usize) -> io::Result<Fitted> {
+    let has_disk = settings.r#type.get() == Engine::Rocksdb;
+    let wanted = Wanted {
+        clients: settings.maxclients.get().max(1) as u64,
+        http: settings.http_maxclients.get().max(1) as u64,
+        tables: if has_disk { OPEN_FILES_MAX as u64 } else { 0 },
+    };
+    let connections = 2 * LEAVING_MAX + listeners;
+    let disk = if has_disk { DISK } else { 0 };
+    let fixed = system::open_descriptors() + EACH_WORKER * workers as u64 + PASSING + disk + connections as u64;
+    let sum = fixed + wanted.tables + wanted.clients + wanted.http;
+    let limit = system::raise_descriptor_limit(sum);
+    let Some(shares) = share(limit.saturating_sub(fixed), &wanted) else {
+        let least = fixed + wanted.tables.min(OPEN_FILES_MIN) + CONNECTIONS_MIN;
+        let text =
+            format!("the limit of open files is {limit}, and at least {least} are needed: raise it with ulimit -n");
+        return Err(io::Error::other(text));
+    };
+    let Shares { clients, http, tables } = shares;
+    if (clients, http) != (wanted.clients, wanted.http) {
+        tracing::warn!(
+            "You requested maxclients of {} and http-maxclients of {} requiring at least {sum} max file descriptors. \
+             Current maximum open files is {limit}: maxclients has been reduced to {clients} and http-maxclients to {http} \
+             to compensate for low ulimit. If you need more, increase 'ulimit -n'.",
+            wanted.clients,
+            wanted.http,
+        );
+        lower(settings, "maxclients", clients);
+        lower(settings, "http-maxclients", http);
     }
-    // HTTP's share is not always in use; a small limit is shared.
-    let fitting = raised.saturating_sub(others).max(raised.saturating_sub(RESERVE) / 2).clamp(1, clients);
-    tracing::warn!(
-        limit = raised,
-        wanted,
-        maxclients = fitting,
-        "the limit of open files is too low for maxclients, which is lowered; raise it with ulimit -n"
-    );
-    if let Some((parameter, _)) = find(b"maxclients")
-        && let Err(error) = parameter.value(settings).assign(&fitting.to_string())
+    Ok(Fitted { reserved: fixed + tables, open_files: tables as i32 })
+}
+
+/// Shares out what is left of the limit. `None`: that is too little.
+fn share(left: u64, wanted: &Wanted) -> Option<Shares> {
+    let tables = wanted.tables.min((left / SHARE).max(OPEN_FILES_MIN));
+    let left = left.checked_sub(tables).filter(|left| *left >= CONNECTIONS_MIN)?;
+    let http = wanted.http.min((left / SHARE).max(left.saturating_sub(wanted.clients)));
+    let clients = wanted.clients.min(left - http);
+    Some(Shares { clients, http, tables })
+}
+
+fn lower(settings: &Settings, name: &str, number: u64) {
+    if let Some((parameter, _)) = find(name.as_bytes())
+        && let Err(error) = parameter.value(settings).assign(&number.to_string())
     {
-        complain(&error);
+        tracing::warn!(error, "{name} stays as it is");
     }
 }
 
-fn complain(error: &dyn Display) {
-    tracing::warn!(%error, "maxclients stays as it is");
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Tries the wanted limit, hard limit included (the superuser may), then the hard limit. Returns what was reached.
-fn raise(wanted: u64, hard: Option<u64>) -> Option<u64> {
-    let highest = hard.map_or(wanted, |hard| hard.max(wanted));
-    let attempts =
-        [(wanted, Some(highest).filter(|_| hard.is_some())), (hard.map_or(wanted, |hard| hard.min(wanted)), hard)];
-    attempts.into_iter().find_map(|(current, maximum)| {
-        setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum }).ok().map(|()| current)
-    })
+    #[test]
+    fn who_gets_how_much_of_a_low_limit() {
+        let shares = |left, clients, http, tables| {
+            let shares = share(left, &Wanted { clients, http, tables });
+            shares.map(|Shares { clients, http, tables }| (clients, http, tables))
+        };
+        assert_eq!(shares(20_000, 10_000, 1024, 4096), Some((10_000, 1024, 4096)));
+        assert_eq!(shares(20_000, 10_000, 1024, 0), Some((10_000, 1024, 0)));
+        assert_eq!(shares(1000, 10_000, 1024, 4096), Some((563, 187, 250)));
+        assert_eq!(shares(1000, 100, 1024, 4096), Some((100, 650, 250)), "what some leave is others'");
+        assert_eq!(shares(1000, 10_000, 10, 0), Some((990, 10, 0)));
+        assert_eq!(shares(72, 10_000, 1024, 4096), Some((6, 2, 64)));
+        assert_eq!(shares(71, 10_000, 1024, 4096), None);
+        assert_eq!(shares(8, 1, 1, 0), Some((1, 1, 0)));
+        assert_eq!(shares(7, 1, 1, 0), None);
+    }
 }

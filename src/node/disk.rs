@@ -6,13 +6,12 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::schedule::Schedule;
+use super::schedule::{Changes, Schedule};
 use super::startup::Startup;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
-use crate::keyspace::DATABASES;
 use crate::keyspace::garbage::Garbage;
 use crate::keyspace::space::{DISK_MIN_BYTES, segment_bytes};
 use crate::keyspace::tier::{Tier, set_up_allocator, store_memory_bytes, sync_policy};
@@ -44,11 +43,11 @@ pub struct Opened {
     startup: Startup,
 }
 
-/// Opens the data directory, and what is in it.
+/// Opens the data directory, and what is in it, of which so many files may be open at a time.
 ///
 /// # Errors
 /// With one line for the operator; nothing was changed then.
-pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
+pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tier, u64)> {
     let startup = Startup::begin()?;
     let maxdisk = settings.maxdisk.get();
     if maxdisk > 0 && maxdisk < DISK_MIN_BYTES {
@@ -85,6 +84,7 @@ pub fn open(settings: &Settings) -> io::Result<(Opened, Tier, u64)> {
     let memory_bytes = store_memory_bytes(settings);
     let options = RocksOptions {
         memory_bytes,
+        max_open_files,
         create: is_new,
         compacts: false,
         long_keys: directory.long_keys(),
@@ -136,7 +136,7 @@ impl Disk {
         let journal = journal.map_err(io::Error::other)?;
         directory.journal_begins()?;
         tier.begin_journal(journal, state.settings.appendonly.get());
-        let keys: u64 = (0..DATABASES).map(|number| state.keyspace.len(number)).sum();
+        let keys = state.keyspace.total_keys();
         tracing::info!(
             keys,
             replayed = recovery.applied,
@@ -195,7 +195,7 @@ impl Disk {
 
 /// Without any key, what was deleted last goes with the end; more than a moment's work of that is left to the next start.
 fn leave_nothing_of_nothing(state: &State, tier: &Tier) {
-    let has_keys = (0..DATABASES).any(|number| state.keyspace.len(number) > 0);
+    let has_keys = state.keyspace.total_keys() > 0;
     if !has_keys
         && tier.failure().is_none()
         && (1..END_COMPACTION_MAX_BYTES).contains(&tier.store.file_bytes())
@@ -231,10 +231,14 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         measure(state, directory, &mut measured_next);
         let now = Instant::now();
         state.keyspace.look_for_garbage(&mut garbage, now);
-        let is_due = schedule.is_due(now, interval, state.stats.sum(|shard| &shard.changes));
+        let changes = Changes {
+            count: state.stats.sum(|shard| &shard.changes),
+            received_bytes: state.stats.sum(|shard| &shard.network_input_bytes),
+        };
+        let is_due = schedule.is_due(now, interval, changes, tier.is_journaling());
         if wishes.round || wishes.save || wishes.end || is_due {
-            merge(state, directory, wishes.end, &mut measured_next);
-            schedule.made(now, Instant::now());
+            let merged_bytes = merge(state, directory, wishes.end, &mut measured_next);
+            schedule.made(now, Instant::now(), merged_bytes, changes);
         }
         if wishes.save {
             save(state, directory);
@@ -245,15 +249,20 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     }
 }
 
-/// Rounds until nothing more is to be done at once.
-fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next: &mut Instant) {
+/// Rounds until nothing more is to be done at once. Returns about how many bytes they brought to disk.
+fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next: &mut Instant) -> u64 {
+    let mut bytes = 0;
     loop {
         match state.keyspace.merge(clock::now_ms(), || state.is_shutting_down()) {
-            Ok(merged) if merged.has_more && !is_last => {}
-            Ok(_) => return,
+            Ok(merged) => {
+                bytes += merged.bytes;
+                if !merged.has_more || is_last {
+                    return bytes;
+                }
+            }
             Err(error) => {
                 tracing::error!(%error, "what has changed last is not merged");
-                return;
+                return bytes;
             }
         }
         measure(state, directory, measured_next);

@@ -24,6 +24,9 @@ pub fn start(settings: &Arc<Settings>) -> io::Result<()> {
     let target = Target::open(&settings.logfile.get())?;
     let colours = matches!(target, Target::Output) && io::stdout().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_ansi(colours).with_target(false).with_writer(target);
+    // A line that cannot be written is lost. It would be told of on the standard error, and panic where that is gone too, as
+    // after the terminal was closed.
+    let layer = layer.log_internal_errors(false);
     let layer = match settings.log_format.get() {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().boxed(),
@@ -44,6 +47,7 @@ fn level(level: LogLevel) -> LevelFilter {
         LogLevel::Verbose => LevelFilter::DEBUG,
         LogLevel::Notice => LevelFilter::INFO,
         LogLevel::Warning => LevelFilter::WARN,
+        LogLevel::Nothing => LevelFilter::OFF,
     }
 }
 

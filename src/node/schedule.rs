@@ -3,6 +3,9 @@
 //! Keys that are written again and again are written to disk once a round, so the rarer rounds are, the less there is to do.
 //! While writes go on, a round that took long is therefore followed by a longer pause. Once they have ceased, the next comes
 //! after the interval, as it does where rounds are short.
+//!
+//! A round writes whole values, however little of them has changed. Where it wrote far more than clients had sent, as after an
+//! APPEND to a large value, the next is put off until that is a bounded rate of writing.
 
 use std::time::{Duration, Instant};
 
@@ -10,11 +13,30 @@ use std::time::{Duration, Instant};
 const PAUSE_SHARE: u32 = 50;
 /// A pause is so many intervals at most.
 const PAUSE_INTERVALS: u32 = 10;
+/// What rounds may write for each byte that was received.
+const AMPLIFICATION: u64 = 4;
+/// How fast they may write what is beyond that, in bytes a second.
+const EXCESS_BYTES_A_SECOND: u64 = 8 << 20;
+/// The journal has what waits for a round: then it is put off for so many intervals at most.
+const JOURNALED_PAUSE_INTERVALS: u32 = 60;
+
+/// What has come from clients since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Changes {
+    /// Changes of keys.
+    pub count: u64,
+    /// All that was received, in bytes.
+    pub received_bytes: u64,
+}
 
 pub struct Schedule {
     /// When the last round began, and how long it took.
     began: Instant,
     took: Duration,
+    /// How long its writing puts the next one off.
+    put_off: Duration,
+    /// What had been received before it.
+    received_bytes: u64,
     /// How many changes there had been when somebody last looked, and when they last grew.
     changes: u64,
     changed: Instant,
@@ -22,22 +44,36 @@ pub struct Schedule {
 
 impl Schedule {
     pub fn new(now: Instant) -> Schedule {
-        Schedule { began: now, took: Duration::ZERO, changes: 0, changed: now }
+        Schedule {
+            began: now,
+            took: Duration::ZERO,
+            put_off: Duration::ZERO,
+            received_bytes: 0,
+            changes: 0,
+            changed: now,
+        }
     }
 
-    /// Whether it is time, given how many changes there have been so far.
-    pub fn is_due(&mut self, now: Instant, interval: Duration, changes: u64) -> bool {
-        if self.changes != changes {
-            (self.changes, self.changed) = (changes, now);
+    /// Whether it is time, given what has come so far.
+    pub fn is_due(&mut self, now: Instant, interval: Duration, changes: Changes, is_journaling: bool) -> bool {
+        if self.changes != changes.count {
+            (self.changes, self.changed) = (changes.count, now);
         }
+        let put_off_max = interval * if is_journaling { JOURNALED_PAUSE_INTERVALS } else { PAUSE_INTERVALS };
         let pause = interval.max(self.took * PAUSE_SHARE).min(interval * PAUSE_INTERVALS);
         let (since_round, since_change) = (now - self.began, now - self.changed);
-        since_round >= pause || since_round >= interval && since_change >= interval
+        let is_calm = since_round >= interval && since_change >= interval;
+        since_round >= self.put_off.min(put_off_max) && (since_round >= pause || is_calm)
     }
 
-    /// A round has been made, for whatever reason.
-    pub fn made(&mut self, began: Instant, ended: Instant) {
+    /// A round of so many bytes has been made, for whatever reason, when so much had come.
+    pub fn made(&mut self, began: Instant, ended: Instant, bytes: u64, changes: Changes) {
         (self.began, self.took) = (began, ended - began);
+        // CONFIG RESETSTAT begins anew.
+        let received_bytes = changes.received_bytes.saturating_sub(self.received_bytes);
+        self.received_bytes = changes.received_bytes;
+        let excess_bytes = bytes.saturating_sub(received_bytes.saturating_mul(AMPLIFICATION));
+        self.put_off = Duration::from_secs_f64(excess_bytes as f64 / EXCESS_BYTES_A_SECOND as f64);
     }
 }
 
@@ -53,8 +89,11 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut schedule = Schedule::new(start);
-        schedule.made(start, at(took_ms));
-        let mut is_due = |ms: u64| schedule.is_due(at(ms), INTERVAL, 1 + changes_for_ms.min(ms));
+        schedule.made(start, at(took_ms), 0, Changes::default());
+        let mut is_due = |ms: u64| {
+            let changes = Changes { count: 1 + changes_for_ms.min(ms), received_bytes: 0 };
+            schedule.is_due(at(ms), INTERVAL, changes, false)
+        };
         (0..).map(|look| look * 100).find(|ms| is_due(*ms)).expect("it comes")
     }
 
@@ -71,6 +110,29 @@ mod tests {
             (40, 1800, 2000),
         ] {
             assert_eq!(next_ms(took_ms, changes_for_ms), expected_ms, "{took_ms}, {changes_for_ms}");
+        }
+    }
+
+    #[test]
+    fn a_round_that_wrote_far_more_than_was_received_puts_the_next_off() {
+        const MB: u64 = 1 << 20;
+        for (bytes, received_bytes, is_journaling, expected_ms) in [
+            (0, 0, true, 500),
+            (2 * MB, 0, true, 500),
+            (50 * MB, 1000, true, 6300),
+            (50 * MB, 1000, false, 5000),
+            (50 * MB, 12 * MB, true, 500),
+            (50 * MB, 50 * MB, true, 500),
+            (512 * MB, 1000, true, 30_000),
+        ] {
+            let start = Instant::now();
+            let mut schedule = Schedule::new(start);
+            let changes = Changes { count: 1, received_bytes };
+            schedule.made(start, start, bytes, changes);
+            let mut is_due =
+                |ms: u64| schedule.is_due(start + Duration::from_millis(ms), INTERVAL, changes, is_journaling);
+            let next_ms = (0..).map(|look| look * 100).find(|ms| is_due(*ms)).expect("it comes");
+            assert_eq!(next_ms, expected_ms, "{bytes}, {received_bytes}, {is_journaling}");
         }
     }
 }

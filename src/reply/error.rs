@@ -22,13 +22,38 @@ impl Error {
     /// Never sent: the command runs again in a moment.
     pub const STALLED: Error = Error::new("STALLED the command has to wait");
 
+    /// Of what may be long, as much is quoted as Redis quotes.
+    pub const QUOTED_MAX_BYTES: usize = 128;
+
     pub const fn new(line: &'static str) -> Self {
         Error(Cow::Borrowed(line.as_bytes()))
     }
 
-    /// `line` may contain the client's bytes; line ends in it become spaces when it is sent.
+    /// `line` may contain the client's bytes. As in Redis, line ends behind it are left out and those within become
+    /// spaces, whatever protocol sends it.
     pub fn owned(line: impl Into<Vec<u8>>) -> Self {
-        Error(Cow::Owned(line.into()))
+        let mut line = line.into();
+        let text_bytes = line.iter().rposition(|byte| !is_line_end(*byte)).map_or(0, |last| last + 1);
+        line.truncate(text_bytes);
+        Error::verbatim(line)
+    }
+
+    /// An error that quotes the client's words, up to a NUL byte as C does.
+    pub fn quoting(before: &str, words: &[u8], after: &str) -> Self {
+        let words = words.split(|byte| *byte == 0).next().unwrap_or_default();
+        Error::owned([before.as_bytes(), words, after.as_bytes()].concat())
+    }
+
+    /// The same with the beginning of what may be long.
+    pub fn quoting_start(before: &str, words: &[u8], after: &str) -> Self {
+        Error::quoting(before, &words[..words.len().min(Error::QUOTED_MAX_BYTES)], after)
+    }
+
+    /// A line that is the client's own (DEBUG ERROR): each line end in it becomes a space.
+    pub fn verbatim(line: impl Into<Vec<u8>>) -> Self {
+        let mut line = line.into();
+        line.iter_mut().filter(|byte| is_line_end(**byte)).for_each(|byte| *byte = b' ');
+        Error(Cow::Owned(line))
     }
 
     /// The whole line, for example `ERR syntax error`.
@@ -42,6 +67,10 @@ impl Error {
     }
 }
 
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", String::from_utf8_lossy(&self.0))
@@ -49,3 +78,17 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line() {
+        assert_eq!(Error::owned("ERR a\r\nb\n\r\n").line(), b"ERR a  b");
+        assert_eq!(Error::owned("\r\n").line(), b"");
+        assert_eq!(Error::quoting("ERR no '", b"\na\r\0b", "'").line(), b"ERR no ' a '");
+        assert_eq!(Error::quoting("ERR no ", b" a \r\n", "").line(), b"ERR no  a ");
+        assert_eq!(Error::verbatim(&b"\xff\r\n"[..]).line(), b"\xff  ");
+    }
+}

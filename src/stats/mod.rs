@@ -79,6 +79,7 @@ shard! {
     /// Refused for `maxclients` or protected mode.
     connections_rejected,
     connections_moved,
+    wrong_passwords,
     commands_processed,
     /// Complete batches executed; with `commands_processed` the mean batch size.
     batches,
@@ -99,6 +100,8 @@ shard! {
     eviction_exceeded_us,
     clients_cut_for_output,
     clients_cut_for_input,
+    /// Cut for `maxmemory-clients`.
+    evicted_clients,
     /// Changes to keys, since the start: CONFIG RESETSTAT leaves them.
     changes,
 }

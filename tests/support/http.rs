@@ -42,12 +42,23 @@ impl Http {
 
     pub fn request(&mut self, method: &str, path: &str, headers: &str, body: &[u8]) -> Response {
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n{headers}\r\n");
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n{headers}\r\n");
         self.write(&[head.as_bytes(), body].concat());
         self.response(method)
     }
 
     pub fn response(&mut self, method: &str) -> Response {
+        let mut response = self.head();
+        let length = response.header("content-length").map_or(0, |length| length.parse().expect("a length"));
+        if method != "HEAD" && response.status != 100 {
+            response.body = vec![0; length];
+            self.0.read_exact(&mut response.body).expect("the body");
+        }
+        response
+    }
+
+    /// A response's head; the body stays unread.
+    pub fn head(&mut self) -> Response {
         let mut line = || {
             let mut line = String::new();
             self.0.read_line(&mut line).expect("a line of the head");
@@ -64,13 +75,7 @@ impl Http {
                 None => break,
             }
         }
-        let mut response = Response { status, headers, body: Vec::new() };
-        let length = response.header("content-length").map_or(0, |length| length.parse().expect("a length"));
-        if method != "HEAD" && status != 100 {
-            response.body = vec![0; length];
-            self.0.read_exact(&mut response.body).expect("the body");
-        }
-        response
+        Response { status, headers, body: Vec::new() }
     }
 
     pub fn get(&mut self, path: &str) -> Response {

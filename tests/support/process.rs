@@ -127,9 +127,17 @@ pub struct ServerOptions {
     directory: Option<PathBuf>,
     flags: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
+    open_files: Option<u32>,
 }
 
 impl ServerOptions {
+    /// How many files it may open, which it cannot raise.
+    #[must_use]
+    pub fn open_files(mut self, limit: u32) -> Self {
+        self.open_files = Some(limit);
+        self
+    }
+
     /// Another program than the one that was built with the tests, or that `ROCKPOOL_BIN` names.
     #[must_use]
     pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
@@ -196,7 +204,10 @@ impl ServerOptions {
         let temporary = TempDir::new().expect("a temporary directory");
         let directory = self.directory.unwrap_or_else(|| temporary.path().join("data"));
         std::fs::create_dir_all(&directory).expect("a data directory");
-        let mut command = Command::new(&self.program);
+        let mut command = match self.open_files {
+            None => Command::new(&self.program),
+            Some(limit) => limited(&self.program, limit),
+        };
         command.args(["--port", "0", "--http-port", "0", "--tcp-port", "0", "--type", self.engine.name(), "--dir"]);
         // Those of the tests themselves are no settings, and those of whoever runs them must not reach the server.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"ROCKPOOL_")) {
@@ -208,6 +219,14 @@ impl ServerOptions {
             .map_err(|error| format!("{} cannot be started: {error}", self.program.display()))?;
         Ok((process, directory, temporary))
     }
+}
+
+/// A command that runs `program` with a limit of open files. The superuser gives up the right to raise it.
+fn limited(program: &Path, limit: u32) -> Command {
+    let script = "ulimit -n $0; test $(id -u) != 0 || set -- setpriv --bounding-set -sys_resource \"$@\"; exec \"$@\"";
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script, &limit.to_string()]).arg(program);
+    command
 }
 
 /// Where the server listens; none for a protocol that it does not serve, which it writes as `-`.
@@ -245,7 +264,14 @@ pub struct Server {
 impl Server {
     pub fn options(engine: Engine) -> ServerOptions {
         let program = std::env::var_os("ROCKPOOL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_rockpool").into());
-        ServerOptions { engine, program: program.into(), directory: None, flags: Vec::new(), environment: Vec::new() }
+        ServerOptions {
+            engine,
+            program: program.into(),
+            directory: None,
+            flags: Vec::new(),
+            environment: Vec::new(),
+            open_files: None,
+        }
     }
 
     /// Starts with no flags but those that every test needs.
@@ -299,6 +325,11 @@ impl Server {
     /// Whether the process still runs.
     pub fn is_running(&mut self) -> bool {
         self.process.exited().is_none()
+    }
+
+    /// Sends a signal to the process.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 
     /// SIGTERM, then waits for the end.

@@ -1,11 +1,10 @@
 //! Who the client says it is: password, protocol, names.
 
 use crate::command::context::Context;
-use crate::command::session::ReplyMode;
+use crate::command::session::{After, ReplyMode};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 
-use super::quoting;
 use crate::base::number;
 
 /// The version of Redis whose commands and answers these are; clients choose their commands by it.
@@ -40,10 +39,14 @@ pub(super) fn auth(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn authenticate(context: &Context<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
+fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
     let expected = context.state.settings.requirepass.get();
     // Without a password any will do, as in Redis.
     if user != USER || !(expected.is_empty() || equal_in_constant_time(password, expected.as_bytes())) {
+        let delay = context.state.note_wrong_password(&context.session.client);
+        if !delay.is_zero() {
+            context.session.after = After::Block(Some(delay));
+        }
         return Err(WRONG_PASSWORD);
     }
     context.session.client.set_authenticated(true);
@@ -59,10 +62,11 @@ fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
     std::hint::black_box(difference) == 0
 }
 
-/// HELLO [version [AUTH user password] [SETNAME name]]. Options before a wrong one take effect, as in Redis.
+/// HELLO [version [AUTH user password] [SETNAME name]]. A password before a wrong option takes effect, as in Redis.
 pub(super) fn hello(context: &mut Context<'_>) -> Result<(), Error> {
     let args = context.args;
     let version = args.get(1).map(parse_version).transpose()?;
+    let mut name = None;
     let mut index = 2;
     while let Some(option) = args.get(index) {
         let more = args.len() - 1 - index;
@@ -72,15 +76,18 @@ pub(super) fn hello(context: &mut Context<'_>) -> Result<(), Error> {
             authenticate(context, args.at(index + 1), args.at(index + 2))?;
             index += 3;
         } else if option.eq_ignore_ascii_case(b"setname") && more >= 1 {
-            rename(context, args.at(index + 1))?;
+            name = Some(checked_name(args.at(index + 1))?);
             index += 2;
         } else {
-            return Err(quoting("ERR Syntax error in HELLO option '", option, "'"));
+            return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
     let client = &context.session.client;
     if !client.is_authenticated() {
         return Err(HELLO_WITHOUT_AUTH);
+    }
+    if let Some(name) = name {
+        client.change_names(|names| names.name = name.to_vec());
     }
     if let Some(version) = version {
         client.set_version(version);
@@ -148,17 +155,14 @@ pub(super) fn get_name(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// CLIENT SETNAME name.
 pub(super) fn set_name(context: &mut Context<'_>) -> Result<(), Error> {
-    rename(context, context.args.at(2))?;
+    let name = checked_name(context.args.at(2))?;
+    context.session.client.change_names(|names| names.name = name.to_vec());
     context.reply.ok();
     Ok(())
 }
 
-fn rename(context: &Context<'_>, name: &[u8]) -> Result<(), Error> {
-    if !fits_the_list(name) {
-        return Err(BAD_NAME);
-    }
-    context.session.client.change_names(|names| names.name = name.to_vec());
-    Ok(())
+fn checked_name(name: &[u8]) -> Result<&[u8], Error> {
+    if fits_the_list(name) { Ok(name) } else { Err(BAD_NAME) }
 }
 
 /// CLIENT SETINFO (LIB-NAME|LIB-VER) text, of Redis 7.2.
@@ -166,10 +170,10 @@ pub(super) fn set_info(context: &mut Context<'_>) -> Result<(), Error> {
     let (attribute, text) = (context.args.at(2), context.args.at(3));
     let is_name = attribute.eq_ignore_ascii_case(b"lib-name");
     if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
-        return Err(quoting("ERR Unrecognized option '", attribute, "'"));
+        return Err(Error::quoting("ERR Unrecognized option '", attribute, "'"));
     }
     if !fits_the_list(text) {
-        return Err(quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters."));
+        return Err(Error::quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters."));
     }
     context.session.client.change_names(|names| {
         *(if is_name { &mut names.library } else { &mut names.library_version }) = text.to_vec();

@@ -2,7 +2,6 @@
 
 use super::identity::USER;
 use super::list::Kind;
-use super::quoting;
 use crate::base::number;
 use crate::command::clients::Client;
 use crate::command::context::Context;
@@ -40,7 +39,7 @@ pub(super) fn kill(context: &mut Context<'_>) -> Result<(), Error> {
     };
     let caller = context.session.client.clone();
     let mut killed = 0;
-    for client in context.state.clients.all() {
+    for client in context.state.clients.sessions() {
         if !filter.fits(&client, &caller) {
             continue;
         }
@@ -77,7 +76,7 @@ fn parse<'a>(context: &Context<'a>) -> Result<Filter<'a>, Error> {
         } else if is("user") {
             // Everybody is the one user there is.
             if value != USER {
-                return Err(quoting("ERR No such user '", value, "'"));
+                return Err(Error::quoting("ERR No such user '", value, "'"));
             }
         } else if is("skipme") {
             filter.with_caller = if value.eq_ignore_ascii_case(b"yes") {

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use super::quoting;
 use crate::base::number;
 use crate::command::clients::Client;
 use crate::command::context::Context;
@@ -29,7 +28,7 @@ impl Kind {
             ("master", Kind::Master),
         ];
         let found = names.iter().find(|(known, _)| name.eq_ignore_ascii_case(known.as_bytes()));
-        found.map(|(_, kind)| *kind).ok_or_else(|| quoting("ERR Unknown client type '", name, "'"))
+        found.map(|(_, kind)| *kind).ok_or_else(|| Error::quoting("ERR Unknown client type '", name, "'"))
     }
 
     /// Monitors are normal clients to Redis, too.
@@ -44,10 +43,10 @@ pub(super) fn list(context: &mut Context<'_>) -> Result<(), Error> {
     let option = |name: &str| args.at(2).eq_ignore_ascii_case(name.as_bytes());
     let mut text = Vec::new();
     if args.len() == 2 {
-        context.state.clients.all().iter().for_each(|client| describe(context, client, &mut text));
+        context.state.clients.sessions().iter().for_each(|client| describe(context, client, &mut text));
     } else if args.len() == 4 && option("type") {
         let kind = Kind::parse(args.at(3))?;
-        let clients = context.state.clients.all();
+        let clients = context.state.clients.sessions();
         clients
             .iter()
             .filter(|client| Kind::of(client) == kind)
@@ -83,7 +82,7 @@ fn describe(context: &Context<'_>, client: &Client, text: &mut Vec<u8>) {
     let seconds_since = |then_ms: u64| context.now_ms.saturating_sub(then_ms) / 1000;
     let sizes = client.buffer_sizes();
     let waiting = client.output_bytes();
-    let total = size_of::<Client>() + sizes.input_capacity.max(sizes.input) + sizes.output_capacity + waiting;
+    let total = client.memory_bytes();
     let names = client.names();
     let last_command = Table::get().commands().get(client.last_command.load(Relaxed));
     // Writing to a vector cannot fail.

@@ -204,9 +204,3 @@ fn on_or_off(word: &[u8]) -> Result<bool, Error> {
         Err(Error::SYNTAX)
     }
 }
-
-/// An error that quotes the client's words up to a NUL byte, as C does.
-fn quoting(before: &str, words: &[u8], after: &str) -> Error {
-    let words = words.split(|byte| *byte == 0).next().unwrap_or_default();
-    Error::owned([before.as_bytes(), words, after.as_bytes()].concat())
-}

@@ -1,6 +1,6 @@
 //! How a client is treated: NO-EVICT, NO-TOUCH, REPLY, PAUSE.
 
-use super::{on_or_off, quoting};
+use super::on_or_off;
 use crate::base::number;
 use crate::command::clients::Scope;
 use crate::command::context::Context;
@@ -46,7 +46,7 @@ pub(super) fn pause(context: &mut Context<'_>) -> Result<(), Error> {
     let scope = match args.get(3) {
         _ if args.len() > 4 => {
             let message = "ERR unknown subcommand or wrong number of arguments for '";
-            return Err(quoting(message, args.at(1), "'. Try CLIENT HELP."));
+            return Err(Error::quoting(message, args.at(1), "'. Try CLIENT HELP."));
         }
         None => Scope::All,
         Some(mode) if mode.eq_ignore_ascii_case(b"all") => Scope::All,

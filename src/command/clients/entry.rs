@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
@@ -48,6 +48,8 @@ impl Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
     Not,
+    /// If the sweep is right about it, which its connection finds out.
+    Suspected,
     /// Once it has sent what waits.
     Drained,
     /// At once.
@@ -55,8 +57,9 @@ pub enum Ending {
 }
 
 const NOT: u8 = 0;
-const DRAINED: u8 = 1;
-const KILLED: u8 = 2;
+const SUSPECTED: u8 = 1;
+const DRAINED: u8 = 2;
+const KILLED: u8 = 3;
 
 /// How a client calls itself; an empty name is none.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +88,8 @@ pub struct Client {
     database: AtomicUsize,
     resp_version: AtomicU8,
     authenticated: AtomicBool,
+    /// How many times in a row it has given a wrong password.
+    wrong_passwords: AtomicU32,
     touches: AtomicBool,
     evictable: AtomicBool,
     blocked: AtomicBool,
@@ -97,8 +102,10 @@ pub struct Client {
     input_capacity: AtomicUsize,
     output: AtomicUsize,
     output_capacity: AtomicUsize,
-    /// Since when more than the soft limit waits to be sent, in Unix milliseconds; 0: it does not. Of the sweep.
-    pub over_soft_limit_ms: AtomicU64,
+    /// What the registry's sum holds of it, in bytes.
+    pub(super) counted_bytes: AtomicUsize,
+    /// How many times in a row the sweep has found more than the soft limit waiting to be sent.
+    pub sweeps_over_soft_limit: AtomicU64,
     names: Mutex<Names>,
     /// What others have to tell it, in the protocol's bytes.
     outbox: Mutex<Vec<u8>>,
@@ -118,6 +125,7 @@ impl Client {
             database: AtomicUsize::new(0),
             resp_version: AtomicU8::new(2),
             authenticated: AtomicBool::new(authenticated),
+            wrong_passwords: AtomicU32::new(0),
             touches: AtomicBool::new(true),
             evictable: AtomicBool::new(true),
             blocked: AtomicBool::new(false),
@@ -128,7 +136,8 @@ impl Client {
             input_capacity: AtomicUsize::new(0),
             output: AtomicUsize::new(0),
             output_capacity: AtomicUsize::new(0),
-            over_soft_limit_ms: AtomicU64::new(0),
+            counted_bytes: AtomicUsize::new(0),
+            sweeps_over_soft_limit: AtomicU64::new(0),
             names: Mutex::default(),
             outbox: Mutex::default(),
             pushed: AtomicUsize::new(0),
@@ -163,6 +172,14 @@ impl Client {
 
     pub fn set_authenticated(&self, authenticated: bool) {
         self.authenticated.store(authenticated, Ordering::Relaxed);
+        if authenticated {
+            self.wrong_passwords.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a wrong password; returns how many there were in a row.
+    pub(in crate::command) fn count_wrong_password(&self) -> u32 {
+        self.wrong_passwords.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
     /// Whether its commands count as a use of the keys they look at (CLIENT NO-TOUCH).
@@ -234,6 +251,15 @@ impl Client {
         self.input_capacity.store(capacity_bytes, Ordering::Relaxed);
     }
 
+    /// What it takes in memory, in bytes: itself, its buffers, and what others have for it.
+    pub fn memory_bytes(&self) -> usize {
+        let sizes = self.buffer_sizes();
+        size_of::<Client>()
+            + sizes.input_capacity.max(sizes.input)
+            + sizes.output_capacity.max(sizes.output)
+            + self.pushed.load(Ordering::Relaxed)
+    }
+
     /// Everything that waits to be sent to it, in bytes.
     pub fn output_bytes(&self) -> usize {
         self.output.load(Ordering::Relaxed) + self.pushed.load(Ordering::Relaxed)
@@ -271,6 +297,18 @@ impl Client {
         self.pushed.store(0, Ordering::Relaxed);
     }
 
+    /// Has its connection find out whether it is idle or reads too slowly, and end then.
+    pub fn suspect(&self) {
+        self.ending.fetch_max(SUSPECTED, Ordering::Release);
+        self.wake();
+    }
+
+    /// Takes [`Client::suspect`] back.
+    pub fn clear_suspicion(&self) {
+        // It fails where its end has been asked for meanwhile.
+        let _ = self.ending.compare_exchange(SUSPECTED, NOT, Ordering::AcqRel, Ordering::Acquire);
+    }
+
     /// Has its connection end once it has sent what waits, from any thread.
     pub fn drain(&self) {
         self.ending.fetch_max(DRAINED, Ordering::Release);
@@ -287,6 +325,7 @@ impl Client {
     pub fn ending(&self) -> Ending {
         match self.ending.load(Ordering::Acquire) {
             NOT => Ending::Not,
+            SUSPECTED => Ending::Suspected,
             DRAINED => Ending::Drained,
             _ => Ending::Killed,
         }

@@ -1,65 +1,97 @@
-//! Who is connected: the registry behind CLIENT LIST and CLIENT KILL, the pause of all clients, and who monitors.
+//! Who is connected: the registry behind CLIENT LIST and CLIENT KILL, the pause of all clients, who monitors, and how many
+//! sockets there may be.
 
 mod entry;
+mod http;
+mod memory;
 mod pause;
+mod places;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use self::http::HttpClients;
+
 pub use entry::{BufferSizes, Client, Ending, Names, Peer};
 pub use pause::{Pause, Scope};
+pub use places::{LEAVING_MAX, Place, Places};
 
-/// All connected clients of the protocols that have sessions.
+/// All connected clients.
 #[derive(Default)]
 pub struct Clients {
     next_id: AtomicU64,
+    /// Of the protocols that have sessions: RESP, the plain TCP protocol.
     connected: Mutex<BTreeMap<u64, Arc<Client>>>,
+    /// Of HTTP: no command tells of them, but they are bounded as others are.
+    http: Mutex<HttpClients>,
+    /// Of the sockets of either.
+    pub session_places: Arc<Places>,
+    pub http_places: Arc<Places>,
     monitors: RwLock<Vec<Arc<Client>>>,
     /// Length of `monitors`, so that nobody pays for it while nobody monitors.
     monitor_count: AtomicUsize,
+    /// What clients take in memory together, as far as that is counted.
+    memory_bytes: AtomicI64,
+    /// Held by who cuts clients off for memory.
+    evicting: Mutex<()>,
     pause: Pause,
 }
 
 impl Clients {
+    fn create(&self, create: impl FnOnce(u64) -> Client) -> Arc<Client> {
+        Arc::new(create(self.next_id.fetch_add(1, Ordering::Relaxed) + 1))
+    }
+
     /// Admits a client, unless there are `max` already.
     pub fn connect(&self, max: usize, create: impl FnOnce(u64) -> Client) -> Option<Arc<Client>> {
         let mut connected = self.connected.lock();
         if connected.len() >= max {
             return None;
         }
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed) + 1;
-        let client = Arc::new(create(id));
-        connected.insert(id, client.clone());
+        let client = self.create(create);
+        connected.insert(client.id, client.clone());
         Some(client)
     }
 
-    /// Forgets a client whose connection is over.
+    /// Admits a client of HTTP. Where there are `max` already, the one that has been idle for longest is cut off for it.
+    /// `None`: all of them are being served.
+    pub fn connect_http(&self, max: usize, create: impl FnOnce(u64) -> Client) -> Option<Arc<Client>> {
+        let mut http = self.http.lock();
+        // More than one, where the limit was lowered.
+        while http.by_id.len() >= max {
+            let idlest = http.take_idlest()?;
+            cut_off(&idlest);
+        }
+        let client = self.create(create);
+        http.by_id.insert(client.id, client.clone());
+        Some(client)
+    }
+
+    /// Forgets a client whose connection is over. To be called before its socket is closed: see [`Clients::kill`].
     pub fn disconnect(&self, client: &Client) {
         self.connected.lock().remove(&client.id);
+        self.http.lock().by_id.remove(&client.id);
+        self.count_memory(client, 0);
         self.end_monitoring(client);
     }
 
     /// Cuts a client off: from now on it is not in the registry, it reads the end of the stream, and its connection ends
     /// without sending anything more.
     pub fn kill(&self, client: &Client) {
-        let mut connected = self.connected.lock();
-        if connected.remove(&client.id).is_some() {
-            // SAFETY: who is in the registry has an open socket: a connection leaves it, under this lock, before it
-            // closes its descriptor (`Registration` in `net::connection`).
-            let socket = unsafe { BorrowedFd::borrow_raw(client.peer.descriptor) };
-            // It fails only for a socket whose other end has gone already.
-            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+        let (mut connected, mut http) = (self.connected.lock(), self.http.lock());
+        if connected.remove(&client.id).or_else(|| http.by_id.remove(&client.id)).is_some() {
+            cut_off(client);
         }
-        drop(connected);
+        drop((connected, http));
         self.end_monitoring(client);
         client.kill();
     }
 
-    /// How many are connected.
+    /// How many are connected that have sessions.
     pub fn len(&self) -> usize {
         self.connected.lock().len()
     }
@@ -69,8 +101,20 @@ impl Clients {
         self.len() == 0
     }
 
-    /// Everyone, in the order of their ids.
+    /// How many are connected by HTTP.
+    pub fn http_len(&self) -> usize {
+        self.http.lock().by_id.len()
+    }
+
+    /// Everyone, whatever the protocol.
     pub fn all(&self) -> Vec<Arc<Client>> {
+        let mut all = self.sessions();
+        all.extend(self.http.lock().by_id.values().cloned());
+        all
+    }
+
+    /// Those that have sessions, in the order of their ids.
+    pub fn sessions(&self) -> Vec<Arc<Client>> {
         self.connected.lock().values().cloned().collect()
     }
 
@@ -137,6 +181,16 @@ impl Clients {
         }
         cut
     }
+}
+
+/// Has both ends of a client's connection read the end of the stream. To be called by who holds the lock of the registry that
+/// the client is, or was just, in.
+fn cut_off(client: &Client) {
+    // SAFETY: who is in a registry has an open socket: a connection leaves it, under its lock, before it closes its
+    // descriptor (`Registration` in `net::connection`, `Socket` in `admin::socket`).
+    let socket = unsafe { BorrowedFd::borrow_raw(client.peer.descriptor) };
+    // It fails only for a socket whose other end has gone already.
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
 }
 
 #[cfg(test)]

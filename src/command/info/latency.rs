@@ -84,7 +84,7 @@ fn latest(context: &mut Context<'_>) -> Result<(), Error> {
 fn graph(context: &mut Context<'_>) -> Result<(), Error> {
     let event = context.args.at(2);
     let Some(series) = context.state.stats.latency_events.get(event) else {
-        return Err(Error::owned([b"ERR No samples available for event '", event, b"'"].concat()));
+        return Err(Error::quoting("ERR No samples available for event '", event, "'"));
     };
     let text = graph::render(&String::from_utf8_lossy(event), &series, now_s());
     context.reply.verbatim("txt", text.as_bytes());

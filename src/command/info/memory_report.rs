@@ -2,9 +2,7 @@
 
 use crate::base::memory::{self, AllocatorBytes};
 use crate::base::system;
-use crate::command::clients::Client;
 use crate::command::state::State;
-use crate::keyspace::DATABASES;
 
 /// Bytes, where nothing else is said.
 #[derive(Clone, Debug)]
@@ -24,7 +22,7 @@ pub struct MemoryReport {
 
 impl MemoryReport {
     pub fn new(state: &State) -> MemoryReport {
-        let used_databases = (0..DATABASES).filter(|number| !state.keyspace.is_empty(*number));
+        let used_databases = (0..state.keyspace.databases()).filter(|number| !state.keyspace.is_empty(*number));
         let overhead = |number| {
             let (tables, deadlines) = state.keyspace.overhead_bytes(number);
             (number, tables, deadlines)
@@ -37,8 +35,8 @@ impl MemoryReport {
             allocator: memory::allocator_bytes(),
             startup: state.startup_memory_bytes,
             databases: used_databases.map(overhead).collect(),
-            clients: state.clients.all().iter().map(|client| buffer_bytes(client)).sum(),
-            keys: (0..DATABASES).map(|number| state.keyspace.len(number)).sum(),
+            clients: state.clients.all().iter().map(|client| client.memory_bytes() as u64).sum(),
+            keys: state.keyspace.total_keys(),
         }
     }
 
@@ -89,11 +87,6 @@ impl MemoryReport {
     pub fn bytes_per_key(&self) -> u64 {
         self.used.saturating_sub(self.startup).checked_div(self.keys).unwrap_or(0)
     }
-}
-
-fn buffer_bytes(client: &Client) -> u64 {
-    let sizes = client.buffer_sizes();
-    (sizes.input_capacity + sizes.output_capacity) as u64
 }
 
 /// The ratio and the difference.

@@ -85,6 +85,6 @@ fn help(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// What Redis says of a subcommand with too many arguments.
 fn syntax_error(context: &Context<'_>, command: &str) -> Error {
-    let start = b"ERR unknown subcommand or wrong number of arguments for '";
-    Error::owned([&start[..], context.args.at(1), b"'. Try ", command.as_bytes(), b" HELP."].concat())
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    Error::quoting(before, context.args.at(1), &format!("'. Try {command} HELP."))
 }

@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use crate::command::context::Context;
 use crate::command::table::Table;
-use crate::keyspace::DATABASES;
 
 pub fn command_statistics(context: &Context<'_>, text: &mut String) {
     let stats = &context.state.stats;
@@ -55,7 +54,7 @@ pub fn latency_statistics(context: &Context<'_>, text: &mut String) {
 }
 
 pub fn keyspace(context: &Context<'_>, text: &mut String) {
-    for number in 0..DATABASES {
+    for number in 0..context.keyspace().databases() {
         let (keys, expires) = (context.keyspace().len(number), context.keyspace().expiring(number));
         if keys == 0 {
             continue;

@@ -26,7 +26,7 @@ impl Conditions {
                 () if is(b"xx") => conditions.only_with = true,
                 () if is(b"gt") => conditions.only_later = true,
                 () if is(b"lt") => conditions.only_sooner = true,
-                () => return Err(Error::owned([b"ERR Unsupported option ", option].concat())),
+                () => return Err(Error::quoting("ERR Unsupported option ", option, "")),
             }
         }
         let Conditions { only_without, only_with, only_later, only_sooner } = conditions;

@@ -2,7 +2,7 @@
 
 use crate::base::number;
 use crate::command::context::Context;
-use crate::keyspace::{DATABASES, Flushed};
+use crate::keyspace::Flushed;
 use crate::reply::Error;
 
 pub fn flush_database(context: &mut Context<'_>) -> Result<(), Error> {
@@ -11,7 +11,8 @@ pub fn flush_database(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 pub fn flush_all(context: &mut Context<'_>) -> Result<(), Error> {
-    flush(context, 0..DATABASES)
+    let databases = context.keyspace().databases();
+    flush(context, 0..databases)
 }
 
 fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result<(), Error> {

@@ -46,8 +46,8 @@ fn categories(context: &mut Context<'_>) -> Result<(), Error> {
         }
         3 => {
             let name = context.args.at(2);
-            let category = Categories::named(name)
-                .ok_or_else(|| Error::owned([b"ERR Unknown category '", name, b"'"].concat()))?;
+            let category =
+                Categories::named(name).ok_or_else(|| Error::quoting_start("ERR Unknown category '", name, "'"))?;
             reply_names(context.reply, |command| command.spec.all_categories().has(category));
         }
         _ => return Err(wrong_subcommand("ACL", context.args.at(1))),

@@ -1,10 +1,13 @@
 //! CONFIG (<https://redis.io/docs/latest/commands/config/>).
 
+use std::sync::atomic::Ordering;
+
 use super::{ADMIN, CONSTANT, help_of, reply_lines};
+use crate::base::system;
 use crate::command::context::Context;
 use crate::command::spec::Spec;
 use crate::command::state::State;
-use crate::config::{Caller, NotApplied, Settings, find, is_sensitive};
+use crate::config::{Caller, Integer, NotApplied, NotSet, Settings, UNKNOWN_BEFORE_NAME, find, is_sensitive};
 use crate::reply::Error;
 
 const HELP: &[&str] = &[
@@ -83,12 +86,20 @@ fn set(context: &mut Context<'_>) -> Result<(), Error> {
     let caller = if context.is_local() { Caller::Local } else { Caller::Remote };
     let settings = &context.state.settings;
     let changed = settings
-        .set_with(&pairs, caller, |name, value| check(context.state, name, value), apply)
-        .map_err(|reason| Error::owned(format!("ERR {reason}")))?;
-    for name in
-        changed.iter().copied().filter(|name| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect))
-    {
-        tracing::warn!("{name} is accepted, but has no effect in this version");
+        .set_with(
+            &pairs,
+            caller,
+            |name, value| check(context.state, name, value),
+            |changed| apply(context.state, changed),
+        )
+        .map_err(|error| match error {
+            NotSet::Unknown(name) => Error::quoting(&format!("ERR {UNKNOWN_BEFORE_NAME}"), &name, "'"),
+            NotSet::Refused(reason) => Error::owned(format!("ERR {reason}")),
+        })?;
+    let is_idle = |name: &&str| find(name.as_bytes()).is_some_and(|(found, _)| found.without_effect);
+    let idle: Vec<_> = changed.iter().copied().filter(is_idle).collect();
+    if !idle.is_empty() {
+        tracing::warn!("accepted, but without effect in this version: {}", idle.join(", "));
     }
     context.state.apply_settings();
     if !changed.is_empty() {
@@ -106,7 +117,7 @@ fn check(state: &State, name: &'static str, value: &str) -> Result<(), NotApplie
     let (asked, least_bytes) = (Settings::default(), state.keyspace.disk_min_bytes());
     let refusal = |reason| Err(NotApplied { name, reason });
     if let Err(reason) = asked.set(&[(name.as_bytes(), value.as_bytes())]) {
-        return refusal(reason);
+        return refusal(reason.to_string());
     }
     let is_new = asked.maxdisk.get() != state.settings.maxdisk.get();
     if is_new && asked.maxdisk.get() > 0 && asked.maxdisk.get() < least_bytes {
@@ -118,7 +129,8 @@ fn check(state: &State, name: &'static str, value: &str) -> Result<(), NotApplie
 /// Puts new values to use where nobody reads them anyway whenever they matter. `requirepass` and `maxclients`, like
 /// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once, at the
 /// start: other ones are refused in Redis's words for those that cannot be opened.
-fn apply(changed: &[&'static str]) -> Result<(), NotApplied> {
+fn apply(state: &State, changed: &[&'static str]) -> Result<(), NotApplied> {
+    fit_descriptors(state, changed)?;
     let refusals = [
         ("port", "Unable to listen on this port. Check server logs."),
         ("bind", "Failed to bind to specified addresses."),
@@ -126,6 +138,26 @@ fn apply(changed: &[&'static str]) -> Result<(), NotApplied> {
     let Some((name, reason)) = refusals.into_iter().find(|(name, _)| changed.contains(name)) else { return Ok(()) };
     tracing::warn!(parameter = name, "not changed: the server listens where it has listened since its start");
     Err(NotApplied { name, reason: reason.to_owned() })
+}
+
+/// Raises the limit of open files if there may be more connections now, or refuses, in Redis's words, where the system does
+/// not let it.
+fn fit_descriptors(state: &State, changed: &[&'static str]) -> Result<(), NotApplied> {
+    let limits = [("maxclients", &state.settings.maxclients), ("http-maxclients", &state.settings.http_maxclients)];
+    let Some((name, _)) = limits.into_iter().find(|(name, _)| changed.contains(name)) else { return Ok(()) };
+    let of = |(_, number): (&str, &Integer)| number.get().max(0) as u64;
+    let reserved = state.reserved_descriptors.load(Ordering::Relaxed);
+    let wanted = reserved + limits.into_iter().map(of).sum::<u64>();
+    let limit = system::raise_descriptor_limit(wanted);
+    if limit >= wanted {
+        return Ok(());
+    }
+    let others: u64 = limits.into_iter().filter(|(other, _)| *other != name).map(of).sum();
+    let reason = format!(
+        "The operating system is not able to handle the specified number of clients, try with {}",
+        limit.saturating_sub(reserved + others)
+    );
+    Err(NotApplied { name, reason })
 }
 
 fn reset_statistics(context: &mut Context<'_>) -> Result<(), Error> {

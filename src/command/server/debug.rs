@@ -9,7 +9,7 @@ use crate::base::number;
 use crate::command::context::Context;
 use crate::command::session::After;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::{Caller, Cursor, DATABASES, Key, Keyspace, NewExpiry, Scan, Step, Visitor, Walk};
+use crate::keyspace::{Caller, Cursor, Key, Keyspace, NewExpiry, Scan, Step, Visitor, Walk};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 use crate::store::rocks::RocksError;
@@ -121,7 +121,7 @@ impl Visitor for Entries {
 impl Walk for DigestWalk {
     fn step(&mut self, keyspace: &Keyspace, may_read: bool) -> Result<Step, RocksError> {
         let Some(scan) = &mut self.scan else {
-            if self.next == DATABASES {
+            if self.next == keyspace.databases() {
                 return Ok(Step::Done);
             }
             self.scan = Some(keyspace.scan(self.caller, self.next, Cursor::START, usize::MAX, Entries::default()));
@@ -155,7 +155,7 @@ fn digest_values(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 fn error(context: &mut Context<'_>) -> Result<(), Error> {
-    Err(Error::owned(context.args.at(2)))
+    Err(Error::verbatim(context.args.at(2)))
 }
 
 fn log(context: &mut Context<'_>) -> Result<(), Error> {

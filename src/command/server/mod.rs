@@ -146,8 +146,6 @@ fn is_word(argument: &[u8], word: &str) -> bool {
 
 /// The error for arguments that no subcommand takes.
 fn wrong_subcommand(command: &str, subcommand: &[u8]) -> Error {
-    const QUOTED_MAX_BYTES: usize = 128;
-    let quoted = &subcommand[..subcommand.len().min(QUOTED_MAX_BYTES)];
-    let rest = format!("'. Try {command} HELP.");
-    Error::owned([b"ERR unknown subcommand or wrong number of arguments for '", quoted, rest.as_bytes()].concat())
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    Error::quoting_start(before, subcommand, &format!("'. Try {command} HELP."))
 }

@@ -16,7 +16,7 @@ pub fn wait(context: &mut Context<'_>) -> Result<(), Error> {
         number::parse_i64(context.args.at(2)).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
     let timeout_ms = u64::try_from(timeout_ms).map_err(|_| Error::new("ERR timeout is negative"))?;
     if wanted > 0 {
-        context.session.after = After::Delay((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)));
+        context.session.after = After::Block((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms)));
     }
     context.reply.integer(0);
     Ok(())

@@ -205,7 +205,7 @@ fn the_help_names_every_parameter() {
         assert!(named("<") || parameter.is_switch && named("[<"), "{}", parameter.name);
     }
     let Err(LoadError::Information(short)) = load("", &[], &["-h"]) else { panic!() };
-    assert!(short.contains("--port") && !short.contains("--daemonize"));
+    assert!(short.contains("--port") && !short.contains("--rdbcompression"));
     let Err(LoadError::Information(version)) = load("", &[], &["--version"]) else { panic!() };
     assert!(version.contains(env!("CARGO_PKG_VERSION")));
 }

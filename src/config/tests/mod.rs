@@ -1,6 +1,7 @@
 //! The settings from outside their kinds: loading, the run-time commands, the table as data.
 
 mod load;
+mod redis;
 mod rewrite;
 mod runtime;
 mod table;

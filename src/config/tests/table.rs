@@ -6,7 +6,7 @@ fn no_name_is_there_twice() {
     let mut known = HashSet::new();
     for name in PARAMETERS.iter().flat_map(|parameter| parameter.names()) {
         assert!(known.insert(name), "{name}");
-        let shape = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+        let shape = |byte: u8| byte.is_ascii_lowercase() || b"-_".contains(&byte);
         assert!(name.bytes().all(shape), "{name}");
         assert_eq!(find(name.to_uppercase().as_bytes()).unwrap().1, name);
     }

@@ -1,104 +1,14 @@
+use crate::base::words::{self, UnbalancedQuotes};
 use crate::protocol::Range;
 
-/// A quoted word that does not end, or is not followed by a blank.
-pub struct UnbalancedQuotes;
-
-/// Splits a line into words as redis-cli and Redis do: blanks separate, `"…"` knows the escapes `\n \r \t \b \a \xHH`,
-/// `'…'` knows `\'`. Words are unquoted in place (they only shrink); `ranges` gets their offsets plus `base`.
+/// Splits a line into words, which are unquoted in place; `ranges` gets their offsets plus `base`.
 pub fn split(line: &mut [u8], base: usize, ranges: &mut Vec<Range>) -> Result<(), UnbalancedQuotes> {
     let first_range = ranges.len();
-    let result = split_words(line, base, ranges);
+    let result = words::split(line, |word| {
+        ranges.push(Range { start: (base + word.start) as u32, len: word.len() as u32 });
+    });
     if result.is_err() {
         ranges.truncate(first_range);
     }
     result
-}
-
-fn split_words(line: &mut [u8], base: usize, ranges: &mut Vec<Range>) -> Result<(), UnbalancedQuotes> {
-    let mut read = 0;
-    loop {
-        while line.get(read).copied().is_some_and(is_blank) {
-            read += 1;
-        }
-        // As in C, a NUL byte ends the line.
-        if line.get(read).is_none_or(|byte| *byte == 0) {
-            return Ok(());
-        }
-        let start = read;
-        let mut write = start;
-        let mut quote = None;
-        loop {
-            let byte = line.get(read).copied().filter(|byte| *byte != 0);
-            let (decoded, used) = match (quote, byte) {
-                (None, None) => break,
-                (None, Some(byte)) if is_blank(byte) => break,
-                (None, Some(byte @ (b'"' | b'\''))) => {
-                    quote = Some(byte);
-                    read += 1;
-                    continue;
-                }
-                (None, Some(byte)) => (byte, 1),
-                (Some(_), None) => return Err(UnbalancedQuotes),
-                (Some(b'"'), Some(b'\\')) => unescape(&line[read..]),
-                (Some(_), Some(b'\\')) if line.get(read + 1) == Some(&b'\'') => (b'\'', 2),
-                (Some(open), Some(byte)) if byte == open => {
-                    if line.get(read + 1).is_some_and(|next| !is_blank(*next) && *next != 0) {
-                        return Err(UnbalancedQuotes);
-                    }
-                    read += 1;
-                    break;
-                }
-                (Some(_), Some(byte)) => (byte, 1),
-            };
-            line[write] = decoded;
-            write += 1;
-            read += used;
-        }
-        ranges.push(Range { start: (base + start) as u32, len: (write - start) as u32 });
-    }
-}
-
-fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c)
-}
-
-/// The byte that an escape at the start of `text` stands for, and how many bytes it takes.
-fn unescape(text: &[u8]) -> (u8, usize) {
-    if let [b'\\', b'x', high, low, ..] = text
-        && let (Some(high), Some(low)) = (char::from(*high).to_digit(16), char::from(*low).to_digit(16))
-    {
-        return ((high * 16 + low) as u8, 4);
-    }
-    match text.get(1) {
-        Some(b'n') => (b'\n', 2),
-        Some(b'r') => (b'\r', 2),
-        Some(b't') => (b'\t', 2),
-        Some(b'b') => (0x08, 2),
-        Some(b'a') => (0x07, 2),
-        Some(0) | None => (b'\\', 1),
-        Some(byte) => (*byte, 2),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn words(line: &str) -> Option<Vec<Vec<u8>>> {
-        let (mut line, mut ranges) = (line.as_bytes().to_vec(), Vec::new());
-        split(&mut line, 0, &mut ranges).ok()?;
-        Some(ranges.iter().map(|range| line[range.start as usize..][..range.len as usize].to_vec()).collect())
-    }
-
-    #[test]
-    fn quoting() {
-        assert_eq!(words("  set\tk  v \r"), Some(vec![b"set".into(), b"k".into(), b"v".into()]));
-        assert_eq!(words(r#""\x41\n\"\q" 'it\'s' """#), Some(vec![b"A\n\"q".into(), b"it's".into(), b"".into()]));
-        assert_eq!(words(r#"a"b""#), Some(vec![b"ab".into()]));
-        assert_eq!(words(r#""a"b"#), None);
-        assert_eq!(words(r#""a"#), None);
-        assert_eq!(words("'a"), None);
-        assert_eq!(words(r#""a\"#), None);
-        assert_eq!(words(""), Some(vec![]));
-    }
 }

@@ -30,7 +30,7 @@ pub use error::{RocksError, RocksErrorKind};
 pub use opening::Recovery;
 use opening::open;
 use options::Resources;
-pub use options::{BLOB_BYTES, RocksOptions};
+pub use options::{BLOB_BYTES, OPEN_FILES_MAX, RocksOptions};
 use read::ReadWays;
 pub use read::{IndexEntry, Look};
 pub use status::RocksStatus;

@@ -70,6 +70,9 @@ const FILTER_BITS: f64 = 10.0;
 /// Below this, RocksDB would do nothing but flush and read again.
 const MEMORY_BYTES_MIN: usize = 8 * MIB;
 
+/// More table files are not kept open.
+pub const OPEN_FILES_MAX: i32 = 4096;
+
 /// What the settings decide.
 #[derive(Clone, Debug)]
 pub struct RocksOptions {
@@ -104,7 +107,7 @@ impl RocksOptions {
             create: false,
             memory_bytes: 64 << 20,
             background_jobs: 2,
-            max_open_files: 4096,
+            max_open_files: OPEN_FILES_MAX,
             disk_bytes,
             log_bytes: disk_share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
             compacts: true,

@@ -154,21 +154,20 @@ impl Rocks {
         Ok(slots)
     }
 
-    /// Which database lies where; `None`: each in its own place.
+    /// Which database lies where; those beyond the end of it, and with `None` all, in their own place.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn order<const N: usize>(&self) -> Result<Option<[u8; N]>, RocksError> {
+    pub fn order(&self) -> Result<Option<Vec<u8>>, RocksError> {
         let state = self.state();
         let database = state.database()?;
         let Some(bytes) = database.get_pinned_cf(family(database, META)?, ORDER_KEY)? else { return Ok(None) };
-        let order: Option<[u8; N]> = bytes.as_ref().try_into().ok();
         // Each of them once.
-        let is_sound = |order: &[u8; N]| (0..N).all(|place| order.iter().any(|other| usize::from(*other) == place));
-        match order.filter(is_sound) {
-            Some(order) => Ok(Some(order)),
-            None => Err(RocksError::corruption("the order of databases is damaged".to_owned())),
+        let is_sound = (0..bytes.len()).all(|place| bytes.iter().any(|other| usize::from(*other) == place));
+        if bytes.is_empty() || !is_sound {
+            return Err(RocksError::corruption("the order of databases is damaged".to_owned()));
         }
+        Ok(Some(bytes.to_vec()))
     }
 
     /// How the index of ages stands; `None`: there is none.

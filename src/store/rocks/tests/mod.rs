@@ -157,7 +157,7 @@ fn what_was_written_is_read_after_a_restart() {
         assert_eq!(value.expect("read").as_deref(), expected.as_deref(), "{index}");
     }
     assert_eq!(rocks.slots().expect("read"), [(3, 4, meta)]);
-    assert_eq!(rocks.order().expect("read"), Some(order));
+    assert_eq!(rocks.order().expect("read"), Some(order.to_vec()));
 }
 
 /// Every state a key can be in: in the memtable, in table files, as a blob, deleted, with a cache that holds nothing.

@@ -1,0 +1,84 @@
+//! Clients of HTTP: who goes when there are too many.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::Client;
+
+/// One look at all clients finds the next to go for one part in so many of them.
+const LOOK_SHARE: usize = 16;
+
+#[derive(Default)]
+pub(super) struct HttpClients {
+    pub by_id: BTreeMap<u64, Arc<Client>>,
+    /// Since when they were idle, and the ids, of those that were idle for longest at the last look, the very longest last.
+    /// Everyone else was, and so has been, idle since later than these as far as these have done nothing since.
+    idlest: Vec<(u64, u64)>,
+}
+
+impl HttpClients {
+    /// Removes the one that has been idle for longest. `None`: all are being served.
+    pub fn take_idlest(&mut self) -> Option<Arc<Client>> {
+        self.next_of_last_look().or_else(|| {
+            self.look();
+            self.next_of_last_look()
+        })
+    }
+
+    fn next_of_last_look(&mut self) -> Option<Arc<Client>> {
+        while let Some((since_ms, id)) = self.idlest.pop() {
+            if self.by_id.get(&id).and_then(|client| idle_since_ms(client)) == Some(since_ms) {
+                return self.by_id.remove(&id);
+            }
+        }
+        None
+    }
+
+    fn look(&mut self) {
+        let idle = self.by_id.iter().filter_map(|(id, client)| Some((idle_since_ms(client)?, *id)));
+        self.idlest = idle.collect();
+        let kept = self.idlest.len().div_ceil(LOOK_SHARE);
+        if kept < self.idlest.len() {
+            self.idlest.select_nth_unstable(kept);
+            self.idlest.truncate(kept);
+        }
+        self.idlest.sort_unstable_by(|one, other| other.cmp(one));
+    }
+}
+
+/// Unix milliseconds; `None`: it is being served.
+fn idle_since_ms(client: &Client) -> Option<u64> {
+    (!client.is_blocked()).then(|| client.active_ms.load(Ordering::Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::clients::Peer;
+
+    #[test]
+    fn the_order_is_that_of_idleness_whatever_happens_in_between() {
+        let mut clients = HttpClients::default();
+        for id in 1..=100 {
+            let since_ms = 1000 + (id * 37) % 101;
+            clients.by_id.insert(id, Arc::new(Client::new(id, Peer::default(), since_ms, true)));
+        }
+        let mut last_ms = 0;
+        for step in 0..60 {
+            let idlest = clients.by_id.values().filter_map(|client| idle_since_ms(client)).min();
+            let gone = clients.take_idlest().expect("somebody is idle");
+            let since_ms = gone.active_ms.load(Ordering::Relaxed);
+            assert_eq!(Some(since_ms), idlest, "step {step}");
+            assert!(since_ms >= last_ms);
+            last_ms = since_ms;
+            // One that would have been next does something; another is being served.
+            let mut next = clients.by_id.values().filter(|client| !client.is_blocked());
+            let (first, second) = (next.next().expect("one"), next.next().expect("one more"));
+            first.active_ms.store(2000 + step, Ordering::Relaxed);
+            second.set_blocked(step % 5 == 0);
+        }
+        clients.by_id.values().for_each(|client| client.set_blocked(true));
+        assert!(clients.take_idlest().is_none());
+    }
+}

@@ -1,0 +1,209 @@
+//! How the process is run: in the background, under a supervisor, with a file that tells its number.
+
+use std::fs;
+use std::io::{self, PipeWriter, Read, Write};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fork::Fork;
+use rustix::process::{Signal, getpid, kill_process};
+
+use crate::config::{Settings, Supervision};
+
+/// The variable that names systemd's socket of notifications, and the one by which upstart is known.
+const SYSTEMD_VARIABLE: &str = "NOTIFY_SOCKET";
+const UPSTART_VARIABLE: &str = "UPSTART_JOB";
+
+/// How often systemd is told that a start or an end goes on, and how much longer it should wait each time. A journal takes
+/// as long to replay as it takes; killed amid it, the server would begin anew.
+const PATIENCE_INTERVAL: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who started the process and wants to know how it does.
+pub struct Launch {
+    /// To the process that was called and returns once this one is ready.
+    caller: Option<PipeWriter>,
+    supervisor: Option<Supervisor>,
+    /// There is nothing to wait for now: neither a start nor an end goes on.
+    is_settled: Arc<AtomicBool>,
+    pid_file: Option<Arc<PidFile>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Supervisor {
+    Systemd,
+    Upstart,
+}
+
+impl Supervisor {
+    /// The one that is set and is there.
+    fn of(settings: &Settings) -> Option<Supervisor> {
+        let has = |variable| std::env::var_os(variable).is_some();
+        let mode = settings.supervised.get();
+        let may_be = |one| mode == one || mode == Supervision::Auto;
+        if may_be(Supervision::Systemd) && has(SYSTEMD_VARIABLE) {
+            Some(Supervisor::Systemd)
+        } else if may_be(Supervision::Upstart) && has(UPSTART_VARIABLE) {
+            Some(Supervisor::Upstart)
+        } else {
+            None
+        }
+    }
+}
+
+impl Launch {
+    /// Goes on in the background if `daemonize` says so and nobody supervises the process. Then it returns in a process of
+    /// its own; the one that was called waits until that is ready, or passes on the code with which it has failed. Until
+    /// it is ready, it writes where the caller's output goes.
+    ///
+    /// There must be no other thread yet: it would not be in the new process.
+    ///
+    /// # Errors
+    /// When the system refuses a process.
+    pub fn begin(settings: &Settings) -> io::Result<Launch> {
+        let supervisor = Supervisor::of(settings);
+        let in_background = settings.daemonize.get() && supervisor.is_none();
+        let caller = if in_background { Some(go_into_background()?) } else { None };
+        Ok(Launch { caller, supervisor, is_settled: Arc::default(), pid_file: None })
+    }
+
+    /// Writes the file of the process's number. As in Redis, the server does not depend on it.
+    pub fn write_pid_file(&mut self, settings: &Settings) {
+        let path = settings.pidfile.get();
+        if path.is_empty() {
+            return;
+        }
+        match PidFile::write(&path) {
+            Ok(file) => self.pid_file = Some(Arc::new(file)),
+            Err(error) => tracing::warn!(%error, path = &*path, "the file of the process's number cannot be written"),
+        }
+    }
+
+    /// The file of the process's number, which goes with this and all copies of it.
+    pub fn pid_file(&self) -> Option<Arc<PidFile>> {
+        self.pid_file.clone()
+    }
+
+    /// Has systemd wait for as long as the start takes, and later the end.
+    pub fn ask_for_patience(&self) {
+        if self.supervisor != Some(Supervisor::Systemd) {
+            return;
+        }
+        let is_settled = self.is_settled.clone();
+        tokio::spawn(async move {
+            loop {
+                if !is_settled.load(Ordering::Relaxed) {
+                    tell_systemd(&format!("EXTEND_TIMEOUT_USEC={}", PATIENCE.as_micros()));
+                }
+                tokio::time::sleep(PATIENCE_INTERVAL).await;
+            }
+        });
+    }
+
+    /// The server is ready.
+    pub fn ready(&mut self, settings: &Settings) {
+        self.is_settled.store(true, Ordering::Relaxed);
+        match self.supervisor {
+            Some(Supervisor::Systemd) => {
+                tell_systemd("STATUS=Ready to accept connections\nREADY=1");
+            }
+            // It goes on once upstart has seen it stop.
+            Some(Supervisor::Upstart) => {
+                if let Err(error) = kill_process(getpid(), Signal::STOP) {
+                    tracing::warn!(%error, "upstart is not told that the server is ready");
+                }
+            }
+            None if matches!(settings.supervised.get(), Supervision::Systemd | Supervision::Upstart) => {
+                tracing::warn!(
+                    "supervised is set, but there is no supervisor (neither NOTIFY_SOCKET nor UPSTART_JOB): nobody is \
+                     told that the server is ready"
+                );
+            }
+            None => {}
+        }
+        if let Some(mut caller) = self.caller.take() {
+            let told = fork::redirect_stdio().and_then(|()| caller.write_all(b"1"));
+            if let Err(error) = told {
+                tracing::warn!(%error, "who started the server is not told that it is ready");
+            }
+        }
+    }
+
+    /// The server is ending.
+    pub fn ending(&self) {
+        self.is_settled.store(false, Ordering::Relaxed);
+        if self.supervisor == Some(Supervisor::Systemd) {
+            tell_systemd("STOPPING=1");
+        }
+    }
+}
+
+fn tell_systemd(state: &str) {
+    if let Err(error) = notify(state) {
+        tracing::warn!(%error, "systemd is not told how the server does");
+    }
+}
+
+/// Sends one message of <https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html>. The crate sd-notify does
+/// not know names that begin with `@`, which are no paths.
+fn notify(state: &str) -> io::Result<()> {
+    let name = std::env::var_os(SYSTEMD_VARIABLE).unwrap_or_default();
+    let address = match name.as_bytes() {
+        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        _ => SocketAddr::from_pathname(&name)?,
+    };
+    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+}
+
+/// Returns in the new process alone.
+fn go_into_background() -> io::Result<PipeWriter> {
+    let (mut from_server, to_caller) = io::pipe()?;
+    match fork::fork()? {
+        Fork::Child => {
+            drop(from_server);
+            fork::setsid()?;
+            Ok(to_caller)
+        }
+        Fork::Parent(server) => {
+            drop(to_caller);
+            let is_ready = from_server.read_exact(&mut [0]).is_ok();
+            if is_ready {
+                process::exit(0);
+            }
+            // It has ended, since its end of the pipe is closed.
+            let code = fork::waitpid(server).map(|status| fork::WEXITSTATUS(status));
+            process::exit(code.ok().filter(|code| *code != 0).unwrap_or(1));
+        }
+    }
+}
+
+/// A file with the process's number. It goes when this is dropped.
+pub struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &str) -> io::Result<PidFile> {
+        // The working directory may change later.
+        let path = std::path::absolute(path)?;
+        fs::write(&path, format!("{}\n", process::id()))?;
+        Ok(PidFile(path))
+    }
+
+    /// Removes the file, where no destructor will.
+    pub fn remove(&self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "the file of the process's number cannot be removed");
+        }
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}

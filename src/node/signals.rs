@@ -1,0 +1,116 @@
+//! Signals: SIGTERM and SIGINT end the server, in every phase; SIGHUP and a few others it outlives. Each has a handler from
+//! the first moment on, since as process 1 of a container it would not be reached by a signal without one.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGXFSZ};
+use signal_hook::{flag, low_level};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+
+use super::launch::PidFile;
+
+/// A terminal that closes, a habit of other servers (reopening logs: ours need none), a file that may not grow (the write
+/// fails, which is dealt with): no reasons to end. SIGPIPE is ignored by Rust's own start.
+const OUTLIVED: [i32; 4] = [SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ];
+
+/// What asks for the end means when it comes: before anything is served, …
+const STARTING: u8 = 0;
+/// … while the server serves, …
+const SERVING: u8 = 1;
+/// … and while it is ending already.
+const ENDING: u8 = 2;
+
+/// The handlers, before there is a log and a runtime.
+pub struct Signals {
+    /// SIGTERM and SIGINT end the process in their handler: there is nothing to end orderly yet.
+    ends_at_once: Arc<AtomicBool>,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// When the system refuses one.
+    pub fn install() -> io::Result<Signals> {
+        let ends_at_once = Arc::new(AtomicBool::new(true));
+        for signal in [SIGTERM, SIGINT] {
+            flag::register_conditional_shutdown(signal, 0, ends_at_once.clone())?;
+        }
+        for signal in OUTLIVED {
+            flag::register(signal, Arc::default())?;
+        }
+        Ok(Signals { ends_at_once })
+    }
+
+    /// From now on, a task of the runtime deals with what asks for the end. It needs a thread of the runtime that the start
+    /// does not keep busy.
+    ///
+    /// # Errors
+    /// When the system refuses a handler.
+    pub fn watch(self, pid_file: Option<Arc<PidFile>>) -> io::Result<Watch> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        self.ends_at_once.store(false, Ordering::SeqCst);
+        let watch = Watch { phase: Arc::new(AtomicU8::new(STARTING)), asked: Arc::default() };
+        let (phase, asked) = (watch.phase.clone(), watch.asked.clone());
+        tokio::spawn(async move {
+            loop {
+                let name = tokio::select! {
+                    _ = terminate.recv() => "SIGTERM",
+                    _ = interrupt.recv() => "SIGINT",
+                };
+                match phase.load(Ordering::SeqCst) {
+                    // What the start has done so far, a crash may interrupt at any time. Destructors would wait for it.
+                    STARTING => {
+                        tracing::info!("{name} received amid the start: ending at once, nothing was served yet");
+                        exit(0, pid_file.as_deref());
+                    }
+                    SERVING => {
+                        tracing::info!("{name} received");
+                        phase.store(ENDING, Ordering::SeqCst);
+                        asked.notify_one();
+                    }
+                    // As in Redis: a person asks twice, while supervisors may well repeat themselves.
+                    _ if name == "SIGINT" => {
+                        tracing::warn!("SIGINT received amid the end: ending at once, without the rest of it");
+                        exit(1, pid_file.as_deref());
+                    }
+                    _ => tracing::info!("{name} received: the server is ending already"),
+                }
+            }
+        });
+        Ok(watch)
+    }
+}
+
+fn exit(code: i32, pid_file: Option<&PidFile>) -> ! {
+    if let Some(pid_file) = pid_file {
+        pid_file.remove();
+    }
+    low_level::exit(code)
+}
+
+/// Whether a signal has asked for the end.
+pub struct Watch {
+    phase: Arc<AtomicU8>,
+    asked: Arc<Notify>,
+}
+
+impl Watch {
+    /// The server begins to serve: from now on it ends orderly.
+    pub fn serving(&self) {
+        self.phase.store(SERVING, Ordering::SeqCst);
+    }
+
+    /// Completes once a signal has asked for the end.
+    pub async fn end_asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// The server is ending, whoever has asked for it.
+    pub fn ending(&self) {
+        self.phase.store(ENDING, Ordering::SeqCst);
+    }
+}
