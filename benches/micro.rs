@@ -21,7 +21,7 @@ use rockpool::keyspace::Caller;
 use rockpool::net::Kind;
 use rockpool::protocol::{Args, book, resp};
 use rockpool::store::journal::{Journal, Options, SyncPolicy};
-use rockpool::store::record::{Record, RecordKey};
+use rockpool::store::record::{LongKeys, Record, RecordKey};
 
 use support::{Operation, Server, VALUE_BYTES, batch, key};
 
@@ -157,12 +157,18 @@ fn merger(criterion: &mut Criterion) {
 
 fn records(criterion: &mut Criterion) {
     let value = [b'x'; VALUE_BYTES];
-    let record = Record { kind: 0, expiry_ms: Some(1_900_000_000_000), written_ms: 1_800_000_000_000, payload: &value };
+    let record = Record {
+        kind: 0,
+        expiry_ms: Some(1_900_000_000_000),
+        written_ms: 1_800_000_000_000,
+        long_key: None,
+        payload: &value,
+    };
     let (mut record_key, mut bytes) = (Vec::new(), Vec::new());
     criterion.bench_function("record/encode", |bencher| {
         bencher.iter(|| {
             bytes.clear();
-            RecordKey::encode(&mut record_key, 0, 12_182, 1 << 60, black_box(b"key:000000012345"));
+            RecordKey::encode(&mut record_key, LongKeys::Digest, 0, 12_182, 1 << 60, black_box(b"key:000000012345"));
             black_box(record).encode(&mut bytes);
         });
     });

@@ -7,12 +7,16 @@ pub mod launch;
 pub mod logging;
 mod schedule;
 pub mod signals;
+mod startup;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use self::disk::Disk;
 use self::launch::Launch;
@@ -39,6 +43,8 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     let bound = Bound::bind(&settings)?;
     check_open(&settings, &bound)?;
     let addresses = bound.addresses();
+    // After the Unix socket, which has the mask that the process was given.
+    keep_files_private();
     let workers = worker_count(&settings);
     let fitted = descriptors::fit(&settings, bound.clients.len() + bound.http.len(), workers)?;
     let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
@@ -86,6 +92,13 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     }
     tracing::info!("bye");
     Ok(())
+}
+
+/// What the process makes from now on is its user's alone: directories 0700, files 0600, RocksDB's too. A stricter mask stays.
+fn keep_files_private() {
+    let private = Mode::RWXG | Mode::RWXO;
+    let given = umask(private);
+    umask(given | private);
 }
 
 /// Refuses a start that lets everybody do everything, or warns of it.

@@ -11,6 +11,8 @@ use support::{Client, Engine, PATIENCE, Server, ServerOptions, Value, eventually
 
 const MIB: u64 = 1 << 20;
 const LIMIT_BYTES: u64 = 64 * MIB;
+/// What a server without keys keeps: RocksDB's manifest with what is reserved of it, its messages, the counts of slots.
+const IDLE_BYTES: u64 = 12 * MIB;
 /// What the directory may exceed the limit by for a moment: a compaction makes files before it deletes those that they
 /// replace. At the least limit they are coarsest beside it.
 const TOLERANCE_BYTES: u64 = LIMIT_BYTES / 10;
@@ -383,4 +385,97 @@ fn a_limit_that_leaves_no_room_is_refused() {
     assert!(refusal.ends_with("- journal and log leave no room for keys: the least is 369098752 bytes"), "{refusal}");
     assert_eq!(client.command(&["CONFIG", "GET", "maxdisk"]).items()[1].text(), "0");
     assert_eq!(client.command(&["CONFIG", "SET", "maxdisk", "400mb"]), Value::ok());
+}
+
+/// How much lies in tables and blob files.
+fn data_bytes(directory: &Path) -> u64 {
+    let files = std::fs::read_dir(directory.join("rocksdb")).expect("a directory").flatten();
+    let is_data = |path: &Path| path.extension().is_some_and(|extension| extension == "sst" || extension == "blob");
+    files
+        .filter(|file| is_data(&file.path()))
+        .filter_map(|file| file.metadata().ok())
+        .map(|file| file.blocks() * 512)
+        .sum()
+}
+
+/// However keys go, and whatever their size: no client has to write anything for their space to be free.
+#[test]
+fn a_server_without_keys_needs_no_space() {
+    std::thread::scope(|scope| {
+        for way in ["FLUSHALL", "FLUSHDB", "DEL", "expiry"] {
+            scope.spawn(move || {
+                for (keys, length) in [(40_000, 64), (20_000, 1000), (300, 100_000)] {
+                    lose_all_keys(way, keys, length);
+                }
+            });
+        }
+    });
+}
+
+fn lose_all_keys(way: &str, keys: usize, length: usize) {
+    let what = format!("{keys} keys of {length} bytes, {way}");
+    let place = tempfile::tempdir().expect("a directory");
+    let server = on(place.path(), &[]).start();
+    let client = &mut server.client();
+    fill(client, place.path(), 0..keys, length, false);
+    assert!(eventually(PATIENCE, || client.is_merged()));
+    let before = disk_bytes(place.path());
+    assert!(before > (keys * length) as u64, "{what}: {before} bytes");
+    let names: Vec<String> = (0..keys).map(key).collect();
+    let commands: Vec<Vec<&str>> = match way {
+        "DEL" => names.chunks(1000).map(|chunk| [&["DEL"][..], &as_texts(chunk)].concat()).collect(),
+        "expiry" => names.iter().map(|name| vec!["PEXPIRE", name, "1"]).collect(),
+        flush => vec![vec![flush]],
+    };
+    assert!(client.pipeline(&commands).iter().all(|reply| !reply.is_error()), "{what}");
+    assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == 0), "{what}");
+    let left = || (data_bytes(place.path()), disk_bytes(place.path()));
+    let is_little = |(data, all): (u64, u64)| data < MIB && all < IDLE_BYTES;
+    assert!(eventually(PATIENCE, || is_little(left())), "{what}: {:?} bytes are left", left());
+    // What comes afterwards is kept.
+    assert_eq!(client.command(&["SET", "after", "v"]), Value::ok());
+    assert_eq!(client.command(&["GET", "after"]), Value::bulk("v"));
+}
+
+fn as_texts(names: &[String]) -> Vec<&str> {
+    names.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn an_end_right_after_a_flush_leaves_nothing() {
+    for (keys, length) in [(100_000, 64), (300, 100_000)] {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut server = on(place.path(), &[]).start();
+        let client = &mut server.client();
+        fill(client, place.path(), 0..keys, length, false);
+        assert_eq!(client.command(&["FLUSHALL"]), Value::ok());
+        assert!(server.terminate().success());
+        assert!(data_bytes(place.path()) < MIB, "{} bytes", data_bytes(place.path()));
+    }
+}
+
+/// What is flushed goes, what is not stays: databases share files, and keys come at once again.
+#[test]
+fn only_what_was_flushed_goes() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &[]).start();
+    let client = &mut server.client();
+    for database in ["0", "1", "2"] {
+        assert_eq!(client.command(&["SELECT", database]), Value::ok());
+        fill(client, place.path(), 0..20_000, 500, false);
+    }
+    assert!(eventually(PATIENCE, || client.is_merged()));
+    client.command(&["SELECT", "1"]);
+    assert_eq!(client.command(&["FLUSHDB"]), Value::ok());
+    fill(client, place.path(), 30_000..32_000, 500, false);
+    server.kill();
+    let server = on(place.path(), &[]).start();
+    let client = &mut server.client();
+    for (database, numbers) in [("0", 0..20_000), ("1", 30_000..32_000), ("2", 0..20_000)] {
+        client.command(&["SELECT", database]);
+        assert_eq!(client.command(&["DBSIZE"]).integer(), numbers.len() as i64);
+        for number in numbers.step_by(97) {
+            assert_eq!(client.command(&["GET", &key(number)]), Value::bulk(value(number, 500)), "database {database}");
+        }
+    }
 }

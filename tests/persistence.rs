@@ -307,7 +307,7 @@ fn a_checkpoint_is_a_data_directory() {
     drop(copy);
     check(&mut on(&checkpoint, &[]).client(), 0..1500);
     assert_eq!(client.command(&["DBSIZE"]).integer(), 0);
-    let failure = Server::options(Engine::Rocksdb).directory(&restored).flag("--restore").flag(&checkpoint).try_start();
+    let failure = Server::options(Engine::Rocksdb).directory(&checkpoint).flag("--restore").flag(&restored).try_start();
     assert!(failure.expect_err("it holds data").contains("is not empty"));
 }
 
@@ -390,12 +390,18 @@ fn a_new_directory_has_a_secret_for_its_hash() {
     assert!(secrets.iter().all(|secret| (20..108).contains(&secret.count_ones())), "{secrets:x?}");
 }
 
-/// A directory that was made with the hash of format 1, as a start that ended early has left it, is served with that.
+/// Makes a directory of format 1 as a start that ended early has left it. Returns what is in its `FORMAT`.
+fn begin_format_1(place: &Path) -> &'static str {
+    let text = "format = 1\nseed = \"000643b1c0ffee00\"\ncreated-ms = 1764000000000\nprogram = \"0.1.0\"\n";
+    std::fs::write(place.join("NEW"), text).expect("NEW");
+    text
+}
+
+/// A directory of format 1 is served with its hash.
 #[test]
 fn a_directory_of_format_1_is_served_with_its_hash() {
     let place = tempfile::tempdir().expect("a directory");
-    let text = "format = 1\nseed = \"000643b1c0ffee00\"\ncreated-ms = 1764000000000\nprogram = \"0.1.0\"\n";
-    std::fs::write(place.path().join("NEW"), text).expect("NEW");
+    let text = begin_format_1(place.path());
     let mut server = on(place.path(), &[]);
     fill(&mut server.client(), 0..2000);
     assert!(server.terminate().success());
@@ -406,6 +412,97 @@ fn a_directory_of_format_1_is_served_with_its_hash() {
     assert_eq!(std::fs::read_to_string(place.path().join("FORMAT")).expect("FORMAT"), text);
     assert_eq!(client.command(&["SAVE"]), Value::ok());
     assert_eq!(std::fs::read_to_string(place.path().join("checkpoint/FORMAT")).expect("FORMAT"), text);
+}
+
+/// Long keys by every way, in directories of this version and of those before.
+#[test]
+fn long_keys_are_keys_like_others() {
+    for is_new in [true, false] {
+        let place = tempfile::tempdir().expect("a directory");
+        if !is_new {
+            begin_format_1(place.path());
+        }
+        let long = |number: usize, length: usize| format!("{number:04}{}", "k".repeat(length - 4));
+        let lengths = [5, 4080, 4095, 4096, 4097, 4098, 5000, 300_000];
+        let mut expected: BTreeMap<String, String> = BTreeMap::new();
+        let mut server = on(place.path(), &[]);
+        let client = &mut server.client();
+        // Those of a length differ in their beginnings, or only at the end.
+        for (number, length) in lengths.into_iter().enumerate() {
+            for name in [long(number, length), long(number + 100, length), long(number, length - 1) + "!"] {
+                assert_eq!(client.command(&["SET", &name, &name[..4]]), Value::ok());
+                expected.insert(name.clone(), name[..4].to_owned());
+            }
+        }
+        client.command(&["SET", &long(7777, 6000), "v", "PX", "3000"]);
+        server.kill();
+        let mut server = on(place.path(), &[]);
+        wait_until_merged(&mut server.client());
+        assert!(server.terminate().success());
+        let mut server = on(place.path(), &[]);
+        let client = &mut server.client();
+        assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == expected.len() as i64), "it expired");
+        assert_eq!(client.info_number("tiering", "loaded_keys"), 0);
+        let all = |client: &mut Client, expected: &BTreeMap<String, String>| {
+            let names: BTreeSet<String> = scan_all(client).into_iter().collect();
+            assert!(names == expected.keys().cloned().collect(), "{} of {}", names.len(), expected.len());
+            for (name, value) in expected {
+                assert_eq!(client.command(&["GET", name]), Value::bulk(value.as_bytes()), "{} bytes", name.len());
+            }
+            assert_eq!(client.command(&["DBSIZE"]).integer(), expected.len() as i64);
+        };
+        all(client, &expected);
+        assert!(server.terminate().success());
+        let mut server = on(place.path(), &[]);
+        let client = &mut server.client();
+        // Without a look at what is there, and with one.
+        for (turn, name) in expected.keys().cloned().collect::<Vec<_>>().into_iter().enumerate() {
+            match turn % 4 {
+                0 => assert_eq!(client.command(&["SET", &name, "new"]), Value::ok()),
+                1 => assert_eq!(client.command(&["APPEND", &name, "+"]).integer(), 5),
+                2 => assert_eq!(client.command(&["DEL", &name]).integer(), 1),
+                _ => assert_eq!(client.command(&["RENAME", &name, &format!("{name}renamed")]), Value::ok()),
+            }
+            let value = expected.remove(&name).expect("it was there");
+            match turn % 4 {
+                0 => drop(expected.insert(name, "new".to_owned())),
+                1 => drop(expected.insert(name, value + "+")),
+                2 => {}
+                _ => drop(expected.insert(name + "renamed", value)),
+            }
+        }
+        wait_until_merged(client);
+        assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == expected.len() as i64));
+        all(client, &expected);
+        server.kill();
+        all(&mut on(place.path(), &[]).client(), &expected);
+    }
+}
+
+/// RocksDB would keep a large key at the end of a file in its manifest and its indexes, and write it again with each of these.
+#[test]
+fn a_large_key_is_written_no_oftener_than_a_large_value() {
+    const LENGTH: usize = 24 << 20;
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &["--enable-debug-command", "yes"]);
+    let client = &mut server.client();
+    let large = vec![b'k'; LENGTH];
+    assert_eq!(client.command(&[&b"SET"[..], &large, b"v"]), Value::ok());
+    wait_until_merged(client);
+    for _ in 0..2 {
+        server.kill();
+        server = on(place.path(), &[]);
+        let client = &mut server.client();
+        assert_eq!(client.command(&[&b"GET"[..], &large]), Value::bulk(b"v"));
+        assert_eq!(client.command(&["SET", "small", "v"]), Value::ok());
+        wait_until_merged(client);
+    }
+    let files = std::fs::read_dir(place.path().join("rocksdb")).expect("a directory").flatten();
+    let bytes: u64 = files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum();
+    assert!(bytes < 3 * LENGTH as u64, "{bytes} bytes for a key of {LENGTH}");
+    let client = &mut server.client();
+    assert_eq!(client.command(&[&b"DEL"[..], &large]).integer(), 1);
+    assert_eq!(client.command(&["DBSIZE"]).integer(), 1);
 }
 
 #[test]

@@ -311,3 +311,40 @@ fn nobody_waits_for_ever_for_a_journal_that_cannot_be_written() {
         scenario.teardown();
     }
 }
+
+/// What the log of a start says of how far it is.
+fn told(server: &Server) -> Vec<String> {
+    server.log().lines().filter(|line| line.contains("starting for ")).map(str::to_owned).collect()
+}
+
+/// Each step in its turn takes five seconds: a line each two of them, and no more.
+#[test]
+fn a_start_that_takes_long_says_how_far_it_is() {
+    let place = tempfile::tempdir().expect("a directory");
+    let data = place.path().join("data");
+    let on = |directory: &Path, failpoints: &str, flags: &[&str]| {
+        let options = Server::options(Engine::Rocksdb).directory(directory).environment("FAILPOINTS", failpoints);
+        flags.iter().fold(options, |options, flag| options.flag(*flag)).start()
+    };
+    let mut server = on(&data, "", &["--merge-interval", "600000"]);
+    assert!(told(&server).is_empty(), "{}", server.log());
+    assert_eq!(server.client().command(&["SAVE"]), Value::ok());
+    // One long record, which the journal alone has.
+    assert_eq!(server.client().command(&["SET", "k", &"v".repeat(3 << 20)]), Value::ok());
+    server.kill();
+    let checkpoint = data.join("checkpoint");
+    let copy = place.path().join("copy");
+    let restore = ["--restore", checkpoint.to_str().expect("UTF-8"), "--dir", copy.to_str().expect("UTF-8")];
+    for (failpoint, step, flags) in [
+        ("directory::copy", "restoring, ", &restore[..]),
+        ("journal::list", "looking for damage in the journal", &["--repair"]),
+        ("rocks::open", "opening RocksDB", &[]),
+        ("journal::sync", "replaying the journal, 100% of ", &[]),
+    ] {
+        let mut server = on(&data, &format!("{failpoint}=1*sleep(5000)->off"), flags);
+        let told = told(&server);
+        let expected = told.iter().filter(|line| line.contains(&format!("s: {step}"))).count();
+        assert!((1..=3).contains(&expected) && told.len() <= 4, "{failpoint}: {told:?}");
+        server.kill();
+    }
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 
 use rockpool::base::clock;
+use rockpool::base::gather::Gather;
 use rockpool::base::key_hash::HashSecret;
 use rockpool::command::clients::{Client, Peer};
 use rockpool::command::dispatch::Turn;
@@ -26,7 +27,7 @@ pub struct Server {
     pub state: Arc<State>,
     session: Session,
     conversation: Conversation,
-    output: Vec<u8>,
+    output: Gather,
 }
 
 impl Server {
@@ -50,11 +51,16 @@ impl Server {
             tier.begin_journal(journal, state.settings.appendonly.get());
         }
         let client = Arc::new(Client::new(1, Peer::default(), clock::now_ms(), true));
-        Server { state, session: Session::new(client), conversation: Conversation::new(kind), output: Vec::new() }
+        Server {
+            state,
+            session: Session::new(client),
+            conversation: Conversation::new(kind),
+            output: Gather::default(),
+        }
     }
 
     /// Executes a batch, and has what it changed written to the journal. Returns the replies.
-    pub fn run(&mut self, batch: &mut [u8]) -> &[u8] {
+    pub fn run(&mut self, batch: &mut [u8]) -> &Gather {
         self.output.clear();
         let (turn, session) = (&mut Turn::new(&self.state), &mut self.session);
         let progress = self.conversation.turn(turn, None, session, batch, &mut self.output, usize::MAX);

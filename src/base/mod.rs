@@ -3,6 +3,7 @@
 
 pub mod chunks;
 pub mod clock;
+pub mod file;
 mod float_text;
 pub mod gather;
 pub mod glob;
@@ -11,6 +12,7 @@ pub mod long_double;
 pub mod memory;
 pub mod number;
 pub mod prefetch;
+pub mod progress;
 mod reclaim;
 pub mod slot;
 pub mod system;

@@ -5,8 +5,9 @@ use super::parameter::Parameter;
 use super::table::{PARAMETERS, Settings};
 use super::value::system_text;
 use super::{redis, toml};
+use crate::base::file;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::Path;
 
 /// What messages call standard input.
@@ -93,10 +94,13 @@ impl Settings {
         self.origin.is_of_redis
     }
 
-    /// What `CONFIG REWRITE` writes: all but a password that has a file of its own.
+    /// What `CONFIG REWRITE` writes: all but a password that has a file of its own, and what means one start. What a file says
+    /// of one start is whoever wrote it to take away.
     pub(super) fn rewritable(&self) -> impl Iterator<Item = &'static Parameter> {
         let has_file = self.origin.password_of_file.as_deref() == Some(&*self.requirepass.get());
-        PARAMETERS.iter().filter(move |parameter| !(has_file && parameter.name == "requirepass"))
+        PARAMETERS
+            .iter()
+            .filter(move |parameter| !(parameter.is_for_one_start || has_file && parameter.name == "requirepass"))
     }
 
     /// Writes the present values into the configuration file: what the file has already, in its place and with its
@@ -120,27 +124,13 @@ impl Settings {
     }
 }
 
-/// Puts `content` in the place of what is in `path`, so that a crash leaves the one or the other.
+/// Puts `content` in the place of what is in `path`. A link stays a link: what it points to is replaced.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // A link stays a link: what it points to is replaced.
     let target = match fs::canonicalize(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
         result => result?,
     };
-    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // For nobody else to read, since it may hold a password, and under a name that nobody can have taken before.
-    let file = tempfile::Builder::new().prefix(".rockpool-").tempfile_in(directory).map_err(of_system)?;
-    if let Ok(metadata) = fs::metadata(&target) {
-        file.as_file().set_permissions(metadata.permissions())?;
-    }
-    file.as_file().write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(&target).map_err(|failed| failed.error)?;
-    fs::File::open(directory)?.sync_all()
-}
-
-/// The system's own error, without the path that the library adds.
-fn of_system(error: io::Error) -> io::Error {
-    let inner = error.get_ref().and_then(|outer| outer.source()?.downcast_ref::<io::Error>()?.raw_os_error());
-    inner.map_or(error, io::Error::from_raw_os_error)
+    // A new one may hold a password, and is its owner's alone.
+    let permissions = fs::metadata(&target).ok().map(|metadata| metadata.permissions());
+    file::replace(&target, content, permissions)
 }

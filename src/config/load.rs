@@ -7,6 +7,8 @@ use super::table::Settings;
 use super::value::{Value, system_text};
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// What the environment variables that set parameters begin with.
@@ -130,27 +132,30 @@ impl Settings {
             (default.exists() && !flags.reads_input).then(|| default.to_owned())
         });
         let mut settings = Settings::default();
+        let mut places = Vec::new();
         if let Some(path) = &file {
             let content = file::read(path)?;
             let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             settings.origin.file = Some((absolute, content.syntax));
-            settings.take_content(content)?;
+            places.push(settings.entries_of(content)?);
         }
         if flags.reads_input {
-            settings.take_content(file::read_input()?)?;
+            places.push(settings.entries_of(file::read_input()?)?);
         }
-        settings.take(distinct(environment.entries)?)?;
-        settings.take(flags.entries)?;
+        places.push(distinct(environment.entries)?);
+        places.push(flags.entries);
+        make_directory_to_restore_into(&places)?;
+        places.into_iter().try_for_each(|entries| settings.take(entries))?;
         settings.take_password_of_file()?;
         Ok(Loaded { file: settings.config_file().map(Path::to_owned), settings })
     }
 
-    fn take_content(&mut self, content: file::Content) -> Result<(), LoadError> {
+    fn entries_of(&mut self, content: file::Content) -> Result<Vec<Entry>, LoadError> {
         self.origin.is_of_redis |= content.syntax == Syntax::Redis;
         self.origin.without_effect.extend(content.ignored);
         match content.syntax {
-            Syntax::Redis => self.take(content.entries),
-            Syntax::Toml => self.take(distinct(content.entries)?),
+            Syntax::Redis => Ok(content.entries),
+            Syntax::Toml => distinct(content.entries),
         }
     }
 
@@ -200,6 +205,21 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// `dir` has to be there, unless `restore` is going to fill it: then it is made. The later of the places counts.
+fn make_directory_to_restore_into(places: &[Vec<Entry>]) -> Result<(), LoadError> {
+    let last = |name: &str| places.iter().flatten().rfind(|entry| entry.parameter.name == name);
+    let (Some(directory), Some(_)) = (last("dir"), last("restore").filter(|entry| !entry.text.is_empty())) else {
+        return Ok(());
+    };
+    let Entry { text, place, .. } = directory;
+    let mut builder = DirBuilder::new();
+    builder
+        .recursive(true)
+        .mode(0o700)
+        .create(text)
+        .map_err(|error| LoadError::Invalid(format!("{place}: invalid dir {text:?}: {}", system_text(&error))))
 }
 
 /// A list may have been written with more space between its words than Redis takes.

@@ -82,6 +82,8 @@ pub struct Parameter {
     pub mutability: Mutability,
     /// Taken for the sake of clients that set it; nothing reads it.
     pub without_effect: bool,
+    /// It means the start that it was given for, and no later one: `CONFIG REWRITE` leaves it alone.
+    pub is_for_one_start: bool,
     /// On the command line it needs no value: then it is `yes`.
     pub is_switch: bool,
     /// A secret: its value is in no message.
@@ -106,6 +108,7 @@ impl Parameter {
             doc,
             mutability,
             without_effect: false,
+            is_for_one_start: false,
             is_switch: false,
             sensitive: false,
             access,
@@ -124,6 +127,12 @@ impl Parameter {
 
     pub(super) const fn without_effect(mut self) -> Self {
         self.without_effect = true;
+        self
+    }
+
+    pub(super) const fn one_start(mut self) -> Self {
+        self.mutability = Mutability::Immutable;
+        self.is_for_one_start = true;
         self
     }
 

@@ -194,11 +194,12 @@ parameters! {
         /// come. 0: no limit. The least is 64 MB; set while the server runs, 352 MB, unless it began with a limit. With
         /// `type memory` it means nothing.
         maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
-        /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new. Empty: none.
-        restore: Text = Text::new("", "path"), ["restore"] immutable;
+        /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new or hold no data. Where it was
+        /// restored from that checkpoint before, the server goes on with its data. Empty: none. CONFIG REWRITE leaves it out.
+        restore: Text = Text::new("", "path"), ["restore"] one_start;
         /// Drop what is damaged in the journal, and all after it, into files beside it, do without what RocksDB's log has lost,
-        /// and start; the log tells what.
-        repair: Flag = Flag::new(false), ["repair"] immutable switch;
+        /// and start; the log tells what. It is meant for one start: CONFIG REWRITE leaves it out.
+        repair: Flag = Flag::new(false), ["repair"] one_start switch;
         /// Threads that read keys which are not in memory. 0: the thread that serves the client does, and its other clients wait.
         loader_threads: Integer = Integer::new(2, 0..=64), ["loader-threads"] immutable;
         /// No sync of the journal while it is rewritten.

@@ -154,7 +154,9 @@ impl Keyspace {
                 let Some(record_key) = RecordKey::decode(&aged.record_key) else { continue };
                 state.evicted_to.insert(record_key.database, aged.index_key());
                 state.evicted_up_to_ms = aged.time_ms;
-                let key = self.key(record_key.key);
+                let key = retry(tier, gives_up, || tier.store.whole_key(&record_key, &aged.record_key))?;
+                let Some(key) = key else { continue };
+                let key = self.key(&key);
                 let mut slot = self.lock_slot(caller, record_key.database, record_key.slot);
                 if slot.discard(&key, aged.value_bytes, aged.other_ms) {
                     drop(slot);

@@ -12,8 +12,9 @@ use super::*;
 use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
 use crate::base::key_hash::HashSecret;
+use crate::base::progress::Progress;
 use crate::store::journal::{self, Journal, Replay};
-use crate::store::record::{Record, RecordKey};
+use crate::store::record::{LongKeys, Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksOptions};
 use crate::types::Change;
 
@@ -56,7 +57,7 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         Arc::new(Stats::new(0)),
     );
     keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
-    let (journal, recovery) = keyspace.replaying(3, |replayer| {
+    let (journal, recovery) = keyspace.replaying(3, &Progress::default(), |replayer| {
         let options = journal::Options::default();
         (Journal::open(&directory.path().join("journal"), options, replayer).unwrap(), replayer.done())
     });
@@ -91,15 +92,17 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let mut block = Gather::default();
     (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));
     let block = block.to_vec();
-    let (refused, at_end) = keyspace.replaying(2, |replayer| (replayer.block(&block), replayer.end()));
+    let (refused, at_end) =
+        keyspace.replaying(2, &Progress::default(), |replayer| (replayer.block(&block), replayer.end()));
     assert_eq!(refused, Ok(()), "the block makes sense");
     assert_eq!(at_end, Err("unknown type 99".to_owned()));
     // What makes no sense is refused with its block.
-    let refused = keyspace.replaying(2, |replayer| replayer.block(&block[..block.len() - 1]));
+    let refused = keyspace.replaying(2, &Progress::default(), |replayer| replayer.block(&block[..block.len() - 1]));
     assert_eq!(refused, Err("a change in it cannot be read".to_owned()));
     let mut elsewhere = Gather::default();
     Effect::Delete.encode(Place { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
-    let refused = keyspace.replaying(2, |replayer| replayer.block(&elsewhere.to_vec()));
+    let elsewhere = elsewhere.to_vec();
+    let refused = keyspace.replaying(2, &Progress::default(), |replayer| replayer.block(&elsewhere));
     assert_eq!(refused, Err("it was used with more than 16 databases: start with `databases 17` or more".to_owned()));
 }
 
@@ -150,7 +153,7 @@ fn a_round_that_begins_while_a_command_holds_several_slots_has_all_its_changes_o
         merger.join().unwrap().unwrap();
     });
     let on_disk = |key: &Key| {
-        let record_key = RecordKey::encoded(0, key.slot, key.hash, key.bytes);
+        let record_key = RecordKey::encoded(LongKeys::Digest, 0, key.slot, key.hash, key.bytes);
         let value = |record: &[u8]| Ok(Record::decode(record).unwrap().payload.to_vec());
         tier.store.look_at_many(&[&record_key[..]], value).swap_remove(0).unwrap()
     };

@@ -62,12 +62,18 @@ impl Keyspace {
             self.bring_down(tier)?;
         }
         // No round is under way: what one has taken would come back.
-        let merger = self.tier().map(|tier| merger::lock(tier, &|| true)).transpose()?;
+        let mut merger = self.tier().map(|tier| merger::lock(tier, &|| true)).transpose()?;
         if merger.as_ref().is_some_and(|merger| merger.unwritten.is_some()) {
             return Err(RocksError::not_tried("what has changed last could not be written".to_owned()));
         }
         let physical = || databases.clone().map(|number| self.physical(number));
-        self.flush_disk(physical())?;
+        let stored = self.flush_disk(physical())?;
+        if let (Some(tier), Some(merger)) = (self.tier(), &mut merger)
+            && !stored.is_empty()
+        {
+            merger.flushed.extend(stored);
+            tier.wish(|wishes| wishes.round = true);
+        }
         let caller = Caller { now_ms: 0, touches: false };
         let mut flushed = Vec::new();
         for physical in physical() {
@@ -101,10 +107,10 @@ impl Keyspace {
     }
 
     /// One batch takes everything of the databases off the disk, and tells the slots' sequence numbers, so that nothing
-    /// of what the journal still holds is replayed.
-    fn flush_disk(&self, databases: impl Iterator<Item = u8>) -> Result<(), RocksError> {
-        let Some(tier) = self.tier() else { return Ok(()) };
-        let mut batch = Batch::default();
+    /// of what the journal still holds is replayed. Returns the databases that had something there.
+    fn flush_disk(&self, databases: impl Iterator<Item = u8>) -> Result<Vec<u8>, RocksError> {
+        let Some(tier) = self.tier() else { return Ok(Vec::new()) };
+        let (mut batch, mut stored) = (Batch::default(), Vec::new());
         for physical in databases {
             let Some(slots) = self.databases[usize::from(physical)].slots.get() else { continue };
             let mut may_be_stored = false;
@@ -119,12 +125,13 @@ impl Keyspace {
             // Ranges that are deleted slow reads down; a database that never got to the disk needs none.
             if may_be_stored {
                 batch.delete_database(physical);
+                stored.push(physical);
             }
         }
-        if batch.is_empty() {
-            return Ok(());
+        if !batch.is_empty() {
+            tier.store.write(&batch)?;
+            tier.store.flush_wal(self.syncs())?;
         }
-        tier.store.write(&batch)?;
-        tier.store.flush_wal(self.syncs())
+        Ok(stored)
     }
 }

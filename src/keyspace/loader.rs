@@ -29,7 +29,7 @@ use super::scan::{Step, Walk};
 use super::tier::Tier;
 use super::{Key, Keyspace};
 use crate::stats::{Counter, Histogram};
-use crate::store::record::StoredRecord;
+use crate::store::record::{RecordKey, StoredRecord};
 use crate::store::rocks::{Rocks, RocksError};
 
 /// Keys read together at most; more wait for the next turn.
@@ -104,7 +104,7 @@ impl Cold {
         self.loaded[first..]
             .iter()
             .take_while(|(cold, _)| (cold.position, cold.hash) == place)
-            .find(|(cold, _)| cold.departures == departures && cold.record_key.ends_with(key.bytes))
+            .find(|(cold, _)| cold.departures == departures && RecordKey::is_of(&cold.record_key, key.bytes))
             .map(|(_, found)| found)
     }
 

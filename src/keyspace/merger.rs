@@ -8,7 +8,7 @@
 //! Only the merger writes records, so what it reads of the disk during a round cannot change under it.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use super::{Caller, Keyspace};
 use crate::base::chunks::BytesRef;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
-use crate::store::record::{Record, RecordKey, SlotMeta};
+use crate::store::record::{LongKeys, Record, RecordKey, SlotMeta};
 use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError, RocksErrorKind};
 
 /// Expired cold keys that one round sweeps away at most.
@@ -57,8 +57,10 @@ pub struct Round {
     /// The keys of records that the batch deletes before anything was collected: swept, or evicted. What the disk still
     /// has of them is counted off.
     removed: HashSet<Vec<u8>>,
-    /// Of the entry that is being added.
+    long_keys: LongKeys,
+    /// Of the entry that is being added; `long_key` is empty where the record's key holds the key.
     record_key: Vec<u8>,
+    long_key: Vec<u8>,
     value: Vec<u8>,
     entries: u64,
     /// About what the entries took that it was collected from.
@@ -88,7 +90,11 @@ struct Unsettled {
 
 impl Round {
     pub(super) fn begin_key(&mut self, database: u8, slot: u16, hash: u64, key: &[u8]) {
-        RecordKey::encode(&mut self.record_key, database, slot, hash, key);
+        RecordKey::encode(&mut self.record_key, self.long_keys, database, slot, hash, key);
+        self.long_key.clear();
+        if self.long_keys.is_long(key) {
+            self.long_key.extend_from_slice(key);
+        }
         self.entries += 1;
     }
 
@@ -102,7 +108,8 @@ impl Round {
 
     pub(super) fn put(&mut self, kind: u8, payload: BytesRef<'_>, expiry_ms: Option<u64>) {
         self.value.clear();
-        let record = |payload| Record { kind, expiry_ms, written_ms: self.written_ms, payload };
+        let long_key = (!self.long_key.is_empty()).then_some(&self.long_key[..]);
+        let record = |payload| Record { kind, expiry_ms, written_ms: self.written_ms, long_key, payload };
         match payload {
             BytesRef::Slice(bytes) => {
                 record(bytes).encode(&mut self.value);
@@ -172,6 +179,8 @@ pub struct MergerState {
     /// When the last key that was evicted had been written.
     pub(super) evicted_up_to_ms: u64,
     pub(super) ages: Ages,
+    /// Databases that were flushed since the last round: nothing of them on disk is to stay.
+    pub(super) flushed: BTreeSet<u8>,
     /// A round that was given up: what it took is nowhere else, so it comes before any other.
     pub(super) unwritten: Option<Round>,
 }
@@ -231,6 +240,7 @@ impl Keyspace {
         now_ms: u64,
         gives_up: &impl Fn() -> bool,
     ) -> Result<Round, RocksError> {
+        self.drop_flushed(tier, state);
         let is_making_ages = self.tend_ages(tier, state, now_ms, gives_up)?;
         // Whatever the journal holds by now is in memory, and so in this round or in one before.
         let mark = tier.mark();
@@ -244,7 +254,9 @@ impl Keyspace {
             keeps_age: state.ages.is_kept(),
             has_more: is_making_ages,
             removed: HashSet::new(),
+            long_keys: tier.store.long_keys(),
             record_key: Vec::new(),
+            long_key: Vec::new(),
             value: Vec::new(),
             entries: 0,
             taken_bytes: 0,
@@ -336,7 +348,7 @@ impl Keyspace {
             if !unsettled.is_blind {
                 continue;
             }
-            let key_bytes = record_key.len() - RecordKey::PREFIX_BYTES;
+            let key_bytes = old.long_key_bytes.unwrap_or(record_key.len() - RecordKey::PREFIX_BYTES);
             let slot = &mut slots[unsettled.slot as usize];
             let mut guard = self.lock_slot(caller, slot.position.0, slot.position.1);
             guard.settle(key_bytes, old.value_bytes, old.expiry_ms.is_some());
@@ -429,8 +441,10 @@ impl Keyspace {
         let mut first_left = None;
         for due in &due {
             let Some(record_key) = RecordKey::decode(&due.record_key) else { continue };
-            let key = self.key(record_key.key);
             // Before it is counted off: after that, nothing may fail.
+            let key = retry(tier, gives_up, || tier.store.whole_key(&record_key, &due.record_key))?;
+            let Some(key) = key else { continue };
+            let key = self.key(&key);
             let written_ms = if round.keeps_age { retry(tier, gives_up, || written_ms(tier, due))? } else { None };
             if self.lock_slot(caller, physical, record_key.slot).sweep(&key, due.value_bytes) {
                 round.batch.delete_record(&due.record_key);
@@ -510,12 +524,18 @@ struct Old {
     value_bytes: usize,
     expiry_ms: Option<u64>,
     written_ms: u64,
+    long_key_bytes: Option<usize>,
 }
 
 impl Old {
     fn of(record: &[u8]) -> Result<Old, RocksError> {
         let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
-        Ok(Old { value_bytes: record.payload.len(), expiry_ms: record.expiry_ms, written_ms: record.written_ms })
+        Ok(Old {
+            value_bytes: record.payload.len(),
+            expiry_ms: record.expiry_ms,
+            written_ms: record.written_ms,
+            long_key_bytes: record.long_key.map(<[u8]>::len),
+        })
     }
 }
 

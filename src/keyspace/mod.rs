@@ -10,6 +10,7 @@ pub mod entry;
 mod eviction;
 mod expiry;
 mod flush;
+pub mod garbage;
 pub mod gate;
 mod ghosts;
 mod lirs;
@@ -326,6 +327,11 @@ impl Keyspace {
 
     pub fn is_empty(&self, database: usize) -> bool {
         self.len(database) == 0
+    }
+
+    /// Keys in all databases.
+    pub fn total_keys(&self) -> u64 {
+        self.used().map(|database| database.tally.size().keys).sum()
     }
 
     /// Keys in a database that have an expiry.

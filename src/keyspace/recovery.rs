@@ -12,6 +12,7 @@ use super::residency::{Differences, Residence};
 use super::tally::Size;
 use super::{Caller, Keyspace, NewExpiry};
 use crate::base::gather::Gather;
+use crate::base::progress::Progress;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Replay;
 use crate::store::record::RecordKey;
@@ -38,6 +39,7 @@ pub struct Recovery {
 pub struct Replayer<'scope> {
     keyspace: &'scope Keyspace,
     shares: Vec<Share<'scope>>,
+    progress: &'scope Progress,
     done: Recovery,
 }
 
@@ -60,6 +62,14 @@ impl Replayer<'_> {
 }
 
 impl Replay for Replayer<'_> {
+    fn begin(&mut self, total_bytes: u64) {
+        self.progress.begin(total_bytes);
+    }
+
+    fn pass(&mut self, bytes: u64) {
+        self.progress.advance(bytes);
+    }
+
     /// Looks through it and hands it over.
     fn block(&mut self, payload: &[u8]) -> Result<(), String> {
         self.done.blocks += 1;
@@ -162,31 +172,32 @@ impl Keyspace {
         self.used().next().is_some()
     }
 
-    /// Lets `read` have what replays a journal on so many threads.
-    pub fn replaying<T>(&self, threads: usize, read: impl FnOnce(&mut Replayer<'_>) -> T) -> T {
+    /// Lets `read` have what replays a journal on so many threads, and counts in `progress` what they have done.
+    pub fn replaying<T>(&self, threads: usize, progress: &Progress, read: impl FnOnce(&mut Replayer<'_>) -> T) -> T {
         std::thread::scope(|scope| {
             let shares = (0..threads.max(1)).map(|_| {
                 let (queue, blocks) = mpsc::sync_channel(BLOCKS_AHEAD);
-                Share { queue, thread: scope.spawn(move || self.replay_share(blocks)) }
+                Share { queue, thread: scope.spawn(move || self.replay_share(blocks, progress)) }
             });
-            read(&mut Replayer { keyspace: self, shares: shares.collect(), done: Recovery::default() })
+            read(&mut Replayer { keyspace: self, shares: shares.collect(), progress, done: Recovery::default() })
         })
     }
 
     /// Replays what is handed over, up to the first failure.
-    fn replay_share(&self, blocks: mpsc::Receiver<Block>) -> Result<Recovery, String> {
+    fn replay_share(&self, blocks: mpsc::Receiver<Block>, progress: &Progress) -> Result<Recovery, String> {
         let mut recovery = Recovery::default();
         for Block { bytes, mut changes } in blocks {
             // Threads put their changes in side by side; a slot's are told apart by their numbers.
             changes.sort_unstable();
             for (place, offset) in changes {
-                let (_, key, effect) =
-                    Effect::decode(&mut &bytes[offset..]).ok_or("a change cannot be read a second time")?;
+                let mut rest = &bytes[offset..];
+                let (_, key, effect) = Effect::decode(&mut rest).ok_or("a change cannot be read a second time")?;
                 if self.replay_effect(place, key, effect)? {
                     recovery.applied += 1;
                 } else {
                     recovery.known += 1;
                 }
+                progress.advance((bytes.len() - offset - rest.len()) as u64);
             }
         }
         Ok(recovery)

@@ -38,6 +38,7 @@ use super::merger::Round;
 use super::slot::SlotGuard;
 use super::table::Index;
 use super::tally::{Change as Count, Size, SlotSize};
+use super::tier::Tier;
 use super::{Key, table};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::prefetch::prefetch;
@@ -285,7 +286,7 @@ impl SlotGuard<'_> {
                 Err(error) => Residence::Failed(error.clone()),
             };
         }
-        let record_key = RecordKey::encoded(self.physical, self.number, key.hash, key.bytes);
+        let record_key = self.record_key(tier, key);
         match tier.store.look(&record_key) {
             Look::Absent => {
                 tier.counters.absent.add(1);
@@ -304,11 +305,16 @@ impl SlotGuard<'_> {
 
     /// Notes the key among those to load, if it may be on disk alone.
     pub fn want(&self, key: &Key, cold: &mut Cold) {
+        let Some(tier) = self.keyspace.tier() else { return };
         if self.slot.differences.cold > 0 && self.entry(key).is_none() {
-            let record_key = RecordKey::encoded(self.physical, self.number, key.hash, key.bytes);
+            let record_key = self.record_key(tier, key);
             let departures = self.slot.differences.departures;
             cold.want(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
         }
+    }
+
+    fn record_key(&self, tier: &Tier, key: &Key) -> Vec<u8> {
+        RecordKey::encoded(tier.store.long_keys(), self.physical, self.number, key.hash, key.bytes)
     }
 
     /// Cold → clean. A record whose expiry has passed stays where it is, for the sweep.
@@ -317,6 +323,9 @@ impl SlotGuard<'_> {
             Ok(decoded) => decoded,
             Err(error) => return Residence::Failed(error.to_string()),
         };
+        if record.long_key.is_some_and(|long_key| long_key != key.bytes) {
+            return Residence::Failed("another key has the same digest".to_owned());
+        }
         if record.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
             return Residence::Here;
         }

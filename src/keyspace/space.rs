@@ -12,6 +12,7 @@
 //! but what tables, log and memory hold is always a bound from above, which comes down as keys are evicted and compacted.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -35,6 +36,8 @@ const PASS_PERCENT: u64 = 65;
 const STALL_PERCENT: u64 = 78;
 /// Once it has to, eviction goes so far below the bound.
 const EVICTED_PERCENT: u64 = 2;
+/// One that failed counts as if it had taken so long.
+const FAILED_PASS: Duration = Duration::from_secs(3);
 /// A pass has to be worth so much.
 const GARBAGE_PERCENT: u64 = 5;
 /// Before there was a pass, the tables tell what a byte takes once they take so much.
@@ -84,6 +87,10 @@ pub struct Space {
     superseded_bytes: AtomicU64,
     /// How many rounds there had been when the last whole pass began; `u64::MAX`: there was none.
     passed_rounds: AtomicU64,
+    /// When the last pass ended, whole or not, and how long it took.
+    passed: Mutex<Option<(Instant, Duration)>>,
+    /// What it left in files beside keys and values.
+    garbage_left_bytes: AtomicU64,
     /// Held while figures are taken over, so that none comes back once they were forgotten.
     taking_over: Mutex<()>,
     pass: Mutex<Pass>,
@@ -113,6 +120,8 @@ impl Default for Space {
             has_passed: AtomicBool::new(false),
             superseded_bytes: AtomicU64::new(0),
             passed_rounds: AtomicU64::new(u64::MAX),
+            passed: Mutex::default(),
+            garbage_left_bytes: AtomicU64::new(0),
             taking_over: Mutex::default(),
             pass: Mutex::default(),
             changed: Condvar::new(),
@@ -193,7 +202,21 @@ impl Space {
         }
     }
 
-    fn want_pass(&self) {
+    /// Whether everything was compacted since the last of so many rounds.
+    pub(super) fn has_passed_since_round(&self, rounds: u64) -> bool {
+        self.passed_rounds.load(Ordering::Relaxed) == rounds
+    }
+
+    /// Whether the last pass ended so lately that another would make passes more than one part in `share` of the time.
+    pub(super) fn rests_from_pass(&self, share: u32) -> bool {
+        self.passed.lock().is_some_and(|(ended, took)| ended.elapsed() < took * share)
+    }
+
+    pub(super) fn garbage_left_bytes(&self) -> u64 {
+        self.garbage_left_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn want_pass(&self) {
         let mut pass = self.pass.lock();
         if !pass.is_running && !pass.is_wanted && !pass.is_ended {
             pass.is_wanted = true;
@@ -232,7 +255,7 @@ impl Space {
 
 impl Keyspace {
     /// What keys and values hold, in memory and on disk.
-    fn content_bytes(&self) -> u64 {
+    pub(super) fn content_bytes(&self) -> u64 {
         let total = self.used().map(|database| database.tally.size()).fold(Size::default(), |mut sum, size| {
             sum.add(size.as_change());
             sum
@@ -288,8 +311,8 @@ impl Keyspace {
         let is_near = space.used_bytes() > limit_bytes / 100 * PASS_PERCENT;
         // Without another round there is nothing new to drop but what one pass leaves of blob files: it is worth a pass
         // only while writes wait.
-        let is_worth_it = tier.counters.rounds.get() != space.passed_rounds.load(Ordering::Relaxed)
-            || self.is_disk_full(tier, self.dirty_bytes());
+        let is_worth_it =
+            !space.has_passed_since_round(tier.counters.rounds.get()) || self.is_disk_full(tier, self.dirty_bytes());
         if is_near && is_worth_it && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
             space.want_pass();
         }
@@ -313,7 +336,7 @@ impl Keyspace {
     /// When the store is not open, or a compaction has failed.
     pub fn compact_for_space(&self) -> Result<(), RocksError> {
         let Some(tier) = self.tier() else { return Ok(()) };
-        let rounds = tier.counters.rounds.get();
+        let (began, rounds) = (Instant::now(), tier.counters.rounds.get());
         // Falls as what is written over or deleted grows.
         let kept_less_written = || self.content_bytes() as i64 - tier.pace.total_bytes(self.dirty_bytes()) as i64;
         let before = kept_less_written();
@@ -327,8 +350,12 @@ impl Keyspace {
             tier.space.passed_rounds.store(rounds, Ordering::Relaxed);
             let superseded_bytes = (before - kept_less_written()).max(0) as u64;
             tier.space.superseded_bytes.store(superseded_bytes, Ordering::Relaxed);
-            tier.space.has_passed.store(true, Ordering::Release);
+            tier.space.garbage_left_bytes.store(self.garbage_bytes(tier), Ordering::Relaxed);
+            // Without a limit nobody draws conclusions, and later ones would be wrong.
+            tier.space.has_passed.store(self.settings.maxdisk.get() > 0, Ordering::Release);
         }
+        let least = if result.is_err() { FAILED_PASS } else { Duration::ZERO };
+        *tier.space.passed.lock() = Some((Instant::now(), began.elapsed().max(least)));
         tier.space.pass.lock().is_running = false;
         result.map(drop)
     }
@@ -350,6 +377,8 @@ impl Keyspace {
             }
         }
         tier.store.compact_indexes()?;
+        // The log holds nothing then that is not in tables.
+        tier.store.flush()?;
         Ok(!tier.space.is_ended())
     }
 

@@ -7,14 +7,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::schedule::{Changes, Schedule};
+use super::startup::Startup;
 use crate::base::clock;
 use crate::base::key_hash::HashSecret;
 use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
+use crate::keyspace::garbage::Garbage;
 use crate::keyspace::space::{DISK_MIN_BYTES, segment_bytes};
 use crate::keyspace::tier::{Tier, set_up_allocator, store_memory_bytes, sync_policy};
-use crate::store::directory::{self, DataDirectory};
+use crate::store::directory::{self, DataDirectory, Restored};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
@@ -28,7 +30,9 @@ const STEP: Duration = Duration::from_millis(100);
 const MEASURE_SHARE: u32 = 50;
 /// How often it is seen to that there is a reserve.
 const RESERVE_INTERVAL: Duration = Duration::from_secs(1);
-/// After a compaction for `maxdisk` that failed.
+/// An end does not wait for more than this to be compacted.
+const END_COMPACTION_MAX_BYTES: u64 = 1 << 30;
+/// After a compaction of everything that failed.
 const FAILED_PASS_PAUSE: Duration = Duration::from_secs(1);
 /// By how much the merger gives way where processors are few. What it is late with is bounded: writes wait for it then, and
 /// leave it the processors. Measured with 50 connections on two of them, `appendfsync` always or everysec, P 1: a tenth
@@ -40,7 +44,7 @@ pub struct Opened {
     directory: DataDirectory,
     is_new: bool,
     has_little_room: bool,
-    began: Instant,
+    startup: Startup,
 }
 
 /// Opens the data directory, and what is in it, of which so many files may be open at a time.
@@ -48,7 +52,7 @@ pub struct Opened {
 /// # Errors
 /// With one line for the operator; nothing was changed then.
 pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tier, HashSecret)> {
-    let began = Instant::now();
+    let startup = Startup::begin()?;
     let maxdisk = settings.maxdisk.get();
     if maxdisk > 0 && maxdisk < DISK_MIN_BYTES {
         return Err(io::Error::other(format!("maxdisk {maxdisk} is too small: the least is {DISK_MIN_BYTES} bytes")));
@@ -59,11 +63,19 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
     let path = PathBuf::from(&*settings.dir.get());
     let checkpoint = settings.restore.get();
     if !checkpoint.is_empty() {
-        directory::restore(Path::new(&*checkpoint), &path).map_err(io::Error::other)?;
-        tracing::info!(%checkpoint, directory = %path.display(), "restored");
+        let progress = startup.step("restoring");
+        match directory::restore(Path::new(&*checkpoint), &path, progress).map_err(io::Error::other)? {
+            Restored::Now => tracing::info!(%checkpoint, directory = %path.display(), "restored"),
+            Restored::Before => tracing::info!(
+                %checkpoint,
+                directory = %path.display(),
+                "restored from it before: goes on with the data that is there"
+            ),
+        }
     }
     let (directory, is_new) = DataDirectory::open(&path, HashSecret::random()?).map_err(io::Error::other)?;
     if settings.repair.get() && !is_new {
+        startup.step("looking for damage");
         repair(&directory)?;
     }
     let has_little_room = directory.make_room(directory::reserve_bytes(maxdisk))?;
@@ -75,15 +87,17 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
         create: is_new,
         compacts: false,
         allocates_ahead: !has_little_room,
+        long_keys: directory.long_keys(),
         ..RocksOptions::for_disk(maxdisk)
     };
+    startup.step("opening RocksDB, which replays its log");
     let store = Rocks::open(&directory.rocksdb(), &options).map_err(io::Error::other)?;
     if is_new {
         directory.finish().map_err(io::Error::other)?;
         tracing::info!(directory = %path.display(), "a new data directory");
     }
     let secret = directory.secret();
-    Ok((Opened { directory, is_new, has_little_room, began }, Tier::new(store), secret))
+    Ok((Opened { directory, is_new, has_little_room, startup }, Tier::new(store), secret))
 }
 
 /// Drops what cannot be read, and says in the log what that is.
@@ -91,6 +105,9 @@ fn repair(directory: &DataDirectory) -> io::Result<()> {
     let mut lines = Rocks::repair(&directory.rocksdb()).map_err(io::Error::other)?;
     if !directory.has_no_journal() {
         lines.extend(journal::repair(&directory.journal(), true).map_err(io::Error::other)?);
+    }
+    if lines.is_empty() {
+        tracing::warn!("repair: nothing is damaged; leave it out, or what is damaged later is dropped unasked");
     }
     lines.iter().for_each(|line| tracing::warn!("repair: {line}"));
     Ok(())
@@ -112,8 +129,9 @@ impl Disk {
     /// # Errors
     /// When the journal or the store cannot be read.
     pub fn start(opened: Opened, state: &Arc<State>) -> io::Result<Option<Disk>> {
-        let Opened { directory, is_new, has_little_room, began } = opened;
+        let Opened { directory, is_new, has_little_room, startup } = opened;
         let Some(tier) = state.keyspace.tier() else { return Ok(None) };
+        startup.step("reading what the slots hold");
         state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
         let defaults = journal::Options::default();
         let options = journal::Options {
@@ -124,19 +142,20 @@ impl Disk {
             ..defaults
         };
         let threads = thread::available_parallelism().map_or(1, usize::from).min(REPLAY_THREADS_MAX);
-        let (journal, recovery) = state
-            .keyspace
-            .replaying(threads, |replayer| (Journal::open(&directory.journal(), options, replayer), replayer.done()));
+        let progress = startup.step("replaying the journal");
+        let (journal, recovery) = state.keyspace.replaying(threads, progress, |replayer| {
+            (Journal::open(&directory.journal(), options, replayer), replayer.done())
+        });
         let journal = journal.map_err(io::Error::other)?;
         directory.journal_begins()?;
         tier.begin_journal(journal, state.settings.appendonly.get());
-        let keys: u64 = (0..state.keyspace.databases()).map(|number| state.keyspace.len(number)).sum();
+        let keys = state.keyspace.total_keys();
         tracing::info!(
             keys,
             replayed = recovery.applied,
             known = recovery.known,
             blocks = recovery.blocks,
-            took_ms = began.elapsed().as_millis() as u64,
+            took_ms = startup.elapsed().as_millis() as u64,
             "the data is there"
         );
         if has_little_room {
@@ -177,6 +196,7 @@ impl Disk {
         for thread in [self.merger].into_iter().chain(self.loaders) {
             panicked |= has_panicked(thread);
         }
+        leave_nothing_of_nothing(&self.state, tier);
         let closed = tier.opened_journal().map_or(Ok(()), Journal::close);
         let store_closed = tier.store.close().map_err(io::Error::other);
         // A compaction under way ends with the store.
@@ -190,6 +210,18 @@ impl Disk {
             None => Ok(()),
             Some(failure) => Err(io::Error::other(format!("not everything could be merged: {failure}"))),
         }
+    }
+}
+
+/// Without any key, what was deleted last goes with the end; more than a moment's work of that is left to the next start.
+fn leave_nothing_of_nothing(state: &State, tier: &Tier) {
+    let has_keys = state.keyspace.total_keys() > 0;
+    if !has_keys
+        && tier.failure().is_none()
+        && (1..END_COMPACTION_MAX_BYTES).contains(&tier.store.file_bytes())
+        && let Err(error) = tier.store.compact()
+    {
+        tracing::warn!(%error, "what was deleted takes its place on disk until the next start");
     }
 }
 
@@ -213,6 +245,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     let mut schedule = Schedule::new(Instant::now());
     let mut measured_next = Instant::now();
     let mut reserved_next = Instant::now();
+    let mut garbage = Garbage::new(Instant::now());
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
         let wishes = tier.wait_for_wish(interval.min(STEP));
@@ -232,6 +265,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         reserve(state, directory, &mut reserved_next);
         measure(state, directory, &mut measured_next);
         let now = Instant::now();
+        state.keyspace.look_for_garbage(&mut garbage, now);
         let changes = Changes {
             count: state.stats.sum(|shard| &shard.changes),
             received_bytes: state.stats.sum(|shard| &shard.network_input_bytes),
@@ -294,7 +328,7 @@ fn measure(state: &State, directory: &DataDirectory, next: &mut Instant) {
     *next = Instant::now() + STEP.max(began.elapsed() * MEASURE_SHARE);
 }
 
-/// Compacts what `maxdisk` has it compact, until it is told to end.
+/// Compacts everything when that is asked for, until it is told to end.
 fn run_compactor(state: &State) {
     let Some(tier) = state.keyspace.tier() else { return };
     while tier.space.wait_for_pass() {

@@ -3,12 +3,40 @@
 //! Numbers in keys are big-endian, so that they sort; numbers in values are little-endian.
 
 use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_128_with_seed;
 
 use crate::base::chunks::{BytesRef, Chunks, LARGE_BYTES};
 
 /// The version byte of records and of slots' counts.
 const VERSION: u8 = 1;
 const HAS_EXPIRY: u8 = 1;
+const HAS_KEY: u8 = 2;
+
+/// Longer keys are *long*: their records' keys have a beginning and a digest of them, and the records the whole. RocksDB keeps
+/// the keys at the ends of its files in the manifest, in indexes and in memory, and writes them anew with each of these.
+const LONG_KEY_BYTES: usize = 4096;
+const DIGEST_BYTES: usize = 16;
+/// Of a long key in a record's key: one byte longer than any other, so that each is told by its length.
+const LONG_FORM_BYTES: usize = LONG_KEY_BYTES + 1;
+const BEGINNING_BYTES: usize = LONG_FORM_BYTES - DIGEST_BYTES;
+
+/// How long keys are in the records of a data directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LongKeys {
+    /// By a digest.
+    #[default]
+    Digest,
+    /// Like all others: directories of earlier versions.
+    Whole,
+}
+
+impl LongKeys {
+    /// Whether a key, or what a record's key has of it, is more than the record's key holds.
+    #[inline]
+    pub fn is_long(self, key: &[u8]) -> bool {
+        key.len() > LONG_KEY_BYTES && self == LongKeys::Digest
+    }
+}
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
@@ -27,6 +55,7 @@ pub struct RecordKey<'a> {
     pub database: u8,
     pub slot: u16,
     pub hash: u32,
+    /// The key, or what stands for a long one.
     pub key: &'a [u8],
 }
 
@@ -35,16 +64,29 @@ impl<'a> RecordKey<'a> {
 
     /// Replaces what is in `into`. `hash` is the whole hash of the key.
     #[inline]
-    pub fn encode(into: &mut Vec<u8>, database: u8, slot: u16, hash: u64, key: &[u8]) {
+    pub fn encode(into: &mut Vec<u8>, form: LongKeys, database: u8, slot: u16, hash: u64, key: &[u8]) {
         into.clear();
         into.extend_from_slice(&prefix(database, slot, (hash >> 32) as u32));
-        into.extend_from_slice(key);
+        if form.is_long(key) {
+            into.extend_from_slice(&key[..BEGINNING_BYTES]);
+            // The hash is a secret of the data directory, so nobody can make two keys that agree.
+            into.extend_from_slice(&xxh3_128_with_seed(key, hash).to_be_bytes());
+        } else {
+            into.extend_from_slice(key);
+        }
     }
 
-    pub fn encoded(database: u8, slot: u16, hash: u64, key: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(Self::PREFIX_BYTES + key.len());
-        Self::encode(&mut bytes, database, slot, hash, key);
+    pub fn encoded(form: LongKeys, database: u8, slot: u16, hash: u64, key: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::PREFIX_BYTES + key.len().min(LONG_FORM_BYTES));
+        Self::encode(&mut bytes, form, database, slot, hash, key);
         bytes
+    }
+
+    /// Whether these are the bytes of a record's key of `key`, as far as they can be told from others of the same hash.
+    pub fn is_of(bytes: &[u8], key: &[u8]) -> bool {
+        let form = bytes.get(Self::PREFIX_BYTES..).unwrap_or_default();
+        let is_long_form = form.len() == LONG_FORM_BYTES && key.len() > LONG_KEY_BYTES;
+        form == key || is_long_form && form[..BEGINNING_BYTES] == key[..BEGINNING_BYTES]
     }
 
     /// `None`: too short to be one.
@@ -61,7 +103,7 @@ pub fn prefix(database: u8, slot: u16, hash: u32) -> [u8; RecordKey::PREFIX_BYTE
     [database, slot[0], slot[1], hash[0], hash[1], hash[2], hash[3]]
 }
 
-/// `version u8 | type u8 | flags u8 | written u64 | expiry u64, if flagged | payload`.
+/// `version u8 | type u8 | flags u8 | written u64 | expiry u64, if flagged | length u32 and key, if flagged | payload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// 0: a string. Other types are to come; those above 127 will keep their elements in records of their own.
@@ -70,6 +112,8 @@ pub struct Record<'a> {
     pub expiry_ms: Option<u64>,
     /// When it was written here, in Unix milliseconds.
     pub written_ms: u64,
+    /// The key, if it is a long one.
+    pub long_key: Option<&'a [u8]>,
     pub payload: &'a [u8],
 }
 
@@ -77,11 +121,16 @@ impl<'a> Record<'a> {
     /// Appends to `into`.
     #[inline]
     pub fn encode(&self, into: &mut Vec<u8>) {
-        let flags = if self.expiry_ms.is_some() { HAS_EXPIRY } else { 0 };
+        let expiry = if self.expiry_ms.is_some() { HAS_EXPIRY } else { 0 };
+        let flags = expiry | if self.long_key.is_some() { HAS_KEY } else { 0 };
         into.extend_from_slice(&[VERSION, self.kind, flags]);
         into.extend_from_slice(&self.written_ms.to_le_bytes());
         if let Some(expiry_ms) = self.expiry_ms {
             into.extend_from_slice(&expiry_ms.to_le_bytes());
+        }
+        if let Some(key) = self.long_key {
+            into.extend_from_slice(&(key.len() as u32).to_le_bytes());
+            into.extend_from_slice(key);
         }
         into.extend_from_slice(self.payload);
     }
@@ -92,17 +141,25 @@ impl<'a> Record<'a> {
         check_version(bytes)?;
         let (&[_, kind, flags], rest) = bytes.split_first_chunk().ok_or(RecordError::Short)?;
         // What a flag stands for has its place before the payload: an unknown one makes the rest unreadable.
-        if flags & !HAS_EXPIRY != 0 {
+        if flags & !(HAS_EXPIRY | HAS_KEY) != 0 {
             return Err(RecordError::Damaged);
         }
         let (written, rest) = rest.split_first_chunk().ok_or(RecordError::Short)?;
-        let (expiry_ms, payload) = if flags & HAS_EXPIRY != 0 {
-            let (expiry, payload) = rest.split_first_chunk().ok_or(RecordError::Short)?;
-            (Some(u64::from_le_bytes(*expiry)), payload)
+        let (expiry_ms, rest) = if flags & HAS_EXPIRY != 0 {
+            let (expiry, rest) = rest.split_first_chunk().ok_or(RecordError::Short)?;
+            (Some(u64::from_le_bytes(*expiry)), rest)
         } else {
             (None, rest)
         };
-        Ok(Record { kind, expiry_ms, written_ms: u64::from_le_bytes(*written), payload })
+        let (long_key, payload) = if flags & HAS_KEY != 0 {
+            let (length, rest) = rest.split_first_chunk().ok_or(RecordError::Short)?;
+            let split = rest.split_at_checked(u32::from_le_bytes(*length) as usize);
+            let (key, payload) = split.ok_or(RecordError::Short)?;
+            (Some(key), payload)
+        } else {
+            (None, rest)
+        };
+        Ok(Record { kind, expiry_ms, written_ms: u64::from_le_bytes(*written), long_key, payload })
     }
 }
 
@@ -258,7 +315,8 @@ mod tests {
             kind: u8, expiry_ms: Option<u64>, written_ms: u64, payload: Vec<u8>, numbers: [u64; 5], key: Vec<u8>,
             database: u8, slot: u16, hash: u64,
         ) {
-            let record = Record { kind, expiry_ms, written_ms, payload: &payload };
+            let long_key = key.len().is_multiple_of(2).then_some(&key[..]);
+            let record = Record { kind, expiry_ms, written_ms, long_key, payload: &payload };
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
             prop_assert_eq!(Record::decode(&bytes), Ok(record));
@@ -274,7 +332,7 @@ mod tests {
             let [sequence, keys, expiring, key_bytes, value_bytes] = numbers;
             let meta = SlotMeta { sequence, keys, expiring, key_bytes, value_bytes };
             prop_assert_eq!(SlotMeta::decode(&meta.encode()), Ok(meta));
-            let record_key = RecordKey::encoded(database, slot, hash, &key);
+            let record_key = RecordKey::encoded(LongKeys::Digest, database, slot, hash, &key);
             let expected = RecordKey { database, slot, hash: (hash >> 32) as u32, key: &key };
             prop_assert_eq!(RecordKey::decode(&record_key), Some(expected));
             let index = AgeIndex { is_complete: kind > 7, disk_bytes_a_byte: f64::from(slot) / 7.0 };
@@ -286,7 +344,7 @@ mod tests {
         #[test]
         fn keys_sort_by_database_slot_hash_and_name(mut keys: Vec<(u8, u16, u32, Vec<u8>)>) {
             let encode = |(database, slot, hash, key): &(u8, u16, u32, Vec<u8>)| {
-                RecordKey::encoded(*database, *slot, u64::from(*hash) << 32, key)
+                RecordKey::encoded(LongKeys::Digest, *database, *slot, u64::from(*hash) << 32, key)
             };
             let mut encoded: Vec<_> = keys.iter().map(encode).collect();
             encoded.sort();

@@ -36,7 +36,7 @@ impl MemoryReport {
             startup: state.startup_memory_bytes,
             databases: used_databases.map(overhead).collect(),
             clients: state.clients.all().iter().map(|client| client.memory_bytes() as u64).sum(),
-            keys: (0..state.keyspace.databases()).map(|number| state.keyspace.len(number)).sum(),
+            keys: state.keyspace.total_keys(),
         }
     }
 

@@ -50,7 +50,7 @@ pub fn tiering(context: &Context<'_>, text: &mut String) {
         line(text, "engine", "memory");
         return;
     };
-    let keys: u64 = (0..state.keyspace.databases()).map(|number| state.keyspace.len(number)).sum();
+    let keys = state.keyspace.total_keys();
     let cold = state.keyspace.cold_keys();
     let (dirty_keys, dirty_bytes) = state.keyspace.dirty();
     let journal = tier.opened_journal().map(|journal| journal.status()).unwrap_or_default();

@@ -209,3 +209,20 @@ fn the_help_names_every_parameter() {
     let Err(LoadError::Information(version)) = load("", &[], &["--version"]) else { panic!() };
     assert!(version.contains(env!("CARGO_PKG_VERSION")));
 }
+
+#[test]
+fn the_directory_to_restore_into_need_not_exist() {
+    let place = tempfile::tempdir().unwrap();
+    let (new, other) = (place.path().join("deep/new"), place.path().join("other"));
+    let [new_text, other_text] = [&new, &other].map(|path| path.to_str().unwrap().to_owned());
+    let load = |arguments: &[&str]| {
+        Settings::load(std::iter::once(&"rockpool").chain(arguments).map(Into::into), std::iter::empty())
+    };
+    let refused = load(&["--dir", &new_text]).unwrap_err().to_string();
+    assert!(refused.contains("invalid dir") && refused.contains("No such file or directory"), "{refused}");
+    assert!(load(&["--dir", &new_text, "--restore", ""]).is_err() && !new.exists());
+    let settings = load(&["--restore", "checkpoint", "--dir", &new_text]).unwrap().settings;
+    assert_eq!(*settings.dir.get(), *std::fs::canonicalize(&new).unwrap().to_str().unwrap());
+    std::fs::write(&other, "").unwrap();
+    assert!(load(&["--restore", "checkpoint", "--dir", &other_text]).is_err());
+}

@@ -118,3 +118,17 @@ fn a_file_that_is_gone_is_written_anew_and_one_that_cannot_be_is_an_error() {
     drop(directory);
     assert_eq!(settings.rewrite().unwrap_err(), "Rewriting config file: No such file or directory");
 }
+
+#[test]
+fn what_means_one_start_is_left_as_it_is() {
+    let (_directory, path) = file_with("timeout = 3\n");
+    let settings = load_file(&path, &[], &["--restore", "checkpoint", "--repair", "--timeout", "4"]).unwrap().settings;
+    assert!(settings.repair.get() && &*settings.restore.get() == "checkpoint");
+    settings.rewrite().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "timeout = 4\n");
+    // Whoever wrote it there takes it away.
+    let content = "repair = true # once\ntimeout = 3\n";
+    std::fs::write(&path, content).unwrap();
+    load_file(&path, &[], &[]).unwrap().settings.rewrite().unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+}

@@ -3,6 +3,7 @@
 //! ```text
 //! FORMAT        version of the layout, and what was decided when the directory was made
 //! NEW           the same, under this name until the directory is complete
+//! RESTORING     the same, under this name until it is a complete copy of another
 //! LOCK          locked by the process that has the directory; holds its process number
 //! rocksdb/      records
 //! journal/      changes that the records may not hold yet
@@ -11,46 +12,47 @@
 //! ```
 //!
 //! Nothing that may hold data is ever made a second time or deleted: a directory that is not as it should be is an error.
+//! It may lie among files of others, since `dir` is `.` by default. What is not known to be ours, by one of the first three of
+//! these files, is neither written over nor taken away, whatever it is called.
 
+mod checkpoint;
+mod format;
 mod reserve;
+mod restore;
 #[cfg(test)]
 mod tests;
+
+pub use restore::{Restored, restore};
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
-use toml_edit::DocumentMut;
+use rustix::fs::{FlockOperation, OFlags, flock};
 
-pub use self::reserve::reserve_bytes;
-use crate::base::clock;
+use format::{FORMAT, Format, read_format, remove_mark, write_format};
+pub use reserve::reserve_bytes;
+use restore::has_mark;
+
 use crate::base::key_hash::HashSecret;
+use crate::store::record::LongKeys;
 
-/// The version of the layout that this program makes; it also reads those before. The first one has XXH3 as the hash of keys
-/// and a seed of 64 bits for it.
-const FORMAT: u32 = 2;
-const FORMAT_XXH3: u32 = 1;
-/// The name of the hash that newer ones have.
-const AES_CMAC: &str = "aes-128-cmac";
 const FORMAT_FILE: &str = "FORMAT";
 /// From before the first file until the last one is there. With it, and without `FORMAT`, nobody was ever served.
 const NEW_FILE: &str = "NEW";
+/// From before a copy of another directory is begun until it is complete.
+const RESTORING_FILE: &str = "RESTORING";
 const LOCK_FILE: &str = "LOCK";
+/// A process number is shorter.
+const LOCK_BYTES_MAX: u64 = 32;
 const ROCKSDB: &str = "rocksdb";
 const JOURNAL: &str = "journal";
 /// In `journal/`: there is none yet, and none is missed. Checkpoints have it.
 const NO_JOURNAL: &str = "NONE";
-const CHECKPOINT: &str = "checkpoint";
-const CHECKPOINT_NEW: &str = "checkpoint.new";
-const CHECKPOINT_OLD: &str = "checkpoint.old";
 const RESERVE: &str = "reserve";
 /// RocksDB's pointer to its present manifest: with it there is a database.
 const CURRENT_FILE: &str = "CURRENT";
-/// What RocksDB never changes once it is written.
-const IMMUTABLE: [&str; 2] = ["sst", "blob"];
-
 /// Of RocksDB's log.
 const LOG_EXTENSION: &str = "log";
 /// With fewer to be had, the reserve is given up.
@@ -70,71 +72,6 @@ pub struct Usage {
     pub reserve_bytes: u64,
 }
 
-/// What a directory was made with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Format {
-    /// Of the hash that places keys within their slots.
-    secret: HashSecret,
-    created_ms: u64,
-    /// The version of the program that made it.
-    program: String,
-}
-
-impl Format {
-    fn new(secret: HashSecret) -> Format {
-        Format { secret, created_ms: clock::now_ms(), program: env!("CARGO_PKG_VERSION").to_owned() }
-    }
-
-    /// TOML, whose numbers have a sign: the secret goes in as text.
-    fn text(&self) -> String {
-        let mut document = DocumentMut::new();
-        match self.secret {
-            HashSecret::Xxh3(seed) => {
-                document["format"] = toml_edit::value(i64::from(FORMAT_XXH3));
-                document["seed"] = toml_edit::value(format!("{seed:016x}"));
-            }
-            HashSecret::AesCmac(key) => {
-                document["format"] = toml_edit::value(i64::from(FORMAT));
-                document["hash"] = toml_edit::value(AES_CMAC);
-                document["secret"] = toml_edit::value(format!("{:032x}", u128::from_be_bytes(key)));
-            }
-        }
-        document["created-ms"] = toml_edit::value(self.created_ms.min(i64::MAX as u64) as i64);
-        document["program"] = toml_edit::value(self.program.as_str());
-        document.to_string()
-    }
-
-    fn parse(path: &Path, text: &str) -> Result<Format> {
-        let damaged = |what: &str| DirectoryError::DamagedFormat(name(path), what.replace('\n', " "));
-        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| damaged(error.message()))?;
-        // A later version may mean something else by all the rest.
-        let text_of = |key: &str| document.get(key).and_then(|item| item.as_str());
-        let secret = match document.get("format").and_then(|item| item.as_integer()) {
-            Some(format) if format == i64::from(FORMAT_XXH3) => {
-                let seed = text_of("seed").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-                HashSecret::Xxh3(seed.ok_or_else(|| damaged("no seed"))?)
-            }
-            Some(format) if format == i64::from(FORMAT) => {
-                if text_of("hash") != Some(AES_CMAC) {
-                    return Err(damaged("no hash that is known"));
-                }
-                let digits = text_of("secret").filter(|digits| digits.len() == 32);
-                let key = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
-                HashSecret::AesCmac(key.ok_or_else(|| damaged("no secret"))?.to_be_bytes())
-            }
-            Some(format) if format > i64::from(FORMAT) => {
-                let program = text_of("program").unwrap_or("unknown").to_owned();
-                return Err(DirectoryError::NewerFormat(name(path), format, program));
-            }
-            _ => return Err(damaged("no format")),
-        };
-        let created_ms = document.get("created-ms").and_then(|item| item.as_integer());
-        let created_ms = created_ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| damaged("no created-ms"))?;
-        let program = text_of("program").ok_or_else(|| damaged("no program"))?;
-        Ok(Format { secret, created_ms, program: program.to_owned() })
-    }
-}
-
 /// Why a directory cannot serve. Each says so in one line, with the directory's name.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
@@ -147,16 +84,22 @@ pub enum DirectoryError {
     NewerFormat(String, i64, String),
     #[error("{0} holds data but no FORMAT file; a data directory is not made over it")]
     NoFormat(String),
-    #[error("{0}/FORMAT is damaged: {1}")]
+    #[error("{0} is damaged: {1}, or it is not the file of a data directory")]
     DamagedFormat(String, String),
+    #[error("{0} is no lock of ours, and a data directory needs this name; it is left as it is")]
+    NoLock(String),
+    #[error("{0} is no checkpoint of this data directory, and SAVE needs this name; it is left as it is")]
+    NoCheckpoint(String),
+    #[error("{0} is an unfinished copy of a checkpoint; start with --restore to make it anew")]
+    Unrestored(String),
     #[error("the data directory {0} is incomplete: {1} is missing, and nothing is made anew")]
     Incomplete(String, String),
     #[error("the data directory is not where it was opened: {0} is another directory")]
     Replaced(String),
     #[error("{0} is not a directory")]
     NotADirectory(String),
-    #[error("{0} is not empty; data is restored into a new or empty directory")]
-    NotEmpty(String),
+    #[error("{0} is not empty: {1}; data is restored into a new or empty directory")]
+    NotEmpty(String, String),
     #[error("cannot {0} {1}: {2}")]
     Io(&'static str, String, io::Error),
 }
@@ -187,8 +130,11 @@ impl DataDirectory {
         let lock = lock(path)?;
         if let Some(found) = read_format(path, FORMAT_FILE)? {
             check_whole(path)?;
-            remove_file(&path.join(NEW_FILE))?;
+            remove_mark(path, NEW_FILE)?;
             return Ok((DataDirectory::of(path, found, lock)?, false));
+        }
+        if has_mark(path, RESTORING_FILE) {
+            return Err(DirectoryError::Unrestored(name(path)));
         }
         let format = match read_format(path, NEW_FILE)? {
             // An earlier start ended before the directory was complete.
@@ -280,6 +226,11 @@ impl DataDirectory {
         self.format.secret
     }
 
+    /// How long keys are in its records.
+    pub fn long_keys(&self) -> LongKeys {
+        self.format.long_keys()
+    }
+
     pub fn rocksdb(&self) -> PathBuf {
         self.path.join(ROCKSDB)
     }
@@ -318,62 +269,6 @@ impl DataDirectory {
     pub fn journal_begins(&self) -> io::Result<()> {
         remove_file(&self.journal().join(NO_JOURNAL)).map_err(io::Error::other)
     }
-
-    /// Replaces `checkpoint/` by a new one, whose database `make` makes at the path it is given, and answers where it is.
-    /// There is a whole one at any moment, be it under the name that the next call takes it back from.
-    ///
-    /// # Errors
-    /// When it cannot be made; the old one stays.
-    pub fn save_checkpoint<E: std::error::Error + Send + Sync + 'static>(
-        &self,
-        make: impl FnOnce(&Path) -> std::result::Result<(), E>,
-    ) -> io::Result<PathBuf> {
-        let [present, new, old] = self.checkpoint_paths();
-        self.clear_checkpoints().map_err(io::Error::other)?;
-        let made = self.make_checkpoint(&new, make);
-        if made.is_err() {
-            // It would keep files on disk that nobody needs any more; what cannot be removed now is by the next call.
-            let _ = remove_tree(&new);
-        }
-        made?;
-        if present.exists() {
-            fs::rename(&present, &old)?;
-        }
-        fs::rename(&new, &present)?;
-        sync_directory(&self.path).and_then(|()| remove_tree(&old)).map_err(io::Error::other)?;
-        Ok(present)
-    }
-
-    /// Removes what an interrupted call has left, and nothing that is the only whole one.
-    fn clear_checkpoints(&self) -> Result<()> {
-        let [present, new, old] = self.checkpoint_paths();
-        remove_tree(&new)?;
-        match (old.exists(), present.exists()) {
-            (true, true) => remove_tree(&old),
-            (true, false) => rename(&old, &present),
-            (false, _) => Ok(()),
-        }
-    }
-
-    fn make_checkpoint<E: std::error::Error + Send + Sync + 'static>(
-        &self,
-        new: &Path,
-        make: impl FnOnce(&Path) -> std::result::Result<(), E>,
-    ) -> io::Result<()> {
-        fs::create_dir(new)?;
-        fs::create_dir(new.join(JOURNAL))?;
-        fs::write(new.join(JOURNAL).join(NO_JOURNAL), "")?;
-        sync_directory(&new.join(JOURNAL)).map_err(io::Error::other)?;
-        make(&new.join(ROCKSDB)).map_err(io::Error::other)?;
-        check_whole(new)
-            .and_then(|()| sync_directory(&new.join(ROCKSDB)))
-            .and_then(|()| write_format(new, FORMAT_FILE, &self.format))
-            .map_err(io::Error::other)
-    }
-
-    fn checkpoint_paths(&self) -> [PathBuf; 3] {
-        [CHECKPOINT, CHECKPOINT_NEW, CHECKPOINT_OLD].map(|part| self.path.join(part))
-    }
 }
 
 /// Visits the files of a directory with what they take on disk. One that vanishes meanwhile takes nothing.
@@ -387,29 +282,6 @@ fn visit_files(directory: &Path, mut visit: impl FnMut(&Path, u64)) -> io::Resul
         }
     }
     Ok(())
-}
-
-/// Makes `into`, which must be new or empty, a copy of the data directory or checkpoint `from`. Files that never change are
-/// shared where both lie on one file system. `from` must not be served meanwhile.
-///
-/// # Errors
-/// When `from` is not whole, or `into` holds anything; then nothing is copied.
-pub fn restore(from: &Path, into: &Path) -> Result<()> {
-    if !from.is_dir() {
-        return Err(DirectoryError::NotADirectory(name(from)));
-    }
-    let format = read_format(from, FORMAT_FILE)?
-        .ok_or_else(|| DirectoryError::Incomplete(name(from), FORMAT_FILE.to_owned()))?;
-    check_whole(from)?;
-    make_data_directory(into)?;
-    if !is_empty(into)? {
-        return Err(DirectoryError::NotEmpty(name(into)));
-    }
-    let _locks = (lock(into)?, lock_shared(from)?);
-    // Without NEW and FORMAT, what an interrupted restore leaves is refused.
-    copy_tree(&from.join(ROCKSDB), &into.join(ROCKSDB))?;
-    copy_tree(&from.join(JOURNAL), &into.join(JOURNAL))?;
-    write_format(into, FORMAT_FILE, &format)
 }
 
 /// Bytes that the file system of `path` still has for this process.
@@ -472,19 +344,32 @@ fn check_whole(path: &Path) -> Result<()> {
 fn lock(path: &Path) -> Result<File> {
     fail::fail_point!("directory::lock", |_| Err(io_error("lock", path, io::ErrorKind::PermissionDenied.into())));
     let file_path = path.join(LOCK_FILE);
-    let mut file = OpenOptions::new()
+    let file = OpenOptions::new()
         .read(true)
         .write(true)
         .create(true)
         .truncate(false)
-        .open(&file_path)
-        .map_err(|error| io_error("write", &file_path, error))?;
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+        .open(&file_path);
+    let mut file = file.map_err(|error| io_error("write", &file_path, error))?;
     take(&file, path, FlockOperation::NonBlockingLockExclusive)?;
+    if !holds_number(&file).map_err(|error| io_error("read", &file_path, error))? {
+        return Err(DirectoryError::NoLock(name(&file_path)));
+    }
     match file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())) {
         // It only tells others who has the directory.
         Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(io_error("write", &file_path, error)),
         _ => Ok(file),
     }
+}
+
+/// Whether there is nothing in it but a process number, or nothing at all.
+fn holds_number(mut file: &File) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    file.take(LOCK_BYTES_MAX).read_to_end(&mut bytes)?;
+    file.rewind()?;
+    let number = bytes.trim_ascii();
+    Ok((bytes.len() as u64) < LOCK_BYTES_MAX && number.iter().all(u8::is_ascii_digit))
 }
 
 /// Keeps a directory that nobody has from being taken. One that cannot be locked, as on a read-only medium, is read all the same.
@@ -504,57 +389,6 @@ fn take(mut file: &File, path: &Path, operation: FlockOperation) -> Result<()> {
         file.rewind().and_then(|()| file.read_to_string(&mut text)).ok().and_then(|_| text.trim().parse().ok());
     let holder = holder.map_or_else(String::new, |holder: u32| format!(" (pid {holder})"));
     Err(DirectoryError::InUse(name(path), holder))
-}
-
-fn read_format(path: &Path, file: &str) -> Result<Option<Format>> {
-    let file_path = path.join(file);
-    let text = match fs::read_to_string(&file_path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io_error("read", &file_path, error)),
-    };
-    Format::parse(path, &text).map(Some)
-}
-
-/// Writes the file under another name first, so that it is whole whenever it is there. Nobody else reads it: it has a secret.
-fn write_format(path: &Path, file: &str, format: &Format) -> Result<()> {
-    let (file_path, temporary) = (path.join(file), path.join(format!("{file}.tmp")));
-    fail::fail_point!("directory::format", |_| Err(io_error("write", &file_path, io::ErrorKind::StorageFull.into())));
-    let write = || {
-        // One that an interrupted start has left may have been readable.
-        remove_file(&temporary).map_err(io::Error::other)?;
-        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        out.write_all(format.text().as_bytes())?;
-        out.sync_all()
-    };
-    write().map_err(|error| io_error("write", &temporary, error))?;
-    rename(&temporary, &file_path)?;
-    sync_directory(path)
-}
-
-fn copy_tree(from: &Path, into: &Path) -> Result<()> {
-    make_directory(into)?;
-    let entries = fs::read_dir(from).map_err(|error| io_error("read", from, error))?;
-    for entry in entries {
-        let source = entry.map_err(|error| io_error("read", from, error))?.path();
-        let Some(file_name) = source.file_name() else { continue };
-        let target = into.join(file_name);
-        if source.is_dir() {
-            copy_tree(&source, &target)?;
-        } else if file_name != LOCK_FILE {
-            copy_file(&source, &target).map_err(|error| io_error("copy", &source, error))?;
-        }
-    }
-    sync_directory(into)
-}
-
-fn copy_file(source: &Path, target: &Path) -> io::Result<()> {
-    let is_immutable = source.extension().is_some_and(|extension| IMMUTABLE.iter().any(|name| extension == *name));
-    if is_immutable && fs::hard_link(source, target).is_ok() {
-        return Ok(());
-    }
-    fs::copy(source, target)?;
-    File::open(target)?.sync_all()
 }
 
 /// Whether there is no such directory, or nothing of ours in it.
@@ -579,14 +413,6 @@ fn make_directory(path: &Path) -> Result<()> {
 
 fn remove_file(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path, error)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes a checkpoint that is replaced or was never complete.
-fn remove_tree(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path, error)),
         _ => Ok(()),
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::progress::Progress;
 use std::os::unix::fs::MetadataExt;
 use tempfile::TempDir;
 
@@ -34,6 +35,10 @@ fn refusal(path: &Path) -> String {
     let error = DataDirectory::open(path, SECRET).expect_err("refused").to_string();
     assert!(!error.contains('\n') && error.contains(&name(path)), "{error}");
     error
+}
+
+fn copy(from: &Path, into: &Path) -> Result<Restored> {
+    restore(from, into, &Progress::default())
 }
 
 /// Every file with what it holds.
@@ -95,7 +100,7 @@ fn a_directory_has_one_process() {
     let (held, _) = DataDirectory::open(scratch.path(), SECRET).expect("opened");
     let error = refusal(scratch.path());
     assert!(error.ends_with(&format!("is in use by another process (pid {})", std::process::id())), "{error}");
-    assert!(matches!(restore(scratch.path(), &scratch.path().join("x")), Err(DirectoryError::InUse(..))));
+    assert!(matches!(copy(scratch.path(), &scratch.path().join("x")), Err(DirectoryError::InUse(..))));
     drop(held);
     assert!(DataDirectory::open(scratch.path(), SECRET).is_ok());
 }
@@ -244,6 +249,10 @@ fn a_checkpoint_replaces_the_one_before() {
     );
 }
 
+fn copy_marks(from: &Path, into: &Path) {
+    fs::copy(from.join(FORMAT_FILE), into.join(FORMAT_FILE)).expect("copied");
+}
+
 #[test]
 fn an_interrupted_replacement_keeps_a_whole_checkpoint() {
     for renamed in [false, true] {
@@ -260,6 +269,7 @@ fn an_interrupted_replacement_keeps_a_whole_checkpoint() {
         fs::rename(&present, &old).expect("renamed");
         fs::create_dir(&new).expect("made");
         if renamed {
+            copy_marks(&old, &new);
             fs::rename(&new, &present).expect("renamed");
         }
         assert!(directory.save_checkpoint(|_: &Path| Err(io::Error::other("no"))).is_err());
@@ -273,11 +283,13 @@ fn a_restored_directory_is_a_complete_copy() {
     let scratch = scratch();
     let (from, into) = (scratch.path().join("from"), scratch.path().join("into"));
     complete_at(&from);
-    restore(&from, &into).expect("restored");
+    copy(&from, &into).expect("restored");
     let part = |path: &Path, part: &str| fs::read(path.join(part)).expect("read");
-    for file in ["FORMAT", "rocksdb/CURRENT", "rocksdb/MANIFEST-1", "rocksdb/1.sst", "rocksdb/2.log", "journal/1"] {
+    for file in ["rocksdb/CURRENT", "rocksdb/MANIFEST-1", "rocksdb/1.sst", "rocksdb/2.log", "journal/1"] {
         assert_eq!(part(&from, file), part(&into, file), "{file}");
     }
+    let formats = [&from, &into].map(|path| String::from_utf8(part(path, "FORMAT")).expect("text"));
+    assert!(formats[1].starts_with(&formats[0]) && formats[1].contains("restored-from = "), "{formats:?}");
     let inode = |path: &Path, part: &str| fs::metadata(path.join(part)).expect("metadata").ino();
     assert_eq!(inode(&from, "rocksdb/1.sst"), inode(&into, "rocksdb/1.sst"), "shared");
     assert_ne!(inode(&from, "rocksdb/2.log"), inode(&into, "rocksdb/2.log"), "copied: it is written to");
@@ -289,16 +301,94 @@ fn a_restored_directory_is_a_complete_copy() {
 fn a_restore_writes_over_nothing_and_copies_nothing_broken() {
     let scratch = scratch();
     let (from, into) = (scratch.path().join("from"), scratch.path().join("into"));
-    assert!(matches!(restore(&from, &into), Err(DirectoryError::NotADirectory(_))));
+    assert!(matches!(copy(&from, &into), Err(DirectoryError::NotADirectory(_))));
     complete_at(&from);
     fs::create_dir(&into).expect("made");
-    fs::write(into.join("dump.rdb"), "").expect("written");
-    assert!(restore(&from, &into).expect_err("refused").to_string().contains("is not empty"));
-    fs::remove_file(into.join("dump.rdb")).expect("removed");
     fs::remove_file(from.join("rocksdb/MANIFEST-1")).expect("removed");
-    assert!(matches!(restore(&from, &into), Err(DirectoryError::Incomplete(..))));
+    assert!(matches!(copy(&from, &into), Err(DirectoryError::Incomplete(..))));
     assert!(contents(&into).is_empty());
     // An interrupted restore is no directory to serve from.
     fill_rocksdb(&into.join(ROCKSDB));
     assert!(refusal(&into).contains("holds data but no FORMAT file"));
+    assert!(matches!(copy(&into, &from), Err(DirectoryError::NotEmpty(..))));
+}
+
+#[test]
+fn a_copy_is_made_once_and_of_one_source() {
+    let scratch = scratch();
+    let [from, other, into] = ["from", "other", "into"].map(|part| scratch.path().join(part));
+    complete_at(&from);
+    complete_at(&other);
+    assert_eq!(copy(&from, &into).expect("restored"), Restored::Now);
+    fs::write(into.join("journal/1"), "changed since").expect("written");
+    for _ in 0..2 {
+        assert_eq!(copy(&from, &into).expect("known"), Restored::Before);
+    }
+    assert!(matches!(copy(&other, &into), Err(DirectoryError::NotEmpty(..))));
+    // Another content of the same place.
+    fs::write(from.join("rocksdb/2.log"), "a longer log").expect("written");
+    assert!(copy(&from, &into).expect_err("refused").to_string().contains("an earlier content of"));
+    fs::rename(&from, scratch.path().join("away")).expect("renamed");
+    assert_eq!(copy(&from, &into).expect("known"), Restored::Before);
+    assert!(matches!(copy(&scratch.path().join("x"), &into), Err(DirectoryError::NotEmpty(..))));
+    assert_eq!(fs::read(into.join("journal/1")).expect("read"), b"changed since");
+}
+
+/// Ends a restore after each of its steps; the next makes it anew, from whatever checkpoint.
+#[test]
+fn an_interrupted_restore_is_made_anew() {
+    for steps in 0..4 {
+        let scratch = scratch();
+        let [from, into] = ["from", "into"].map(|part| scratch.path().join(part));
+        complete_at(&from);
+        fs::create_dir(&into).expect("made");
+        fs::write(into.join("dump.rdb"), "REDIS0011").expect("written");
+        write_format(&into, RESTORING_FILE, &Format::new(OTHER)).expect("written");
+        if steps >= 1 {
+            fs::create_dir(into.join(ROCKSDB)).expect("made");
+            fs::write(into.join("rocksdb/9.sst"), "of another checkpoint").expect("written");
+        }
+        if steps >= 2 {
+            fs::create_dir(into.join(JOURNAL)).expect("made");
+        }
+        if steps >= 3 {
+            write_format(&into, NEW_FILE, &Format::new(OTHER)).expect("written");
+        }
+        assert!(refusal(&into).contains("unfinished copy"));
+        assert_eq!(copy(&from, &into).expect("restored"), Restored::Now);
+        assert!(!into.join("rocksdb/9.sst").exists() && !into.join(NEW_FILE).exists());
+        assert_eq!(fs::read(into.join("dump.rdb")).expect("read"), b"REDIS0011");
+        let (directory, is_new) = DataDirectory::open(&into, OTHER).expect("opened");
+        assert_eq!((is_new, directory.secret()), (false, SECRET));
+    }
+}
+
+/// A process that ends while a checkpoint is removed leaves what the next call removes.
+#[test]
+fn a_checkpoint_that_is_half_removed_is_still_known() {
+    for parts in 0..4 {
+        let scratch = scratch();
+        complete_at(scratch.path());
+        let (directory, _) = DataDirectory::open(scratch.path(), SECRET).expect("opened");
+        let make = |to: &Path| {
+            fill_rocksdb(to);
+            io::Result::Ok(())
+        };
+        directory.save_checkpoint(make).expect("saved");
+        let [present, _, old] = directory.checkpoint_paths();
+        fs::rename(&present, &old).expect("renamed");
+        directory.save_checkpoint(make).expect("saved");
+        fs::create_dir(&old).expect("made");
+        copy_marks(scratch.path(), &old);
+        fs::create_dir(old.join(ROCKSDB)).expect("made");
+        for part in [ROCKSDB, FORMAT_FILE].iter().take(parts) {
+            let part = old.join(part);
+            if part.is_dir() { fs::remove_dir(part) } else { fs::remove_file(part) }.expect("removed");
+        }
+        if parts == 3 {
+            fs::remove_dir(&old).expect("removed");
+        }
+        directory.save_checkpoint(make).expect("saved");
+        assert!(!old.exists() && present.join(FORMAT_FILE).exists());
+    }
 }

@@ -87,6 +87,8 @@ pub struct Directory {
     limit: usize,
     stock: Mutex<Stock>,
     pub closing: AtomicBool,
+    /// No spares are kept until the next write.
+    pub is_resting: AtomicBool,
     /// Whether segments are written past the page cache at present.
     pub is_direct: AtomicBool,
 }
@@ -103,6 +105,7 @@ impl Directory {
             limit,
             stock: Mutex::default(),
             closing: AtomicBool::new(false),
+            is_resting: AtomicBool::new(false),
             is_direct: AtomicBool::new(false),
         };
         let mut stock = directory.stock.lock();
@@ -146,12 +149,7 @@ impl Directory {
     /// synced first, since a file with a segment's name must have a whole header whatever happens.
     pub fn begin(&self, header: SegmentHeader) -> io::Result<Begun> {
         let spare = self.stock.lock().ready.pop();
-        let Some(spare) = spare else {
-            let (path, mut file) = self.write_aside(header)?;
-            self.name(&path, header.number)?;
-            file.seek(SeekFrom::Start(SEGMENT_HEADER_BYTES as u64))?;
-            return Ok(Begun { file, header, is_prepared: false, file_bytes: SEGMENT_HEADER_BYTES as u64 });
-        };
+        let Some(spare) = spare else { return self.begin_small(header) };
         match self.rename_spare(&spare, header) {
             Ok(()) => Ok(Begun { file: spare.file, header, is_prepared: true, file_bytes: self.segment_bytes }),
             Err(error) => {
@@ -159,6 +157,14 @@ impl Directory {
                 Err(error)
             }
         }
+    }
+
+    /// The same in a new file, which is no longer than its header.
+    pub fn begin_small(&self, header: SegmentHeader) -> io::Result<Begun> {
+        let (path, mut file) = self.write_aside(header)?;
+        self.name(&path, header.number)?;
+        file.seek(SeekFrom::Start(SEGMENT_HEADER_BYTES as u64))?;
+        Ok(Begun { file, header, is_prepared: false, file_bytes: SEGMENT_HEADER_BYTES as u64 })
     }
 
     fn rename_spare(&self, spare: &Spare, header: SegmentHeader) -> io::Result<()> {
@@ -195,13 +201,17 @@ impl Directory {
         self.stock.lock().retired.push_back(number);
     }
 
+    fn kept_spares(&self) -> usize {
+        if self.is_resting.load(Ordering::Relaxed) { 0 } else { self.limit }
+    }
+
     /// And whether there is room for it among the spares.
     fn oldest_retired(&self) -> Option<(u64, bool)> {
         let stock = self.stock.lock();
-        stock.retired.front().map(|&number| (number, stock.ready.len() < self.limit))
+        stock.retired.front().map(|&number| (number, stock.ready.len() < self.kept_spares()))
     }
 
-    /// Recycles the segments that are not needed any more, and sees to it that there is a spare.
+    /// Recycles the segments that are not needed any more, and sees to it that there is a spare, or that there is none.
     pub fn tend(&self) -> io::Result<()> {
         if self.oldest_retired().is_some() {
             self.marked.sync()?;
@@ -225,6 +235,10 @@ impl Directory {
                 self.stock.lock().retired.pop_front();
                 self.sync()?;
             }
+        }
+        if self.limit > 0 && self.kept_spares() == 0 {
+            let needless = std::mem::take(&mut self.stock.lock().ready);
+            return needless.iter().try_for_each(|spare| remove(&spare.path));
         }
         if self.limit > 0 && self.ready_spares() == 0 { self.prepare() } else { Ok(()) }
     }

@@ -102,6 +102,16 @@ impl Ticket {
 
 /// Who takes over what a journal holds when it is opened.
 pub trait Replay {
+    /// What is to come takes so many bytes in files, at most.
+    fn begin(&mut self, total_bytes: u64) {
+        let _ = total_bytes;
+    }
+
+    /// So many of these bytes hold no block that counts.
+    fn pass(&mut self, bytes: u64) {
+        let _ = bytes;
+    }
+
     /// One block's payload.
     ///
     /// # Errors
@@ -273,6 +283,16 @@ impl Journal {
         let mut writer = self.shared.writer.lock();
         writer.released(up_to.0);
         self.shared.retire_segments(&mut writer);
+    }
+
+    /// Gives back the space of files that are kept to be written over, if nothing in the journal is needed any more; the next
+    /// write has them made again. For whoever expects none soon.
+    ///
+    /// # Errors
+    /// When a new file cannot be made; then all stays as it was.
+    pub fn rest(&self) -> io::Result<()> {
+        self.shared.sync()?;
+        self.shared.rest(&mut self.shared.writer.lock())
     }
 
     pub fn set_policy(&self, policy: SyncPolicy) {

@@ -63,6 +63,8 @@ impl From<Damage> for JournalError {
 /// A block that counts, as [`walk`] hands it out.
 pub struct Visited<'a> {
     pub path: &'a Path,
+    /// What the files before this one take.
+    pub bytes_before: u64,
     pub offset: usize,
     pub number: u64,
     pub payload: &'a [u8],
@@ -142,7 +144,10 @@ impl Found {
     ) -> Result<(u64, Option<Damage>), JournalError> {
         let mut next = self.first_block().unwrap_or(1);
         let mut bytes = Vec::new();
+        let mut bytes_before = 0;
         for place in 0..self.segments.len() {
+            let before = bytes_before;
+            bytes_before += self.segments[place].file_bytes;
             let (segment, later) = match self.segments[place..].split_first_mut() {
                 Some((segment, later)) if segment.header.number != 0 => (segment, &*later),
                 _ => continue,
@@ -158,7 +163,7 @@ impl Found {
             while next < limit {
                 let Some((begin, block)) = next_block(&bytes, offset, &segment.header, next) else { break };
                 let Some(payload) = block.payload else { break };
-                visit(Visited { path: &segment.path, offset: begin, number: next, payload })?;
+                visit(Visited { path: &segment.path, bytes_before: before, offset: begin, number: next, payload })?;
                 next += 1;
                 offset = block.end;
             }
@@ -239,9 +244,14 @@ pub fn recover(path: &Path, options: &Options, replay: &mut impl Replay) -> Resu
     if found.numbers.is_empty() && !options.create {
         return Err(JournalError::Missing { directory: path.to_owned() });
     }
-    let mut replayed_bytes = 0;
+    let (mut replayed_bytes, mut looked_at_bytes) = (0, 0);
+    let all_bytes = found.segments.iter().map(|segment| segment.file_bytes).sum();
+    replay.begin(all_bytes);
     let (next, damage) = found.walk(|block| {
         replayed_bytes += block.payload.len() as u64;
+        let begin = block.bytes_before + block.offset as u64;
+        replay.pass(begin.saturating_sub(looked_at_bytes));
+        looked_at_bytes = begin + block.payload.len() as u64;
         // An empty block only keeps a number.
         if block.payload.is_empty() {
             return Ok(());
@@ -256,6 +266,7 @@ pub fn recover(path: &Path, options: &Options, replay: &mut impl Replay) -> Resu
     if let Some(damage) = damage {
         return Err(damage.into());
     }
+    replay.pass(all_bytes.saturating_sub(looked_at_bytes));
     replay.end().map_err(|what| JournalError::NotReplayed { directory: path.to_owned(), what })?;
     let released = found.first_block().map_or(0, |first| first - 1);
     // A killed process leaves blocks that are written and not on disk; from now on blocks say that they are.

@@ -246,6 +246,10 @@ impl Shared {
     }
 
     fn write_cut(&self, writer: &mut Writer) -> io::Result<()> {
+        if self.directory.is_resting.load(Ordering::Relaxed) {
+            self.directory.is_resting.store(false, Ordering::Relaxed);
+            self.wake_files_thread();
+        }
         let (began, is_always) = (Monotonic::start(), self.is_always());
         let written =
             self.make_room(writer).and_then(|()| writer.write_block(self.durable.load(Ordering::Relaxed), is_always));
@@ -281,6 +285,28 @@ impl Shared {
         self.gauges.segments.store(writer.segments.len(), Ordering::Relaxed);
         self.gauges.segment_bytes.store(writer.segment_bytes(), Ordering::Relaxed);
         self.gauges.unreleased_bytes.store(writer.unreleased_bytes(), Ordering::Relaxed);
+    }
+
+    /// Goes on in a small file where no block is needed, and keeps no spares until there is something to write.
+    pub fn rest(&self, writer: &mut Writer) -> io::Result<()> {
+        let needed = self.released.load(Ordering::Relaxed).min(self.durable()) < writer.written;
+        let has_nothing_to_give =
+            !writer.is_prepared && writer.segments.len() == 1 && self.directory.ready_spares() == 0;
+        if needed || writer.must_rewrite || writer.has_unwritten() || has_nothing_to_give {
+            return Ok(());
+        }
+        let header = SegmentHeader::new(writer.header().number + 1, writer.written + 1, self.durable());
+        writer.enter(self.directory.begin_small(header)?, SEGMENT_HEADER_BYTES as u64);
+        // The file's header is on disk already, and with its name the older ones are needless.
+        self.directory.sync()?;
+        writer.directory_changed = false;
+        if let Some(segment) = writer.segments.back_mut() {
+            segment.is_durable = true;
+        }
+        self.directory.is_resting.store(true, Ordering::Relaxed);
+        self.retire_segments(writer);
+        self.wake_files_thread();
+        Ok(())
     }
 
     /// Rolls over to a new segment if it is time.

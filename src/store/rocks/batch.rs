@@ -263,7 +263,7 @@ fn first_part(bytes: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
     use crate::base::chunks::LARGE_BYTES;
-    use crate::store::record::RecordKey;
+    use crate::store::record::{LongKeys, RecordKey};
     use crate::store::rocks::tests::{Scratch, record as encoded};
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
         let mut expected = WriteBatch::default();
         rocks.with_families(|[records, meta, expiry, age]| {
             for bytes in [&b"a"[..], b"", &long] {
-                let key = RecordKey::encoded(1, 2, 3, bytes);
+                let key = RecordKey::encoded(LongKeys::Digest, 1, 2, 3, bytes);
                 let (timed, value) = (record::index_key(7, &key), encoded(None, 9, bytes));
                 batch.put_record(&key, &value);
                 let put = batch.last_record();

@@ -38,6 +38,8 @@ pub use read::{IndexEntry, Look};
 pub use status::RocksStatus;
 use verify::Marked;
 
+use crate::store::record::LongKeys;
+
 const RECORDS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 const META: &str = "meta";
 const EXPIRY: &str = "expiry";
@@ -349,6 +351,22 @@ impl Rocks {
         [EXPIRY, AGE].iter().try_for_each(|name| self.compact_range(name, None, None))
     }
 
+    /// Drops the files in which there is nothing but records of a database, and index entries of these. All that is on disk of
+    /// it must be deleted already (but need not be synced), and nobody may write to it meanwhile. Files in level 0, or that other
+    /// databases share, stay for a compaction.
+    ///
+    /// # Errors
+    /// When the log cannot be synced, or RocksDB refuses it; what is deleted stays so.
+    pub fn drop_database_files(&self, database: u8) -> Result<(), RocksError> {
+        // A power cut must not leave a part of the records without what deletes all.
+        self.flush_wal(true)?;
+        self.with(|open| {
+            [RECORDS, EXPIRY, AGE].iter().try_for_each(|name| {
+                Ok(open.delete_file_in_range_cf(family(open, name)?, [database], [database + 1])?)
+            })
+        })
+    }
+
     /// The crate does not tell what became of it, but RocksDB counts what failed.
     fn compact_range(&self, name: &str, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<(), RocksError> {
         self.with(|database| {
@@ -439,6 +457,11 @@ impl Rocks {
             Marked::begin(to, verify::verify(to)?, self.last_number.load(Ordering::Relaxed))?;
             Ok(())
         })
+    }
+
+    /// How long keys are in its records.
+    pub fn long_keys(&self) -> LongKeys {
+        self.options.long_keys
     }
 
     pub fn path(&self) -> &Path {

@@ -11,6 +11,7 @@ use super::error::RocksError;
 use super::filter::{self, Reclaim};
 use super::{AGE, EXPIRY, META, RECORDS};
 use crate::store::disk_share;
+use crate::store::record::LongKeys;
 
 const MIB: usize = 1 << 20;
 
@@ -91,6 +92,8 @@ pub struct RocksOptions {
     pub compacts: bool,
     /// Whether room is taken for files before they need it. Where there is little, one file would take that of the others.
     pub allocates_ahead: bool,
+    /// How long keys are in its records.
+    pub long_keys: LongKeys,
 }
 
 impl Default for RocksOptions {
@@ -111,6 +114,7 @@ impl RocksOptions {
             log_bytes: disk_share(disk_bytes, LOG_SHARE, LOG_BYTES_MIN, LOG_BYTES_MAX),
             compacts: true,
             allocates_ahead: true,
+            long_keys: LongKeys::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Reading: single keys, many keys, and in order.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 use rocksdb::{DB, ReadOptions, ReadTier};
@@ -7,7 +8,7 @@ use rocksdb::{DB, ReadOptions, ReadTier};
 use super::keys::KeyIterator;
 use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
 use crate::base::chunks::LARGE_BYTES;
-use crate::store::record::{self, AgeIndex, RecordKey, SlotMeta};
+use crate::store::record::{self, AgeIndex, Record, RecordKey, SlotMeta};
 
 /// What is known of a record without a read from the disk.
 #[derive(Debug, PartialEq, Eq)]
@@ -108,10 +109,16 @@ impl Rocks {
         mut visit: impl FnMut(&RecordKey<'_>, &[u8]) -> Result<ControlFlow<()>, RocksError>,
     ) -> Result<(), RocksError> {
         let (from, end) = slot_bounds(database, slot, from_hash);
-        self.scan(RECORDS, &from, &end, ReadOptions::default(), |key, value| visit(&decode_key(key)?, value))
+        self.scan(RECORDS, &from, &end, ReadOptions::default(), |key, record| {
+            let mut record_key = decode_key(key)?;
+            if self.long_keys().is_long(record_key.key) {
+                record_key.key = long_key(record)?;
+            }
+            visit(&record_key, record)
+        })
     }
 
-    /// The same without reading blob files: of a record in one, nothing but the key is there.
+    /// The same without reading blob files: of a record in one, nothing but the key is there, unless it is a long one.
     ///
     /// # Errors
     /// When they cannot be read, or `visit` has none of them.
@@ -125,7 +132,30 @@ impl Rocks {
         fail::fail_point!("rocks::scan", |argument| Err(RocksError::injected(argument)));
         let (from, end) = slot_bounds(database, slot, from_hash);
         let state = self.state();
-        KeyIterator::new(state.database()?, &end).visit(&from, |key, record| visit(&decode_key(key)?, record))
+        let open = state.database()?;
+        KeyIterator::new(open, &end).visit(&from, |key, record| {
+            let mut record_key = decode_key(key)?;
+            if !self.long_keys().is_long(record_key.key) {
+                return visit(&record_key, record);
+            }
+            let read = if record.is_none() { open.get_pinned(key)? } else { None };
+            // Without a record, it was deleted since the iterator began.
+            let Some(record) = record.or(read.as_deref()) else { return Ok(ControlFlow::Continue(())) };
+            record_key.key = long_key(record)?;
+            visit(&record_key, Some(record))
+        })
+    }
+
+    /// The key whose record has this key; a long one is read. `None`: there is no such record.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn whole_key<'k>(&self, record_key: &RecordKey<'k>, bytes: &[u8]) -> Result<Option<Cow<'k, [u8]>>, RocksError> {
+        if !self.long_keys().is_long(record_key.key) {
+            return Ok(Some(Cow::Borrowed(record_key.key)));
+        }
+        let found = self.look_at_many(&[bytes], |record| Ok(long_key(record)?.to_vec())).swap_remove(0)?;
+        Ok(found.map(Cow::Owned))
     }
 
     /// Visits the records in order, from the record key `from` on, without a trace in the cache, until `visit` breaks off.
@@ -276,6 +306,11 @@ fn slot_bounds(database: u8, slot: u16, from_hash: u32) -> ([u8; RecordKey::PREF
 
 fn decode_key(key: &[u8]) -> Result<RecordKey<'_>, RocksError> {
     RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))
+}
+
+fn long_key(record: &[u8]) -> Result<&[u8], RocksError> {
+    let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
+    record.long_key.ok_or_else(|| RocksError::corruption("a record lacks its long key".to_owned()))
 }
 
 /// For a walk over all there is.

@@ -5,6 +5,7 @@ mod faults;
 mod power_cut;
 mod recovery;
 mod repair;
+mod rest;
 mod waiting;
 
 use std::path::{Path, PathBuf};

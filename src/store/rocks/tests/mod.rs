@@ -32,12 +32,12 @@ impl Scratch {
 }
 
 fn key(database: u8, slot: u16, hash: u32, key: &[u8]) -> Vec<u8> {
-    RecordKey::encoded(database, slot, u64::from(hash) << 32, key)
+    RecordKey::encoded(LongKeys::Digest, database, slot, u64::from(hash) << 32, key)
 }
 
 pub(super) fn record(expiry_ms: Option<u64>, written_ms: u64, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    Record { kind: 0, expiry_ms, written_ms, payload }.encode(&mut bytes);
+    Record { kind: 0, expiry_ms, written_ms, long_key: None, payload }.encode(&mut bytes);
     bytes
 }
 

@@ -1,0 +1,141 @@
+//! The files that tell a data directory, and what it was made with.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use toml_edit::DocumentMut;
+
+use super::{DirectoryError, FORMAT_FILE, NEW_FILE, RESTORING_FILE, Result, io_error, name, remove_file};
+use crate::base::key_hash::HashSecret;
+use crate::base::{clock, file};
+use crate::store::record::LongKeys;
+
+/// The version of the layout that this program makes; it also reads those before. The first one has XXH3 as the hash of keys,
+/// a seed of 64 bits for it, and long keys whole.
+pub(super) const FORMAT: u32 = 2;
+const FORMAT_XXH3: u32 = 1;
+/// The name of the hash that newer ones have.
+const AES_CMAC: &str = "aes-128-cmac";
+
+/// What a directory was made with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Format {
+    /// Of the hash that places keys within their slots.
+    pub secret: HashSecret,
+    created_ms: u64,
+    /// The version of the program that made it.
+    program: String,
+    /// What it began as a copy of.
+    pub origin: Option<Origin>,
+}
+
+/// A directory that was copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// Where it was.
+    pub path: String,
+    /// What was in it, see [`super::restore`].
+    pub content: String,
+}
+
+impl Format {
+    pub fn new(secret: HashSecret) -> Format {
+        Format { secret, created_ms: clock::now_ms(), program: env!("CARGO_PKG_VERSION").to_owned(), origin: None }
+    }
+
+    pub fn long_keys(&self) -> LongKeys {
+        match self.secret {
+            HashSecret::Xxh3(_) => LongKeys::Whole,
+            HashSecret::AesCmac(_) => LongKeys::Digest,
+        }
+    }
+
+    /// Whether both are of the same data, at whatever time.
+    pub fn is_of_same_data(&self, other: &Format) -> bool {
+        (self.secret, self.created_ms) == (other.secret, other.created_ms)
+    }
+
+    /// TOML, whose numbers have a sign: the secret goes in as text.
+    pub fn text(&self) -> String {
+        let mut document = DocumentMut::new();
+        match self.secret {
+            HashSecret::Xxh3(seed) => {
+                document["format"] = toml_edit::value(i64::from(FORMAT_XXH3));
+                document["seed"] = toml_edit::value(format!("{seed:016x}"));
+            }
+            HashSecret::AesCmac(key) => {
+                document["format"] = toml_edit::value(i64::from(FORMAT));
+                document["hash"] = toml_edit::value(AES_CMAC);
+                document["secret"] = toml_edit::value(format!("{:032x}", u128::from_be_bytes(key)));
+            }
+        }
+        document["created-ms"] = toml_edit::value(self.created_ms.min(i64::MAX as u64) as i64);
+        document["program"] = toml_edit::value(self.program.as_str());
+        if let Some(origin) = &self.origin {
+            document["restored-from"] = toml_edit::value(origin.path.as_str());
+            document["restored-content"] = toml_edit::value(origin.content.as_str());
+        }
+        document.to_string()
+    }
+
+    /// Reads what is in the file at `path`.
+    fn parse(path: &Path, text: &str) -> Result<Format> {
+        let damaged = |what: &str| DirectoryError::DamagedFormat(name(path), what.replace('\n', " "));
+        let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| damaged(error.message()))?;
+        let text_of = |key: &str| document.get(key).and_then(|item| item.as_str());
+        // A later version may mean something else by all the rest.
+        let secret = match document.get("format").and_then(|item| item.as_integer()) {
+            Some(format) if format == i64::from(FORMAT_XXH3) => {
+                let seed = text_of("seed").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+                HashSecret::Xxh3(seed.ok_or_else(|| damaged("no seed"))?)
+            }
+            Some(format) if format == i64::from(FORMAT) => {
+                if text_of("hash") != Some(AES_CMAC) {
+                    return Err(damaged("no hash that is known"));
+                }
+                let digits = text_of("secret").filter(|digits| digits.len() == 32);
+                let key = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+                HashSecret::AesCmac(key.ok_or_else(|| damaged("no secret"))?.to_be_bytes())
+            }
+            Some(format) if format > i64::from(FORMAT) => {
+                let program = text_of("program").unwrap_or("unknown").to_owned();
+                let directory = path.parent().unwrap_or(path);
+                return Err(DirectoryError::NewerFormat(name(directory), format, program));
+            }
+            _ => return Err(damaged("no format")),
+        };
+        let created_ms = document.get("created-ms").and_then(|item| item.as_integer());
+        let created_ms = created_ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| damaged("no created-ms"))?;
+        let program = text_of("program").ok_or_else(|| damaged("no program"))?.to_owned();
+        let origin = text_of("restored-from").zip(text_of("restored-content"));
+        let origin = origin.map(|(path, content)| Origin { path: path.to_owned(), content: content.to_owned() });
+        Ok(Format { secret, created_ms, program, origin })
+    }
+}
+
+/// Reads one of the files; `None`: it is not there.
+pub(super) fn read_format(path: &Path, file: &str) -> Result<Option<Format>> {
+    let file_path = path.join(file);
+    let text = match fs::read_to_string(&file_path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Somebody else's.
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        Err(error) => return Err(io_error("read", &file_path, error)),
+    };
+    Format::parse(&file_path, &text).map(Some)
+}
+
+/// Writes it so that it is whole whenever it is there.
+pub(super) fn write_format(path: &Path, file: &str, format: &Format) -> Result<()> {
+    let file_path = path.join(file);
+    fail::fail_point!("directory::format", |_| Err(io_error("write", &file_path, io::ErrorKind::StorageFull.into())));
+    file::replace(&file_path, format.text().as_bytes(), None).map_err(|error| io_error("write", &file_path, error))
+}
+
+/// Removes `NEW` or `RESTORING` where it is ours; it may be anybody's file.
+pub(super) fn remove_mark(path: &Path, file: &str) -> Result<()> {
+    debug_assert!([NEW_FILE, RESTORING_FILE].contains(&file) && file != FORMAT_FILE);
+    if matches!(read_format(path, file), Ok(Some(_))) { remove_file(&path.join(file)) } else { Ok(()) }
+}
