@@ -51,8 +51,11 @@ fn get(client: &mut Client, name: &str) -> Value {
     client.command(&["GET", name])
 }
 
+/// Makes something of somebody else's at a path.
+type Make<'a> = dyn Fn(&Path) + 'a;
+
 /// What may lie under the names that SAVE needs.
-fn things_of_others(outside: &Path) -> Vec<(&'static str, Box<dyn Fn(&Path)>)> {
+fn things_of_others(outside: &Path) -> Vec<(&'static str, Box<Make<'static>>)> {
     let other = outside.join("other");
     drop(on(&other).start());
     let elsewhere = outside.join("elsewhere");
@@ -140,7 +143,7 @@ fn a_start_writes_over_nothing_that_is_not_its_own() {
     let place = tempfile::tempdir().expect("a directory");
     let outside = place.path().join("outside");
     fs::write(&outside, "precious").expect("written");
-    let cases: [(&str, &dyn Fn(&Path), bool); 11] = [
+    let cases: [(&str, &Make<'_>, bool); 11] = [
         ("LOCK", &|at| fs::write(at, "of the door").expect("written"), true),
         ("LOCK", &|at| symlink(&outside, at).expect("linked"), true),
         ("LOCK", &|at| fs::create_dir(at).expect("made"), true),

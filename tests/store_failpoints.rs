@@ -137,7 +137,7 @@ fn tables(path: &Path) -> usize {
 }
 
 fn get(rocks: &Rocks) -> Option<Vec<u8>> {
-    read(&rocks).expect("read")
+    read(rocks).expect("read")
 }
 
 /// The log had the round when its table could not be taken over: it counts from then on.

@@ -51,6 +51,7 @@ impl fmt::Debug for HashSecret {
 /// A hash function of keys, ready to be computed.
 pub struct KeyHash(Function);
 
+#[expect(clippy::large_enum_variant, reason = "there is one a server, and each lookup would follow a pointer to it")]
 enum Function {
     #[cfg(target_arch = "x86_64")]
     Instructions(instructions::Cmac),
@@ -106,7 +107,7 @@ impl Endings {
         // In the field of 2¹²⁸ elements, whose bits RFC 4493 has in big-endian order.
         let double = |block: u128| {
             let bits = block.swap_bytes();
-            (bits << 1 ^ (bits >> 127) * 0x87).swap_bytes()
+            ((bits << 1) ^ ((bits >> 127) * 0x87)).swap_bytes()
         };
         let whole = double(encrypted_zero);
         let with_bit = |length: usize| double(whole) ^ 0x80 << (8 * length);

@@ -139,7 +139,8 @@ fn memory_follows_the_number_of_entries() {
 #[test]
 fn keys_that_lie_together_cost_what_others_do() {
     const KEYS: u32 = 40_000;
-    let spreads: [(&str, fn(u32) -> u32); 4] = [
+    type PlaceOf = fn(u32) -> u32;
+    let spreads: [(&str, PlaceOf); 4] = [
         ("all in one place", |_| 12_345),
         ("in a twenty-fifth of all places", |key| 500_000 + key.wrapping_mul(0x9E37_79B1) % 40_000),
         ("one beside the other", |key| key),

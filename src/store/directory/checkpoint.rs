@@ -77,7 +77,7 @@ impl DataDirectory {
         let is_ours =
             |mark: &&str| matches!(read_format(path, mark), Ok(Some(found)) if found.is_of_same_data(&self.format));
         let may_be_empty = marks.contains(&NEW_FILE);
-        if !marks.iter().any(is_ours) && !(may_be_empty && is_empty(path)?) {
+        if !(marks.iter().any(is_ours) || may_be_empty && is_empty(path)?) {
             return Err(DirectoryError::NoCheckpoint(name(path)));
         }
         match OpenOptions::new().read(true).write(true).open(path.join(LOCK_FILE)) {
