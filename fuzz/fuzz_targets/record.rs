@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use rockpool::store::record::{Record, RecordKey, SlotMeta, index_key, index_parts, slot_key, slot_of_key};
+use rockpool::store::record::{LongKeys, Record, RecordKey, SlotMeta, index_key, index_parts, slot_key, slot_of_key};
 
 fuzz_target!(|data: &[u8]| {
     let record = Record::decode(data);
@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(again, data);
     }
     if let Some(RecordKey { database, slot, hash, key }) = RecordKey::decode(data) {
-        assert_eq!(RecordKey::encoded(database, slot, u64::from(hash) << 32, key), data);
+        assert_eq!(RecordKey::encoded(LongKeys::Whole, database, slot, u64::from(hash) << 32, key), data);
     }
     if let Some((time_ms, record_key)) = index_parts(data) {
         assert_eq!(index_key(time_ms, &record_key), data);
