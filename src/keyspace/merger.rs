@@ -17,6 +17,7 @@ use parking_lot::MutexGuard;
 use super::ages::Ages;
 use super::gate::Shared;
 use super::slot::SlotGuard;
+use super::sweep::Swept;
 use super::tier::Tier;
 use super::{Caller, Keyspace};
 use crate::base::chunks::BytesRef;
@@ -25,8 +26,6 @@ use crate::store::journal::Ticket;
 use crate::store::record::{LongKeys, Record, RecordKey, SlotMeta};
 use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError, RocksErrorKind};
 
-/// Expired cold keys that one round sweeps away at most.
-const SWEEP_KEYS: usize = 20_000;
 /// Keys whose older records are looked for together, at first and at most. All of these are in memory at a time, so there
 /// are fewer of them where they are large.
 const KEYS_A_READ_FIRST: usize = 8;
@@ -49,14 +48,14 @@ pub struct Round {
     pub number: u32,
     mark: Mark,
     swept: Swept,
-    batch: Batch,
+    pub(super) batch: Batch,
     pub(super) written_ms: u64,
-    keeps_age: bool,
+    pub(super) keeps_age: bool,
     /// There is more to do than fits into a round.
     has_more: bool,
     /// The keys of records that the batch deletes before anything was collected: swept, or evicted. What the disk still
     /// has of them is counted off.
-    removed: HashSet<Vec<u8>>,
+    pub(super) removed: HashSet<Vec<u8>>,
     long_keys: LongKeys,
     /// Of the entry that is being added; `long_key` is empty where the record's key holds the key.
     record_key: Vec<u8>,
@@ -173,7 +172,7 @@ pub struct Merged {
 #[derive(Default)]
 pub struct MergerState {
     /// For each database a place in its index of expiries: everything before it has been swept.
-    swept_to: BTreeMap<u8, Vec<u8>>,
+    pub(super) swept_to: BTreeMap<u8, Vec<u8>>,
     /// The same in its index of ages: everything before it is evicted, or newer in memory.
     pub(super) evicted_to: BTreeMap<u8, Vec<u8>>,
     /// When the last key that was evicted had been written.
@@ -404,70 +403,6 @@ impl Keyspace {
         }
         holding_rounds_back
     }
-
-    /// Counts off cold keys whose expiry has passed, and has the round delete them.
-    fn sweep(
-        &self,
-        tier: &Tier,
-        now_ms: u64,
-        state: &mut MergerState,
-        round: &mut Round,
-        gives_up: &impl Fn() -> bool,
-    ) -> Result<Swept, RocksError> {
-        if !self.expires_actively.load(Ordering::Relaxed) {
-            return Ok(Swept::default());
-        }
-        let mut swept = Swept { has_more: false, up_to_ms: now_ms };
-        for physical in 0..self.databases.len() as u8 {
-            if self.databases[usize::from(physical)].slots.get().is_some() {
-                swept.join(self.sweep_database(tier, physical, now_ms, state, round, gives_up)?);
-            }
-        }
-        Ok(swept)
-    }
-
-    fn sweep_database(
-        &self,
-        tier: &Tier,
-        physical: u8,
-        now_ms: u64,
-        state: &mut MergerState,
-        round: &mut Round,
-        gives_up: &impl Fn() -> bool,
-    ) -> Result<Swept, RocksError> {
-        let swept_to = state.swept_to.entry(physical).or_default();
-        let due = retry(tier, gives_up, || tier.store.due_expiries(physical, swept_to, now_ms, SWEEP_KEYS))?;
-        let caller = Caller { now_ms, touches: false };
-        let mut first_left = None;
-        for due in &due {
-            let Some(record_key) = RecordKey::decode(&due.record_key) else { continue };
-            // Before it is counted off: after that, nothing may fail.
-            let key = retry(tier, gives_up, || tier.store.whole_key(&record_key, &due.record_key))?;
-            let Some(key) = key else { continue };
-            let key = self.key(&key);
-            let written_ms = if round.keeps_age { retry(tier, gives_up, || written_ms(tier, due))? } else { None };
-            if self.lock_slot(caller, physical, record_key.slot).sweep(&key, due.value_bytes) {
-                round.batch.delete_record(&due.record_key);
-                round.batch.delete_expiry(due.time_ms, &due.record_key);
-                written_ms.inspect(|written_ms| round.batch.delete_age(*written_ms, &due.record_key));
-                round.removed.insert(due.record_key.clone());
-            } else if first_left.is_none() {
-                // It is in memory: its own expiry, or its next record, takes it out of the index.
-                first_left = Some(due);
-            }
-        }
-        // What was swept is not walked over again, nor what is left of it.
-        if let Some(next) = first_left.or(due.last()) {
-            *swept_to = next.index_key();
-        }
-        let has_more = due.len() >= SWEEP_KEYS;
-        let first_not_swept_ms = match (first_left, due.last()) {
-            (Some(left), _) => left.time_ms,
-            (None, Some(last)) if has_more => last.time_ms,
-            _ => now_ms + 1,
-        };
-        Ok(Swept { has_more, up_to_ms: first_not_swept_ms.saturating_sub(1) })
-    }
 }
 
 /// The keys of the round, by their number, that had an older record, and what that was.
@@ -494,41 +429,16 @@ fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(u32, Old)>, RocksErro
     Ok(settled)
 }
 
-/// When the record of an entry of the index of expiries was written, if there is one.
-fn written_ms(tier: &Tier, due: &IndexEntry) -> Result<Option<u64>, RocksError> {
-    if due.other_ms.is_some() {
-        return Ok(due.other_ms);
-    }
-    let old = tier.store.look_at_many(&[&due.record_key], Old::of).swap_remove(0)?;
-    Ok(old.map(|old| old.written_ms))
-}
-
-/// How far the sweep of expired cold keys has come.
-#[derive(Default)]
-struct Swept {
-    has_more: bool,
-    /// Of all records with an expiry up to this, the count and the index are right without them, once the round is on
-    /// disk. 0: nothing was looked at.
-    up_to_ms: u64,
-}
-
-impl Swept {
-    fn join(&mut self, other: Swept) {
-        self.has_more |= other.has_more;
-        self.up_to_ms = self.up_to_ms.min(other.up_to_ms);
-    }
-}
-
 /// What was known of a record from the record itself.
-struct Old {
+pub(super) struct Old {
     value_bytes: usize,
     expiry_ms: Option<u64>,
-    written_ms: u64,
+    pub(super) written_ms: u64,
     long_key_bytes: Option<usize>,
 }
 
 impl Old {
-    fn of(record: &[u8]) -> Result<Old, RocksError> {
+    pub(super) fn of(record: &[u8]) -> Result<Old, RocksError> {
         let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
         Ok(Old {
             value_bytes: record.payload.len(),

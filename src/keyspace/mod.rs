@@ -27,6 +27,7 @@ mod slot;
 pub mod space;
 mod spread;
 mod stored;
+mod sweep;
 mod table;
 mod tally;
 pub mod tier;

@@ -364,7 +364,8 @@ mod tests {
     fn what_is_newer_is_told_from_what_is_damaged() {
         assert_eq!(Record::decode(&[]), Err(RecordError::Short));
         assert_eq!(Record::decode(&[0; 11]), Err(RecordError::Damaged));
-        assert_eq!(Record::decode(&[1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0]), Err(RecordError::Damaged));
+        assert_eq!(Record::decode(&[1, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0]), Err(RecordError::Damaged));
+        assert_eq!(Record::decode(&[1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0]), Err(RecordError::Short));
         assert_eq!(Record::decode(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), Err(RecordError::Newer(2)));
         assert_eq!(Record::decode(&[1, 0]), Err(RecordError::Short));
         assert_eq!(Record::decode(&[1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 9]), Err(RecordError::Short));

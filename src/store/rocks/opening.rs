@@ -10,7 +10,7 @@ use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
 use super::batch::Batch;
 use super::error::{RocksError, RocksErrorKind};
 use super::options::{self, Resources, RocksOptions};
-use super::verify::{Found, verify};
+use super::verify::{Found, Marked, verify};
 use super::{AGE, EXPIRY, FamilyId, META, Rocks, State, family, run, status};
 use crate::store::directory::free_bytes;
 
@@ -130,8 +130,17 @@ pub(super) fn open(
         DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources)?)?;
     check_numbers(&database)?;
     status::check_blobs(&database, directory)?;
-    let last_number = run::complete(&database, directory, found.taken_over)?;
-    Ok((database, last_number, found))
+    match run::complete(&database, directory, found.taken_over) {
+        Ok(last_number) => Ok((database, last_number, found)),
+        Err(error) => {
+            drop(database);
+            // The manifest is a new one by now. The next start is to miss the same.
+            if let Some(taken_over) = found.taken_over {
+                Marked::begin(directory, found, taken_over)?;
+            }
+            Err(error)
+        }
+    }
 }
 
 fn open_for_reading(directory: &Path, options: &RocksOptions, resources: &Resources) -> Result<DB, RocksError> {

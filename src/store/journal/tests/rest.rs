@@ -1,9 +1,10 @@
 use super::*;
 
-/// What the files take.
+/// What the segments take.
 fn bytes(place: &Place) -> u64 {
     let files = std::fs::read_dir(place.path()).expect("a directory").flatten();
-    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+    let segments = files.filter(|file| file.path().extension().is_some_and(|extension| extension == "journal"));
+    segments.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
 #[test]
