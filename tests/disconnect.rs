@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::{Client, Engine, PATIENCE, Server, Value, encode, eventually, on_every_engine};
+use tempfile::TempDir;
 
 const LARGE_VALUE: usize = 100 * 1024;
 const MB: u64 = 1 << 20;
@@ -172,6 +173,8 @@ struct Scene {
     used_bytes: u64,
     /// Clients so far.
     count: usize,
+    /// Of the data.
+    _place: TempDir,
 }
 
 impl Scene {
@@ -202,7 +205,7 @@ impl Scene {
         let connected = || observer.info_number("clients", "connected_clients") == 1;
         assert!(eventually(PATIENCE, connected));
         let (sockets, used_bytes) = (sockets_of(&server), observer.info_number("memory", "used_memory"));
-        Scene { server, observer, sockets, used_bytes, count: 0 }
+        Scene { server, observer, sockets, used_bytes, count: 0, _place: place }
     }
 
     fn received_bytes(&mut self) -> u64 {

@@ -58,7 +58,14 @@ on_every_engine!(every_field_of_redis_is_there_in_its_order, |server| {
         info.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.to_owned()).collect()
     };
     let expected = names(&info(&mut Client::connect(redis.resp_address()), &[]));
-    let own = ["rockpool_version", "workers_active", "clients_cut_for_buffers", "acl_access_denied_auth"];
+    let own = [
+        "rockpool_version",
+        "workers_active",
+        "clients_cut_for_buffers",
+        "acl_access_denied_auth",
+        "table_longest_probe",
+        "table_overflow_keys",
+    ];
     let tiering = names(&info(&mut server.client(), &["tiering"]));
     let mut found = names(&info(&mut server.client(), &[]));
     found.retain(|name| !own.contains(&name.as_str()) && !tiering.contains(name));

@@ -356,7 +356,7 @@ fn other_protocols_take_and_refuse_large_values_as_well() {
     let response = http.request("GET", "/cache/rest", "", b"");
     assert_eq!(response.header("content-length"), Some(&*value.len().to_string()));
     assert!(response.body == value);
-    http.write(b"PUT /cache/huge HTTP/1.1\r\nHost: test\r\nContent-Length: 209715200\r\n\r\n");
+    http.write(b"PUT /cache/huge HTTP/1.1\r\nHost: localhost\r\nContent-Length: 209715200\r\n\r\n");
     assert_eq!(http.response("PUT").status, 507);
     let mut book = Reader(TcpStream::connect(server.tcp_address()).expect("a connection"));
     book.0.set_read_timeout(Some(PATIENCE)).expect("a deadline");

@@ -1,6 +1,6 @@
 //! Files that are replaced as a whole.
 
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -18,7 +18,9 @@ pub fn replace(path: &Path, content: &[u8], permissions: Option<Permissions>) ->
     }
     file.write_all(content)?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    fs::rename(file.path(), path)?;
+    // It is not there any more under the name that would be removed.
+    let _ = file.into_temp_path().keep();
     File::open(directory)?.sync_all()
 }
 

@@ -119,7 +119,7 @@ impl Keyspace {
     /// # Errors
     /// When the store cannot be read.
     pub fn adopt(&self, store: &Rocks) -> Result<(), RocksError> {
-        self.check_seed(store)?;
+        self.check_secret(store)?;
         if let Some(order) = store.order()? {
             order.iter().try_for_each(|physical| self.check_database(*physical)).map_err(RocksError::not_tried)?;
             self.set_order(&order);
@@ -147,12 +147,14 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Checks that keys have the hash that they had when their records were written: with another seed none would be found.
-    fn check_seed(&self, store: &Rocks) -> Result<(), RocksError> {
+    /// Checks that keys have the hash that they had when their records were written: with another secret none would be found.
+    fn check_secret(&self, store: &Rocks) -> Result<(), RocksError> {
         let mut is_right = true;
-        let looked = store.scan_records(&[], |record_key, _| {
-            is_right = RecordKey::decode(record_key)
-                .is_none_or(|record_key| self.spot(record_key.key).hash >> 32 == u64::from(record_key.hash));
+        let looked = store.scan_records(&[], |bytes, _| {
+            let Some(record_key) = RecordKey::decode(bytes) else { return Ok(ControlFlow::Continue(())) };
+            if let Some(key) = store.whole_key(&record_key, bytes)? {
+                is_right = self.spot(&key).hash >> 32 == u64::from(record_key.hash);
+            }
             Ok(ControlFlow::Break(()))
         });
         if let Err(error) = looked {
@@ -162,7 +164,7 @@ impl Keyspace {
         match is_right {
             true => Ok(()),
             false => {
-                Err(RocksError::corruption("the seed in FORMAT is not the one that keys were placed by".to_owned()))
+                Err(RocksError::corruption("the secret in FORMAT is not the one that keys were placed by".to_owned()))
             }
         }
     }

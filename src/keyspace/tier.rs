@@ -47,6 +47,8 @@ pub enum Pressure {
 
 /// Of `maxmemory`, what may differ from the disk: one part in so many, but so many bytes at least.
 pub(super) const DIRTY_SHARE: u64 = 8;
+/// Why writes are refused while what little room there is, is kept for removals.
+const LITTLE_ROOM: &str = "little room is left on the disk, and it is kept for commands that remove keys";
 const DIRTY_MIN_BYTES: u64 = 1 << 20;
 /// Of `maxmemory`, what is kept free at most.
 const RESERVED_SHARE: u64 = 2;
@@ -99,6 +101,8 @@ pub struct Tier {
     has_failed: AtomicBool,
     is_full: AtomicBool,
     is_lost: AtomicBool,
+    /// What little room there is, is kept for commands that remove keys.
+    is_short: AtomicBool,
     /// Unix milliseconds until which eviction is not worth the search.
     eviction_rests_until_ms: AtomicU64,
     wishes: Mutex<Wishes>,
@@ -174,6 +178,7 @@ impl Tier {
             has_failed: AtomicBool::new(false),
             is_full: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
+            is_short: AtomicBool::new(false),
             eviction_rests_until_ms: AtomicU64::new(0),
             wishes: Mutex::default(),
             wished: Condvar::new(),
@@ -292,6 +297,20 @@ impl Tier {
         self.is_lost.store(false, Ordering::Release);
     }
 
+    /// So little room is left that commands which take some are refused, as on a full disk: it would be gone before keys can be
+    /// removed.
+    pub fn short_of_room(&self) {
+        self.is_short.store(true, Ordering::Release);
+        self.failed(LITTLE_ROOM, true);
+    }
+
+    /// There is room again, as the next round will show.
+    pub fn enough_room(&self) {
+        if self.is_short.swap(false, Ordering::AcqRel) {
+            self.wish(|wishes| wishes.round = true);
+        }
+    }
+
     /// The disk refused something; `is_full`: for want of room.
     pub fn failed(&self, error: &str, is_full: bool) {
         self.is_full.store(is_full, Ordering::Relaxed);
@@ -317,7 +336,12 @@ impl Tier {
 
     /// The disk took something.
     pub fn recovered(&self) {
-        if self.has_failed.load(Ordering::Acquire) && !self.is_lost.load(Ordering::Acquire) {
+        if !self.has_failed.load(Ordering::Acquire) || self.is_lost.load(Ordering::Acquire) {
+            return;
+        }
+        if self.is_short.load(Ordering::Acquire) {
+            self.failed(LITTLE_ROOM, true);
+        } else {
             *self.failure.lock() = None;
             self.has_failed.store(false, Ordering::Release);
             tracing::info!("the disk takes writes again");

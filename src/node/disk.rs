@@ -164,6 +164,7 @@ impl Disk {
             if let Err(error) = directory.keep_reserve(reserve_bytes, true) {
                 tracing::warn!(%error, "no room is reserved for the next start");
             }
+            tier.short_of_room();
         }
         let directory = Arc::new(directory);
         let mut loaders = Vec::new();
@@ -262,8 +263,12 @@ fn run_merger(state: &State, directory: &DataDirectory) {
                 }
             }
         }
-        reserve(state, directory, &mut reserved_next);
+        reserve(state, tier, directory, &mut reserved_next);
         measure(state, directory, &mut measured_next);
+        if wishes.end {
+            // Nobody comes any more whom the room is kept for: whether all got to disk is told by the last round.
+            tier.enough_room();
+        }
         let now = Instant::now();
         state.keyspace.look_for_garbage(&mut garbage, now);
         let changes = Changes {
@@ -305,13 +310,15 @@ fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next:
 }
 
 /// Keeps room for a start on a full disk, where there is some left now.
-fn reserve(state: &State, directory: &DataDirectory, next: &mut Instant) {
+fn reserve(state: &State, tier: &Tier, directory: &DataDirectory, next: &mut Instant) {
     if Instant::now() < *next {
         return;
     }
     *next = Instant::now() + RESERVE_INTERVAL;
-    if let Err(error) = directory.keep_reserve(directory::reserve_bytes(state.settings.maxdisk.get()), false) {
-        tracing::debug!(%error, "no room is reserved for a start");
+    match directory.keep_reserve(directory::reserve_bytes(state.settings.maxdisk.get()), false) {
+        Ok(true) => tier.enough_room(),
+        Ok(false) => {}
+        Err(error) => tracing::debug!(%error, "no room is reserved for a start"),
     }
 }
 

@@ -192,13 +192,13 @@ impl DataDirectory {
     }
 
     /// Makes what is missing of the reserve, where there is room for it, and much besides. With `from_the_rest`, most of what is
-    /// left is taken for it.
+    /// left is taken for it. True: there is all of it.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn keep_reserve(&self, reserve_bytes: u64, from_the_rest: bool) -> io::Result<()> {
+    pub fn keep_reserve(&self, reserve_bytes: u64, from_the_rest: bool) -> io::Result<bool> {
         let left_free_bytes = match from_the_rest {
-            true if free_files(&self.path)? < 2 * RESERVED_FILES => return Ok(()),
+            true if free_files(&self.path)? < 2 * RESERVED_FILES => return Ok(false),
             true => free_bytes(&self.path)? / 4,
             false => reserve_bytes * reserve::FREE_TIMES,
         };
@@ -363,13 +363,13 @@ fn lock(path: &Path) -> Result<File> {
     }
 }
 
-/// Whether there is nothing in it but a process number, or nothing at all.
+/// Whether there is nothing in it but a process number, or nothing at all. A power cut may leave zeros.
 fn holds_number(mut file: &File) -> io::Result<bool> {
     let mut bytes = Vec::new();
     file.take(LOCK_BYTES_MAX).read_to_end(&mut bytes)?;
     file.rewind()?;
-    let number = bytes.trim_ascii();
-    Ok((bytes.len() as u64) < LOCK_BYTES_MAX && number.iter().all(u8::is_ascii_digit))
+    let is_of_number = |byte: &u8| byte.is_ascii_digit() || byte.is_ascii_whitespace() || *byte == 0;
+    Ok((bytes.len() as u64) < LOCK_BYTES_MAX && bytes.iter().all(is_of_number))
 }
 
 /// Keeps a directory that nobody has from being taken. One that cannot be locked, as on a read-only medium, is read all the same.

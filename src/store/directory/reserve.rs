@@ -28,8 +28,8 @@ fn file_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:02}"))
 }
 
-/// Makes what is missing of a reserve of so many bytes, as far as so many bytes stay free.
-pub fn make(directory: &Path, bytes: u64, left_free_bytes: u64) -> io::Result<()> {
+/// Makes what is missing of a reserve of so many bytes, as far as so many bytes stay free. True: nothing is missing any more.
+pub fn make(directory: &Path, bytes: u64, left_free_bytes: u64) -> io::Result<bool> {
     let file_bytes = bytes / FILES;
     let is_missing = |number: &u64| {
         let present_bytes = fs::metadata(file_path(directory, *number)).map_or(0, |metadata| metadata.len());
@@ -37,7 +37,9 @@ pub fn make(directory: &Path, bytes: u64, left_free_bytes: u64) -> io::Result<()
     };
     let parent = directory.parent().unwrap_or(directory);
     let room = free_bytes(parent)?.saturating_sub(left_free_bytes) / file_bytes.max(1);
-    for number in (0..FILES).filter(is_missing).take(usize::try_from(room).unwrap_or(usize::MAX)) {
+    let missing: Vec<u64> = (0..FILES).filter(is_missing).collect();
+    let possible = missing.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+    for &number in &missing[..possible] {
         fs::create_dir_all(directory)?;
         let path = file_path(directory, number);
         let mut file = File::create(&path)?;
@@ -46,7 +48,7 @@ pub fn make(directory: &Path, bytes: u64, left_free_bytes: u64) -> io::Result<()
             file.write_all(&vec![0; file_bytes as usize]).inspect_err(|_| _ = fs::remove_file(&path))?;
         }
     }
-    Ok(())
+    Ok(possible == missing.len())
 }
 
 /// Gives the reserve up. True: there was one.
