@@ -337,7 +337,7 @@ fn a_start_that_takes_long_says_how_far_it_is() {
     let restore = ["--restore", checkpoint.to_str().expect("UTF-8"), "--dir", copy.to_str().expect("UTF-8")];
     for (failpoint, step, flags) in [
         ("directory::copy", "restoring, ", &restore[..]),
-        ("journal::list", "looking for damage in the journal", &["--repair"]),
+        ("journal::list", "looking for damage", &["--repair"]),
         ("rocks::open", "opening RocksDB", &[]),
         ("journal::sync", "replaying the journal, 100% of ", &[]),
     ] {

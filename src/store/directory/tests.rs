@@ -392,3 +392,14 @@ fn a_checkpoint_that_is_half_removed_is_still_known() {
         assert!(!old.exists() && present.join(FORMAT_FILE).exists());
     }
 }
+
+/// What was not synced may come back as zeros.
+#[test]
+fn a_lock_is_ours_however_a_power_cut_has_left_it() {
+    for left in [&b""[..], b"\0\0\0\0\0", b"12\0\0\0"] {
+        let scratch = scratch();
+        complete_at(scratch.path());
+        fs::write(scratch.path().join(LOCK_FILE), left).expect("written");
+        DataDirectory::open(scratch.path(), SECRET).expect("opened");
+    }
+}
