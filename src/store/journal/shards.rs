@@ -46,6 +46,9 @@ pub struct Cut {
     buffers: Vec<Gather>,
 }
 
+/// Looked at several times: for their checksum and for each attempt to write them.
+pub type Parts<'a> = SmallVec<[&'a [u8]; 32]>;
+
 /// Takes back what a writer that panics has begun.
 struct Whole<'a> {
     buffer: &'a mut Gather,
@@ -141,8 +144,16 @@ impl Cut {
         &self.buffers
     }
 
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.buffers.iter().flat_map(Gather::parts)
+    /// The payload's parts, in order.
+    pub fn parts(&self) -> Parts<'_> {
+        let mut parts = Parts::new();
+        for buffer in &self.buffers {
+            match buffer.plain() {
+                Some(plain) => parts.push(plain),
+                None => parts.extend(buffer.parts()),
+            }
+        }
+        parts
     }
 
     pub fn bytes(&self) -> usize {
