@@ -29,9 +29,12 @@ impl<'a> ReplyWriter<'a> {
         self.output.put(content);
     }
 
+    /// What `respond` does with no content.
     #[inline]
     fn success(&mut self) {
-        self.respond(b"", BytesRef::Slice(b""));
+        if !std::mem::replace(&mut self.answered, true) {
+            self.output.bytes().extend_from_slice(b"0 ");
+        }
     }
 }
 
