@@ -26,7 +26,7 @@ pub struct Gather {
 }
 
 /// A place between two appends.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     bytes: usize,
     shared: usize,

@@ -204,7 +204,7 @@ impl Writer {
         self.is_positioned = false;
         let mut slices: SmallVec<[IoSlice<'_>; 34]> = SmallVec::new();
         slices.push(IoSlice::new(header));
-        slices.extend(self.cut.parts().into_iter().map(IoSlice::new));
+        slices.extend(self.cut.parts().iter().map(|part| IoSlice::new(part)));
         if padding > 0 {
             slices.push(IoSlice::new(&[0; ALIGNMENT][..padding]));
         }
