@@ -26,7 +26,7 @@ pub struct Gather {
 }
 
 /// A place between two appends.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
     bytes: usize,
     shared: usize,
@@ -70,10 +70,15 @@ impl Gather {
     pub fn put(&mut self, bytes: BytesRef<'_>) {
         match bytes {
             BytesRef::Slice(bytes) => self.bytes.extend_from_slice(bytes),
-            BytesRef::Chunks(chunks) if chunks.len() < LARGE_BYTES => {
-                chunks.parts().for_each(|part| self.bytes.extend_from_slice(part));
-            }
-            BytesRef::Chunks(chunks) => self.share(chunks.clone()),
+            BytesRef::Chunks(chunks) => self.put_chunks(chunks),
+        }
+    }
+
+    #[cold]
+    fn put_chunks(&mut self, chunks: &Chunks) {
+        match chunks.len() {
+            ..LARGE_BYTES => chunks.parts().for_each(|part| self.bytes.extend_from_slice(part)),
+            _ => self.share(chunks.clone()),
         }
     }
 
@@ -98,6 +103,7 @@ impl Gather {
     }
 
     /// Gives memory back beyond `bytes`.
+    #[inline]
     pub fn shrink_to(&mut self, bytes: usize) {
         self.bytes.shrink_to(bytes);
         self.shared.shrink_to(bytes / size_of::<Shared>());
@@ -113,9 +119,14 @@ impl Gather {
     pub fn truncate(&mut self, mark: Mark) {
         self.bytes.truncate(mark.bytes);
         if self.shared.len() > mark.shared {
-            self.shared.truncate(mark.shared);
-            self.shared_bytes = self.shared.iter().map(|shared| shared.chunks.len()).sum();
+            self.truncate_shared(mark.shared);
         }
+    }
+
+    #[cold]
+    fn truncate_shared(&mut self, count: usize) {
+        self.shared.truncate(count);
+        self.shared_bytes = self.shared.iter().map(|shared| shared.chunks.len()).sum();
     }
 
     /// What was appended between two marks, if nothing of it lies elsewhere.

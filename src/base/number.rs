@@ -123,6 +123,7 @@ fn format_general(value: f64) -> String {
 }
 
 /// Appends `value` in decimal.
+#[inline]
 pub fn write_i64(out: &mut Vec<u8>, value: i64) {
     match value {
         // Counts and lengths are small, mostly.

@@ -36,9 +36,12 @@ impl Command {
     #[inline]
     fn is_meant_by(&self, name: &[u8]) -> bool {
         let own_name = self.spec.name;
+        // Only the client's name may be in another case than the lower one.
+        let is_own = |(byte, own): (&u8, u8)| byte.to_ascii_lowercase() == own;
         self.spec.subcommands.is_empty()
             && self.full_name.len() == own_name.len()
-            && name.eq_ignore_ascii_case(own_name.as_bytes())
+            && name.len() == own_name.len()
+            && name.iter().zip(own_name.bytes()).all(is_own)
     }
 }
 

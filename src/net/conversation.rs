@@ -156,6 +156,7 @@ trait Protocol {
 }
 
 impl Protocol for resp::RequestParser {
+    #[inline]
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
         self.advance(input, limits, max_commands).map_err(|error| match error {
             // Any byte, which need not be a character.
@@ -262,6 +263,7 @@ impl Protocol for book::RequestParser {
 }
 
 /// Reads what a client may say now: so many commands at most. Returns that bound, and what is wrong behind them.
+#[inline]
 fn read<P: Protocol>(protocol: &mut P, state: &State, authenticated: bool, input: &mut [u8]) -> (usize, Option<Error>) {
     let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
@@ -342,7 +344,7 @@ fn take_turn<P: Protocol>(
                 break;
             }
         }
-        let (before, old_bytes) = (output.mark(), output.len());
+        let before = output.mark();
         let flow = if protocol.has_large(executed) {
             execute_large(protocol, turn, session, input, executed, output)
         } else {
@@ -364,7 +366,7 @@ fn take_turn<P: Protocol>(
         if session.take_mute() {
             output.truncate(before);
         }
-        replies += usize::from(output.len() > old_bytes);
+        replies += usize::from(output.mark() != before);
         session.client.take_pushes(output.bytes());
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,

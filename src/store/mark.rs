@@ -12,7 +12,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use parking_lot::Mutex;
-use smallvec::SmallVec;
 
 pub const FILE: &str = "MARK";
 const MAGIC: [u8; 8] = *b"ROCKMARK";
@@ -20,11 +19,14 @@ const MAGIC: [u8; 8] = *b"ROCKMARK";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const BOOT_BYTES: usize = 16;
 /// With the count of values after the two.
-const HEADER_BYTES: usize = MAGIC.len() + BOOT_BYTES + 4;
+const HEADER_BYTES: usize = COUNT_AT + 4;
+const BOOT_AT: usize = MAGIC.len();
+const COUNT_AT: usize = BOOT_AT + BOOT_BYTES;
 const VALUE_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 4;
-/// So it lies in one sector of 512 bytes, which a power cut leaves as it was before a write or as it is after.
-pub const VALUES_MAX: usize = (512 - HEADER_BYTES - CHECKSUM_BYTES) / VALUE_BYTES;
+const SECTOR_BYTES: usize = 512;
+/// So it lies in one sector, which a power cut leaves as it was before a write or as it is after.
+pub const VALUES_MAX: usize = (SECTOR_BYTES - HEADER_BYTES - CHECKSUM_BYTES) / VALUE_BYTES;
 
 /// What a mark said that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,13 +39,14 @@ pub struct Found {
 /// A mark that is kept up to date. What its values mean only its owner knows.
 pub struct Mark {
     file: File,
-    boot: [u8; BOOT_BYTES],
     state: Mutex<State>,
 }
 
 struct State {
     values: Vec<u64>,
-    /// The system has them.
+    /// What is written, for what does not change stays in it.
+    sector: [u8; SECTOR_BYTES],
+    /// The system has the values.
     is_written: bool,
 }
 
@@ -72,7 +75,7 @@ fn decode(bytes: &[u8]) -> Option<Found> {
     let values = body[HEADER_BYTES..].chunks_exact(VALUE_BYTES);
     let values = values.filter_map(|value| Some(u64::from_le_bytes(*value.first_chunk()?))).collect();
     let boot = boot();
-    let is_of_this_boot = boot != [0; BOOT_BYTES] && header[MAGIC.len()..].starts_with(&boot);
+    let is_of_this_boot = boot != [0; BOOT_BYTES] && header[BOOT_AT..].starts_with(&boot);
     Some(Found { values, is_of_this_boot })
 }
 
@@ -83,7 +86,10 @@ impl Mark {
     /// When it cannot be written.
     pub fn begin(directory: &Path, values: Vec<u64>) -> io::Result<Mark> {
         let path = directory.join(FILE);
-        let with = |file| Mark { file, boot: boot(), state: Mutex::new(State { values, is_written: false }) };
+        let mut sector = [0; SECTOR_BYTES];
+        sector[..BOOT_AT].copy_from_slice(&MAGIC);
+        sector[BOOT_AT..COUNT_AT].copy_from_slice(&boot());
+        let with = |file| Mark { file, state: Mutex::new(State { values, sector, is_written: false }) };
         match OpenOptions::new().write(true).open(&path) {
             // In its place, which takes no room.
             Ok(file) => {
@@ -131,16 +137,17 @@ impl Mark {
     }
 
     fn write(&self, state: &mut State) -> io::Result<()> {
-        let mut bytes = SmallVec::<[u8; 128]>::new();
-        bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&self.boot);
-        let values = &state.values[..state.values.len().min(VALUES_MAX)];
-        bytes.extend_from_slice(&(values.len() as u32).to_le_bytes());
-        values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-        let checksum = crc32c::crc32c(&bytes);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
+        let State { values, sector, .. } = state;
+        let values = &values[..values.len().min(VALUES_MAX)];
+        sector[COUNT_AT..HEADER_BYTES].copy_from_slice(&(values.len() as u32).to_le_bytes());
+        for (value, place) in values.iter().zip(sector[HEADER_BYTES..].chunks_exact_mut(VALUE_BYTES)) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+        let end = HEADER_BYTES + VALUE_BYTES * values.len();
+        let checksum = crc32c::crc32c(&sector[..end]);
+        sector[end..end + CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
         state.is_written = false;
-        self.file.write_all_at(&bytes, 0)?;
+        self.file.write_all_at(&state.sector[..end + CHECKSUM_BYTES], 0)?;
         state.is_written = true;
         Ok(())
     }
@@ -164,7 +171,7 @@ pub fn end_boot(directory: &Path) {
     let Ok(mut bytes) = fs::read(&path) else { return };
     let Some(found) = decode(&bytes) else { return };
     let end = HEADER_BYTES + VALUE_BYTES * found.values.len();
-    bytes[MAGIC.len()..MAGIC.len() + BOOT_BYTES].fill(1);
+    bytes[BOOT_AT..COUNT_AT].fill(1);
     let checksum = crc32c::crc32c(&bytes[..end]).to_le_bytes();
     bytes[end..end + CHECKSUM_BYTES].copy_from_slice(&checksum);
     fs::write(&path, bytes).expect("a mark is written");

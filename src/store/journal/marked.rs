@@ -56,25 +56,17 @@ impl Marked {
 
     /// All blocks up to this one are in the file.
     pub fn written(&self, block: u64) {
-        self.raise(&[WRITTEN], block);
+        self.0.set(|values| raise(&mut values[WRITTEN], block));
     }
 
     /// All blocks up to this one are on disk.
     pub fn synced(&self, block: u64) {
-        self.raise(&[WRITTEN, SYNCED], block);
+        self.0.set(|values| raise(&mut values[WRITTEN], block) | raise(&mut values[SYNCED], block));
     }
 
     /// The blocks up to this one are not needed any more.
     pub fn released(&self, block: u64) {
-        self.raise(&[RELEASED], block);
-    }
-
-    fn raise(&self, indexes: &[usize], block: u64) {
-        self.0.set(|values| {
-            let is_raised = indexes.iter().any(|&index| values[index] < block);
-            indexes.iter().for_each(|&index| values[index] = values[index].max(block));
-            is_raised
-        });
+        self.0.set(|values| raise(&mut values[RELEASED], block));
     }
 
     /// Has on disk what was told, before a segment is given up: an older mark would ask for its blocks.
@@ -84,4 +76,10 @@ impl Marked {
     pub fn sync(&self) -> io::Result<()> {
         self.0.sync()
     }
+}
+
+/// Whether the value was lower, which it is not any more.
+fn raise(value: &mut u64, block: u64) -> bool {
+    let before = std::mem::replace(value, block.max(*value));
+    before < block
 }

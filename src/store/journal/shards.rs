@@ -46,6 +46,9 @@ pub struct Cut {
     buffers: Vec<Gather>,
 }
 
+/// Looked at several times: for their checksum and for each attempt to write them.
+pub type Parts<'a> = SmallVec<[&'a [u8]; 8]>;
+
 /// Takes back what a writer that panics has begun.
 struct Whole<'a> {
     buffer: &'a mut Gather,
@@ -74,18 +77,16 @@ impl Shards {
             Some(shard) => shard.lock(),
             None => self.add(place).lock(),
         };
-        let length = shard.buffer.len();
         let before = shard.buffer.mark();
-        let mut whole = Whole { buffer: &mut shard.buffer, whole: before };
+        let whole = Whole { buffer: &mut shard.buffer, whole: before };
         write(whole.buffer);
-        whole.whole = whole.buffer.mark();
-        if whole.whole.refers_more_than(before) {
+        std::mem::forget(whole);
+        let after = shard.buffer.mark();
+        if after.refers_more_than(before) {
             self.large.fetch_add(1, Ordering::SeqCst);
         }
-        drop(whole);
-        let appended = shard.buffer.len() != length;
         // Who appends nothing waits for no block that may never come.
-        if appended { shard.block } else { shard.block - 1 }
+        if after == before { shard.block - 1 } else { shard.block }
     }
 
     #[cold]
@@ -141,8 +142,17 @@ impl Cut {
         &self.buffers
     }
 
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
-        self.buffers.iter().flat_map(Gather::parts)
+    /// The payload's parts, in order.
+    #[inline]
+    pub fn parts(&self) -> Parts<'_> {
+        let mut parts = Parts::new();
+        for buffer in &self.buffers {
+            match buffer.plain() {
+                Some(plain) => parts.push(plain),
+                None => parts.extend(buffer.parts()),
+            }
+        }
+        parts
     }
 
     pub fn bytes(&self) -> usize {

@@ -164,7 +164,7 @@ impl Writer {
     /// before. Returns by how many bytes the blocks have grown.
     fn write_block(&mut self, synced: u64, past_page_cache: bool) -> io::Result<u64> {
         let segment = self.header();
-        let header = BlockHeader::new(self.cut.block, synced, segment.salt, self.cut.parts());
+        let header = BlockHeader::new(self.cut.block, synced, segment.salt, self.cut.parts().iter().copied());
         let encoded = header.encode(&segment);
         self.is_torn = true;
         let is_direct = self.direct.turn(&self.file, past_page_cache)?;
@@ -188,7 +188,8 @@ impl Writer {
             return Err(error);
         }
         point("journal::write")?;
-        let parts = std::iter::once(header).chain(self.cut.parts());
+        let payload = self.cut.parts();
+        let parts = std::iter::once(header).chain(payload.iter().copied());
         Ok(self.direct.write(&self.file, begin, parts)?.map(|bytes| begin + bytes as u64))
     }
 
@@ -203,7 +204,7 @@ impl Writer {
         self.is_positioned = false;
         let mut slices: SmallVec<[IoSlice<'_>; 34]> = SmallVec::new();
         slices.push(IoSlice::new(header));
-        slices.extend(self.cut.parts().map(IoSlice::new));
+        slices.extend(self.cut.parts().iter().map(|part| IoSlice::new(part)));
         if padding > 0 {
             slices.push(IoSlice::new(&[0; ALIGNMENT][..padding]));
         }
