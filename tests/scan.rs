@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -291,6 +291,36 @@ fn a_walk_goes_on_where_it_was_in_a_slot_with_a_cold_key() {
     assert!(costs[1] < 10.0 * costs[0], "{costs:?} seconds for {SIZES:?} keys");
 }
 
+/// Keys on disk are drawn from where they lie; the first and the last of a slot have to be drawn like others.
+#[test]
+fn each_cold_key_of_a_slot_is_drawn_about_as_often() {
+    const DRAWS_A_KEY: usize = 80;
+    let place = tempfile::tempdir().expect("a directory");
+    let name = |number: usize| format!("{{tag}}{number}");
+    let databases = [1, 3, 10, 17, 40, 100, 150];
+    let server = restarted(place.path(), &[], |client| {
+        for (database, keys) in databases.into_iter().enumerate() {
+            run(client, &format!("SELECT {database}"));
+            fill(client, (0..keys).map(name));
+        }
+    });
+    let mut client = server.client();
+    for (database, keys) in databases.into_iter().enumerate() {
+        run(&mut client, &format!("SELECT {database}"));
+        let mut draws: BTreeMap<String, usize> = (0..keys).map(|number| (name(number), 0)).collect();
+        for drawn in (0..keys).flat_map(|_| client.pipeline(&vec![["RANDOMKEY"]; DRAWS_A_KEY])) {
+            *draws.get_mut(&drawn.text()).expect("a key that there is") += 1;
+        }
+        let (in_order, _) = walk(&mut client, "COUNT 1000");
+        let counts: Vec<usize> = in_order.iter().map(|name| draws[name]).collect();
+        assert!(
+            counts.iter().all(|count| (DRAWS_A_KEY / 8..DRAWS_A_KEY * 4).contains(count)),
+            "{keys} keys: {counts:?}"
+        );
+    }
+    assert_eq!(client.info_number("tiering", "resident_keys"), 0);
+}
+
 /// The most memory that a server ever had.
 fn peak_bytes(server: &Server) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("its status");
@@ -318,7 +348,7 @@ fn walks_read_no_values_of_cold_keys() {
     let keys = run(&mut client, "KEYS *").items().iter().map(Value::text).collect();
     assert_eq!(set(keys), names);
     let drawn: BTreeSet<String> =
-        (0..20).flat_map(|_| client.pipeline(&vec![["RANDOMKEY"]; 100])).map(|name| name.text()).collect();
+        (0..50).flat_map(|_| client.pipeline(&vec![["RANDOMKEY"]; 100])).map(|name| name.text()).collect();
     assert_eq!(drawn, names);
     assert!(eventually(PATIENCE, || run(&mut client, "DBSIZE").integer() == KEYS as i64 - 1));
     let grown = peak_bytes(&server).saturating_sub(before);

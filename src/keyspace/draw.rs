@@ -17,8 +17,8 @@ const KEYS_A_READ: usize = 16;
 const READS: usize = 64;
 
 /// Draws a key by chance: a slot by the number of its keys, then memory or disk likewise, then one of them. In memory each
-/// key has the same chance; on disk the chance goes by how far the keys before it lie apart. It costs a look at a sixteenth
-/// of the slots.
+/// key has the same chance; on disk the chance goes by how far the [`KEYS_A_READ`] keys before it lie apart, those at the end
+/// of the slot coming before its first. It costs a look at a sixteenth of the slots.
 pub struct RandomDraw {
     caller: Caller,
     number: usize,
@@ -35,6 +35,8 @@ pub struct RandomDraw {
 #[derive(Clone, Copy)]
 struct OnDisk {
     position: Position,
+    /// How many keys are read from there on.
+    keys: usize,
     reads_left: usize,
 }
 
@@ -73,7 +75,7 @@ impl Walk for RandomDraw {
         if (self.random)().checked_rem(cold + in_memory).is_some_and(|drawn| drawn < cold) {
             let place = ((self.random)() >> (u64::BITS - PLACE_BITS)) as u32;
             let position = Position { physical: guard.physical, slot: guard.number, place };
-            self.on_disk = Some(OnDisk { position, reads_left: READS });
+            self.on_disk = Some(OnDisk { position, keys: KEYS_A_READ, reads_left: READS });
             return Ok(Step::More);
         }
         self.name = guard.draw(self.random);
@@ -84,23 +86,30 @@ impl Walk for RandomDraw {
 impl RandomDraw {
     /// One of the keys from there on that are not in memory, the first behind the last.
     fn read(&mut self, keyspace: &Keyspace, on_disk: OnDisk, may_read: bool) -> Result<Step, RocksError> {
-        let OnDisk { position, reads_left } = on_disk;
+        let OnDisk { position, keys, reads_left } = on_disk;
         let (caller, random) = (self.caller, self.random);
-        let read = keyspace.with_stored(caller, position, KEYS_A_READ, false, may_read, |guard, stored| {
+        let read = keyspace.with_stored(caller, position, keys, false, may_read, |guard, stored| {
+            // Where the slot ends before so many keys, its first ones are the rest of them, which one read cannot show. Without
+            // them the first would be drawn only from places that lie right in front of it.
+            let read = stored.entries.len();
+            let rest = if stored.next.is_none() && position.place > 0 { keys.saturating_sub(read) } else { 0 };
+            if random() % keys as u64 >= (keys - rest) as u64 {
+                return (None, None, rest);
+            }
             let is_candidate = |(place, entry): &(u32, Entry)| {
                 guard.table().find_key(*place, entry.key()).is_none() && !has_expired(entry, caller)
             };
             let candidates: Vec<_> = stored.entries.iter().filter(|stored| is_candidate(stored)).collect();
             let drawn = random().checked_rem(candidates.len() as u64);
-            (drawn.map(|drawn| candidates[drawn as usize].1.key().to_vec()), stored.next)
+            (drawn.map(|drawn| candidates[drawn as usize].1.key().to_vec()), stored.next, KEYS_A_READ)
         })?;
-        let Some((name, next)) = read else { return Ok(Step::Cold) };
+        let Some((name, next, keys)) = read else { return Ok(Step::Cold) };
         if name.is_some() {
             self.name = name;
             return Ok(Step::Done);
         }
         let position = Position { place: next.unwrap_or(0), ..position };
-        self.on_disk = (reads_left > 1).then_some(OnDisk { position, reads_left: reads_left - 1 });
+        self.on_disk = (reads_left > 1).then_some(OnDisk { position, keys, reads_left: reads_left - 1 });
         Ok(Step::More)
     }
 
