@@ -53,13 +53,12 @@ fn serve(settings: Arc<Settings>, signals: Signals) -> io::Result<()> {
         std::env::set_current_dir(&*settings.dir.get())?;
     }
     // Before there are threads.
-    let mut launch = Launch::begin(&settings)?;
+    let launch = Launch::begin(&settings)?;
     let given_back = memory::give_back_in_background();
     logging::start(&settings)?;
     if let Err(error) = given_back {
         tracing::warn!(%error, "the allocator has no thread of its own: free memory is given back later");
     }
-    launch.write_pid_file(&settings);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(node::run(settings, launch, signals))
 }

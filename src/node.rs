@@ -39,6 +39,7 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     if !idle.is_empty() {
         tracing::warn!("accepted, but without effect in this version: {}", idle.join(", "));
     }
+    check_engine(&settings)?;
     // Before the data is touched.
     let bound = Bound::bind(&settings)?;
     check_open(&settings, &bound)?;
@@ -55,6 +56,7 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
         }
         Engine::Memory => (None, None, HashSecret::random()?),
     };
+    launch.write_pid_file(&settings);
     let state = Arc::new(State::new(settings.clone(), secret, tier));
     state.resp_port.store(resp_port, Ordering::Relaxed);
     state.reserved_descriptors.store(fitted.reserved, Ordering::Relaxed);
@@ -99,6 +101,20 @@ fn keep_files_private() {
     let private = Mode::RWXG | Mode::RWXO;
     let given = umask(private);
     umask(given | private);
+}
+
+/// Refuses what the memory engine would leave undone, and warns of what means nothing to it.
+fn check_engine(settings: &Settings) -> io::Result<()> {
+    if settings.r#type.get() != Engine::Memory {
+        return Ok(());
+    }
+    if !settings.restore.get().is_empty() {
+        return Err(io::Error::other("restore needs type rocksdb: type memory keeps nothing on disk"));
+    }
+    if settings.repair.get() || settings.maxdisk.get() > 0 {
+        tracing::warn!("repair and maxdisk mean nothing with type memory, which keeps nothing on disk");
+    }
+    Ok(())
 }
 
 /// Refuses a start that lets everybody do everything, or warns of it.

@@ -313,4 +313,27 @@ fn a_password_comes_from_its_file_and_not_from_an_empty_variable() {
     assert!(options().try_start().expect_err("no password").contains("its first line is empty"));
     let empty = Server::options(Engine::Memory).environment("ROCKPOOL_REQUIREPASS", "").try_start();
     assert!(empty.expect_err("an empty one").contains("environment variable ROCKPOOL_REQUIREPASS: empty"));
+    let empty = Server::options(Engine::Memory).environment("ROCKPOOL_REQUIREPASS_FILE", "").try_start();
+    assert!(empty.expect_err("an empty one").contains("environment variable ROCKPOOL_REQUIREPASS_FILE: empty"));
+}
+
+/// As a flag it is one of this start; the next one has nothing but the file.
+#[test]
+fn a_redis_conf_is_told_where_the_data_is() {
+    let place = tempfile::tempdir().unwrap();
+    let (file, data) = (place.path().join("redis.conf"), place.path().join("data"));
+    std::fs::write(&file, "timeout 0\n").unwrap();
+    std::fs::create_dir(&data).unwrap();
+    let server = Server::options(Engine::Rocksdb).directory(&data).flag(&file).start();
+    assert_eq!(server.client().command(&["CONFIG", "REWRITE"]), Value::ok());
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.lines().any(|line| line == format!("dir {}", data.display())), "{text}");
+}
+
+#[test]
+fn the_memory_engine_does_not_pretend_to_restore() {
+    let refused = Server::options(Engine::Memory).flag("--restore").flag("/checkpoint").try_start();
+    assert!(refused.expect_err("nothing is restored").contains("restore needs type rocksdb"));
+    let server = Server::options(Engine::Memory).flag("--maxdisk").flag("1gb").start();
+    assert!(server.log().contains("WARN repair and maxdisk mean nothing"), "{}", server.log());
 }

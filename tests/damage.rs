@@ -310,3 +310,39 @@ fn no_damage_loses_anything_without_a_word() {
 fn nor_does_it_without_a_journal() {
     damage_everything(&["--appendonly", "no", "--maxdisk", "512mb"]);
 }
+
+/// What cannot be read any more can be written over, and stops nobody.
+#[test]
+fn a_key_that_cannot_be_read_can_be_overwritten() {
+    const KEYS: usize = 2000;
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = start(place.path(), &[]).expect("a new directory");
+    let sets: Vec<[String; 3]> = (0..KEYS).map(|key| ["SET".into(), format!("k{key}"), "v".repeat(200)]).collect();
+    assert!(server.client().pipeline(&sets).iter().all(|reply| *reply == Value::ok()));
+    wait_until_merged(&mut server.client());
+    assert!(server.terminate().success());
+    let tables = fs::read_dir(place.path().join("rocksdb")).expect("files").map(|entry| entry.expect("a file").path());
+    let tables = tables.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
+    let largest = tables.max_by_key(|path| path.metadata().expect("a file").len()).expect("a table");
+    let mut bytes = fs::read(&largest).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&largest, bytes).expect("damaged");
+    let server = start(place.path(), &[]).expect("the rest can be read");
+    let client = &mut server.client();
+    let gets: Vec<[String; 2]> = (0..KEYS).map(|key| ["GET".into(), format!("k{key}")]).collect();
+    let replies = client.pipeline(&gets);
+    let damaged: Vec<usize> = (0..KEYS).filter(|key| replies[*key].is_error()).collect();
+    assert!((1..KEYS / 2).contains(&damaged.len()), "{} keys", damaged.len());
+    for key in &damaged {
+        assert_eq!(client.command(&["SET", &format!("k{key}"), "new"]), Value::ok());
+    }
+    assert_eq!(client.command(&["SAVE"]), Value::ok(), "{}", server.log());
+    assert_eq!(client.command(&["SET", "after", "v"]), Value::ok(), "{}", server.log());
+    wait_until_merged(client);
+    for key in &damaged {
+        assert_eq!(client.command(&["GET", &format!("k{key}")]), Value::bulk(b"new"));
+    }
+    assert!(eventually(PATIENCE, || client.command(&["DBSIZE"]).integer() == KEYS as i64 + 1));
+    assert_eq!(client.command(&["FLUSHALL"]), Value::ok());
+}

@@ -393,6 +393,23 @@ fn resp_address(log: &str) -> Option<SocketAddr> {
     line.split_whitespace().find_map(|word| word.strip_prefix("resp="))?.parse().ok()
 }
 
+/// A second start with the same files fails, and takes nothing away from the first.
+#[test]
+fn who_does_not_start_leaves_the_file_of_the_number_alone() {
+    let directory = tempfile::TempDir::new().expect("a temporary directory");
+    let pid_file = directory.path().join("pid");
+    let options = || Server::options(Engine::Rocksdb).directory(directory.path()).flag("--pidfile").flag(&pid_file);
+    let mut server = options().start();
+    let content = std::fs::read_to_string(&pid_file).expect("its number");
+    let refused = options().try_start().expect_err("the directory is in use");
+    assert!(refused.contains("is in use by another process"), "{refused}");
+    assert_eq!(std::fs::read_to_string(&pid_file).expect("still there"), content);
+    // Nor does an end take away what another has written since.
+    std::fs::write(&pid_file, "1\n").expect("written");
+    assert!(server.terminate().success());
+    assert_eq!(std::fs::read_to_string(&pid_file).expect("still there"), "1\n");
+}
+
 #[test]
 fn in_the_background_it_returns_when_it_is_ready() {
     let directory = tempfile::TempDir::new().expect("a temporary directory");

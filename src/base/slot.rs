@@ -32,7 +32,7 @@ fn is_plain(key: &[u8]) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     // The highest bit of a byte is set where it is the first that is `{`.
     let found = |bytes: &[u8; 8]| {
-        let zeros = u64::from_le_bytes(*bytes) ^ ONES * b'{' as u64;
+        let zeros = u64::from_le_bytes(*bytes) ^ (ONES * b'{' as u64);
         zeros.wrapping_sub(ONES) & !zeros
     };
     match (key.first_chunk(), key.last_chunk()) {

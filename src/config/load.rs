@@ -250,7 +250,7 @@ fn read_environment(env: impl Iterator<Item = (OsString, OsString)>) -> Result<E
             .into_string()
             .map_err(|_| LoadError::Invalid(format!("{place}: invalid {}: not valid UTF-8", parameter.name)))?;
         // An empty one is most often a variable that should have been set elsewhere, and would open the server to all.
-        if parameter.sensitive && text.is_empty() {
+        if (parameter.sensitive || parameter.name == "requirepass-file") && text.is_empty() {
             return Err(LoadError::Invalid(format!(
                 "{place}: empty; leave it out where there is no {}",
                 parameter.name

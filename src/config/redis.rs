@@ -139,7 +139,9 @@ pub(super) fn rewritten(text: &[u8], settings: &Settings) -> Vec<u8> {
             || (0..known.len()).filter(|place| known[*place].as_ref().is_some_and(|line| line.sets(parameter)));
         let present = parameter.value(settings);
         let given = places().filter_map(|place| known[place].as_ref());
-        if said_by(parameter, given).as_deref() == Some(present.text().as_str()) {
+        // Without a line for it, `dir` is where the server is started, which it has left for the present one.
+        let is_left_behind = parameter.name == "dir" && places().next().is_none() && settings.enters_directory();
+        if said_by(parameter, given).as_deref() == Some(present.text().as_str()) && !is_left_behind {
             continue;
         }
         let Some(last) = places().next_back() else {

@@ -417,7 +417,15 @@ fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(u32, Old)>, RocksErro
         let names: Vec<&[u8]> = part.iter().map(record_key).collect();
         let mut read_bytes = 0;
         for (index, found) in part.iter().zip(tier.store.look_at_many(&names, Old::of)) {
-            let Some(old) = found? else { continue };
+            let found = match found {
+                // It can never be read, and the new one takes its place: writes must not wait for that.
+                Err(error) if error.kind == RocksErrorKind::Corruption => {
+                    tracing::warn!(%error, "a record that cannot be read is replaced; counts of its slot may be off by it");
+                    Some(Old::UNREADABLE)
+                }
+                found => found?,
+            };
+            let Some(old) = found else { continue };
             read_bytes += old.value_bytes;
             settled.push((*index, old));
         }
@@ -438,6 +446,8 @@ pub(super) struct Old {
 }
 
 impl Old {
+    const UNREADABLE: Old = Old { value_bytes: 0, expiry_ms: None, written_ms: 0, long_key_bytes: None };
+
     pub(super) fn of(record: &[u8]) -> Result<Old, RocksError> {
         let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
         Ok(Old {

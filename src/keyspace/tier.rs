@@ -321,9 +321,9 @@ impl Tier {
         *failure = Some(error.to_owned());
         drop(failure);
         self.has_failed.store(true, Ordering::Release);
-        // The thread that would make the checkpoint is busy with what has failed.
-        let is_wished = std::mem::take(&mut self.wishes.lock().save);
-        if is_wished {
+        // The thread that would make the checkpoint is busy with what has failed, be it that it knows of the wish or not.
+        self.wishes.lock().save = false;
+        if self.saves.state().is_running {
             self.save_failed();
         }
     }

@@ -1,9 +1,10 @@
 //! How the process is run: in the background, under a supervisor, with a file that tells its number.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{self, PipeWriter, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process;
@@ -12,8 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fork::Fork;
+use parking_lot::Mutex;
 use rustix::process::{Signal, getpid, kill_process};
 
+use crate::base::file;
 use crate::config::{Settings, Supervision};
 
 /// The variable that names systemd's socket of notifications, and the one by which upstart is known.
@@ -32,7 +35,7 @@ pub struct Launch {
     supervisor: Option<Supervisor>,
     /// There is nothing to wait for now: neither a start nor an end goes on.
     is_settled: Arc<AtomicBool>,
-    pid_file: Option<Arc<PidFile>>,
+    pid_file: Arc<PidFile>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,23 +73,23 @@ impl Launch {
         let supervisor = Supervisor::of(settings);
         let in_background = settings.daemonize.get() && supervisor.is_none();
         let caller = if in_background { Some(go_into_background()?) } else { None };
-        Ok(Launch { caller, supervisor, is_settled: Arc::default(), pid_file: None })
+        Ok(Launch { caller, supervisor, is_settled: Arc::default(), pid_file: Arc::default() })
     }
 
-    /// Writes the file of the process's number. As in Redis, the server does not depend on it.
-    pub fn write_pid_file(&mut self, settings: &Settings) {
+    /// Writes the file of the process's number. As in Redis, the server does not depend on it. To be called by who has the ports
+    /// and the data: another server with the same file may be running until then.
+    pub fn write_pid_file(&self, settings: &Settings) {
         let path = settings.pidfile.get();
         if path.is_empty() {
             return;
         }
-        match PidFile::write(&path) {
-            Ok(file) => self.pid_file = Some(Arc::new(file)),
-            Err(error) => tracing::warn!(%error, path = &*path, "the file of the process's number cannot be written"),
+        if let Err(error) = self.pid_file.write(&path) {
+            tracing::warn!(%error, path = &*path, "the file of the process's number cannot be written");
         }
     }
 
     /// The file of the process's number, which goes with this and all copies of it.
-    pub fn pid_file(&self) -> Option<Arc<PidFile>> {
+    pub fn pid_file(&self) -> Arc<PidFile> {
         self.pid_file.clone()
     }
 
@@ -183,21 +186,32 @@ fn go_into_background() -> io::Result<PipeWriter> {
     }
 }
 
-/// A file with the process's number. It goes when this is dropped.
-pub struct PidFile(PathBuf);
+/// A file with the process's number, once it is written. It goes when this is dropped.
+#[derive(Default)]
+pub struct PidFile(Mutex<Option<PathBuf>>);
 
 impl PidFile {
-    fn write(path: &str) -> io::Result<PidFile> {
+    fn write(&self, path: &str) -> io::Result<()> {
         // The working directory may change later.
         let path = std::path::absolute(path)?;
-        fs::write(&path, format!("{}\n", process::id()))?;
-        Ok(PidFile(path))
+        // Programs of other users read it.
+        file::replace(&path, PidFile::content().as_bytes(), Some(Permissions::from_mode(0o644)))?;
+        *self.0.lock() = Some(path);
+        Ok(())
     }
 
-    /// Removes the file, where no destructor will.
+    fn content() -> String {
+        format!("{}\n", process::id())
+    }
+
+    /// Removes the file, where no destructor will, unless another process has written it since.
     pub fn remove(&self) {
-        if let Err(error) = fs::remove_file(&self.0) {
-            tracing::warn!(%error, path = %self.0.display(), "the file of the process's number cannot be removed");
+        let Some(path) = self.0.lock().take() else { return };
+        if fs::read_to_string(&path).is_ok_and(|content| content != PidFile::content()) {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::warn!(%error, path = %path.display(), "the file of the process's number cannot be removed");
         }
     }
 }

@@ -50,7 +50,7 @@ impl Signals {
     ///
     /// # Errors
     /// When the system refuses a handler.
-    pub fn watch(self, pid_file: Option<Arc<PidFile>>) -> io::Result<Watch> {
+    pub fn watch(self, pid_file: Arc<PidFile>) -> io::Result<Watch> {
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         self.ends_at_once.store(false, Ordering::SeqCst);
         let watch = Watch { phase: Arc::new(AtomicU8::new(STARTING)), asked: Arc::default() };
@@ -65,7 +65,7 @@ impl Signals {
                     // What the start has done so far, a crash may interrupt at any time. Destructors would wait for it.
                     STARTING => {
                         tracing::info!("{name} received amid the start: ending at once, nothing was served yet");
-                        exit(0, pid_file.as_deref());
+                        exit(0, &pid_file);
                     }
                     SERVING => {
                         tracing::info!("{name} received");
@@ -75,7 +75,7 @@ impl Signals {
                     // As in Redis: a person asks twice, while supervisors may well repeat themselves.
                     _ if name == "SIGINT" => {
                         tracing::warn!("SIGINT received amid the end: ending at once, without the rest of it");
-                        exit(1, pid_file.as_deref());
+                        exit(1, &pid_file);
                     }
                     _ => tracing::info!("{name} received: the server is ending already"),
                 }
@@ -85,10 +85,8 @@ impl Signals {
     }
 }
 
-fn exit(code: i32, pid_file: Option<&PidFile>) -> ! {
-    if let Some(pid_file) = pid_file {
-        pid_file.remove();
-    }
+fn exit(code: i32, pid_file: &PidFile) -> ! {
+    pid_file.remove();
     low_level::exit(code)
 }
 
