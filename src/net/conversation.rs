@@ -342,7 +342,7 @@ fn take_turn<P: Protocol>(
                 break;
             }
         }
-        let (before, old_bytes) = (output.mark(), output.len());
+        let before = output.mark();
         let flow = if protocol.has_large(executed) {
             execute_large(protocol, turn, session, input, executed, output)
         } else {
@@ -364,7 +364,7 @@ fn take_turn<P: Protocol>(
         if session.take_mute() {
             output.truncate(before);
         }
-        replies += usize::from(output.len() > old_bytes);
+        replies += usize::from(output.mark() != before);
         session.client.take_pushes(output.bytes());
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
