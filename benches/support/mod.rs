@@ -38,7 +38,7 @@ impl Server {
         let (parameter, _) = find(b"appendonly").expect("a known parameter");
         parameter.value(&settings).assign(appendonly).expect("yes or no");
         let tier = directory.map(|directory| {
-            let memory_bytes = store_memory_bytes(&settings);
+            let memory_bytes = store_memory_bytes(&settings, 0);
             let options = RocksOptions { memory_bytes, create: true, ..RocksOptions::default() };
             Tier::new(Rocks::open(&directory.join("rocksdb"), &options).expect("a new database"))
         });

@@ -1,7 +1,7 @@
 //! What the slots take beside the keys and values in them, and how long keys still have to live: estimates from a
 //! few slots, so that asking costs little.
 
-use super::{Caller, Key, Keyspace, SlotGuard};
+use super::{Caller, Key, Keyspace, SlotGuard, Slots};
 use crate::base::slot::SLOTS;
 
 /// Slots looked at for an estimate of memory.
@@ -24,14 +24,28 @@ impl SlotGuard<'_> {
     }
 }
 
+impl Slots {
+    /// Bytes of the slots (first) and of what is known of their deadlines (second), however many keys there are.
+    fn fixed_bytes(&self) -> (u64, u64) {
+        let slots = size_of_val(&*self.slots) + self.entries.memory_bytes();
+        let deadlines = size_of_val(&*self.deadlines_ms) + self.expiring.memory_bytes();
+        (slots as u64, deadlines as u64)
+    }
+}
+
 impl Keyspace {
+    /// Bytes that the slots of all databases that are in use take without any key: none of that can be evicted.
+    pub(super) fn slots_bytes(&self) -> u64 {
+        let slots = self.databases.iter().filter_map(|database| database.slots.get());
+        slots.map(Slots::fixed_bytes).map(|(slots, deadlines)| slots + deadlines).sum()
+    }
+
     /// Bytes of a database's slots and their tables (first) and of the deadlines in them (second), without keys and
     /// values.
     pub fn overhead_bytes(&self, database: usize) -> (u64, u64) {
         let slots = &self.database(database).slots;
         let Some(slots) = slots.get() else { return (0, 0) };
-        let fixed = (size_of_val(&*slots.slots) + slots.entries.memory_bytes()) as u64;
-        let deadlines = size_of_val(&*slots.deadlines_ms) as u64 + slots.expiring.memory_bytes() as u64;
+        let (fixed, deadlines) = slots.fixed_bytes();
         let step = SLOTS / SLOT_SAMPLES;
         let (mut tables, mut records) = (0, 0);
         for slot in slots.slots.iter().step_by(usize::from(step)) {

@@ -54,7 +54,7 @@ const DIRTY_MIN_BYTES: u64 = 1 << 20;
 const RESERVED_SHARE: u64 = 2;
 /// The same of `maxdisk`: the journal takes three times as much of it.
 const DIRTY_DISK_SHARE: u64 = 32;
-/// Of `maxmemory`, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
+/// Of `maxmemory` without the slots, what RocksDB's cache and write buffers take: one part in so many, within these bounds.
 const STORE_SHARE: u64 = 4;
 const STORE_MIN_BYTES: u64 = 8 << 20;
 const STORE_MAX_BYTES: u64 = 1 << 30;
@@ -470,12 +470,15 @@ impl super::Keyspace {
         tier.pace.backlog_bytes(self.dirty_bytes(), tier.journal_bytes()) >= self.dirty_limit_bytes()
     }
 
-    /// Looks at what memory is used for, with a disk: to be called every 100 ms or so.
+    /// Looks at what memory is used for, with a disk, and has RocksDB take its share of what is left beside the slots: to be called
+    /// every 100 ms or so.
     pub fn measure_memory(&self) {
         let Some(tier) = self.tier() else { return };
         // The cache and the memtables in it grow and shrink fast, so their place is kept free; and a round copies what
         // differs.
-        let unused_bytes = store_memory_bytes(&self.settings).saturating_sub(tier.store.memory_bytes());
+        let store_bytes = store_memory_bytes(&self.settings, self.slots_bytes());
+        tier.store.set_memory_bytes(store_bytes);
+        let unused_bytes = store_bytes.saturating_sub(tier.store.memory_bytes());
         let max_bytes = self.settings.maxmemory.get() / RESERVED_SHARE;
         memory::measure_foreign(unused_bytes + self.dirty_bytes(), max_bytes);
     }
@@ -483,7 +486,7 @@ impl super::Keyspace {
     /// Has the journal go by the present settings.
     pub fn apply_settings(&self) {
         let Some(tier) = self.tier() else { return };
-        tier.store.set_memory_bytes(store_memory_bytes(&self.settings));
+        tier.store.set_memory_bytes(store_memory_bytes(&self.settings, self.slots_bytes()));
         set_up_allocator(&self.settings);
         if let Err(error) = tier.store.set_disk_bytes(self.settings.maxdisk.get()) {
             tracing::warn!(%error, "files keep the sizes that they had");
@@ -535,11 +538,12 @@ impl super::Keyspace {
     }
 }
 
-/// What RocksDB's cache and write buffers may take of `maxmemory`.
-pub fn store_memory_bytes(settings: &Settings) -> u64 {
+/// What RocksDB's cache and write buffers may take of `maxmemory`, of which the slots take so much: with many databases, and a
+/// small limit, that may be most of it.
+pub fn store_memory_bytes(settings: &Settings, slots_bytes: u64) -> u64 {
     match settings.maxmemory.get() {
         0 => STORE_DEFAULT_BYTES,
-        bytes => (bytes / STORE_SHARE).clamp(STORE_MIN_BYTES, STORE_MAX_BYTES),
+        bytes => (bytes.saturating_sub(slots_bytes) / STORE_SHARE).clamp(STORE_MIN_BYTES, STORE_MAX_BYTES),
     }
 }
 

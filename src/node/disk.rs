@@ -80,7 +80,7 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
     }
     let has_little_room = directory.make_room(directory::reserve_bytes(maxdisk))?;
     set_up_allocator(settings);
-    let memory_bytes = store_memory_bytes(settings);
+    let memory_bytes = store_memory_bytes(settings, 0);
     let options = RocksOptions {
         memory_bytes,
         max_open_files,
