@@ -82,6 +82,8 @@ pub(super) struct Origin {
     pub file: Option<(PathBuf, Syntax)>,
     /// Something was in the syntax of Redis, in which relative paths are taken from `dir`.
     pub is_of_redis: bool,
+    /// `dir` was set somewhere.
+    pub has_directory: bool,
     /// The password that `requirepass-file` held.
     pub password_of_file: Option<String>,
     /// What was given that has no effect.
@@ -199,6 +201,7 @@ impl Settings {
             // Only what depends on the outside, such as a directory, can have changed since it was checked.
             entry.parameter.value(self).assign(&entry.text).map_err(|reason| invalid(&entry, reason))?;
             let (name, idle) = (entry.parameter.name, &mut self.origin.without_effect);
+            self.origin.has_directory |= name == "dir";
             if entry.parameter.without_effect && !idle.contains(&name) {
                 idle.push(name);
             }

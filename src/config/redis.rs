@@ -139,9 +139,9 @@ pub(super) fn rewritten(text: &[u8], settings: &Settings) -> Vec<u8> {
             || (0..known.len()).filter(|place| known[*place].as_ref().is_some_and(|line| line.sets(parameter)));
         let present = parameter.value(settings);
         let given = places().filter_map(|place| known[place].as_ref());
-        // Without a line for it, `dir` is where the server is started, which it has left for the present one.
-        let is_left_behind = parameter.name == "dir" && places().next().is_none() && settings.enters_directory();
-        if said_by(parameter, given).as_deref() == Some(present.text().as_str()) && !is_left_behind {
+        // Its default is where the server is started, which has entered another.
+        let is_elsewhere = parameter.name == "dir" && places().next().is_none() && settings.origin.has_directory;
+        if said_by(parameter, given).as_deref() == Some(present.text().as_str()) && !is_elsewhere {
             continue;
         }
         let Some(last) = places().next_back() else {
