@@ -59,9 +59,11 @@ impl Keyspace {
         }
         let content_bytes = self.content_bytes();
         let garbage_bytes = self.garbage_bytes(tier);
-        // What a pass could not take away last time, it will not take away now.
-        let least_bytes = if content_bytes == 0 { GARBAGE_ALONE_MIN_BYTES } else { content_bytes + GARBAGE_MIN_BYTES };
-        let worth_bytes = least_bytes.max(2 * space.garbage_left_bytes());
+        // What a pass could not take away last time, it will not take away now, unless it still belonged to keys then.
+        let worth_bytes = match content_bytes {
+            0 => GARBAGE_ALONE_MIN_BYTES,
+            _ => (content_bytes + GARBAGE_MIN_BYTES).max(2 * space.garbage_left_bytes()),
+        };
         if garbage_bytes > worth_bytes && written_bytes < garbage_bytes / QUIET_SHARE {
             space.want_pass();
         }
