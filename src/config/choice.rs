@@ -189,6 +189,7 @@ options! {
         Resetchannels = "resetchannels",
     }
 }
+
 impl EvictionPolicy {
     /// Whether it takes keys with an expiry alone.
     pub fn is_volatile(self) -> bool {

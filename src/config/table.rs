@@ -195,10 +195,12 @@ parameters! {
         /// `type memory` it means nothing.
         maxdisk: Bytes = Bytes::new(0, 0..=SIGNED), ["maxdisk"];
         /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new or hold no data. Where it was
-        /// restored from that checkpoint before, the server goes on with its data. Empty: none. As a flag it is left out by CONFIG REWRITE; a line of the file stays.
+        /// restored from that checkpoint before, the server goes on with its data. Empty: none. CONFIG REWRITE does not add it to
+        /// the file, and leaves a line of it alone.
         restore: Text = Text::new("", "path"), ["restore"] one_start;
         /// Drop what is damaged in the journal, and all after it, into files beside it, do without what RocksDB's log has lost,
-        /// and start; the log tells what. It is meant for one start: As a flag it is left out by CONFIG REWRITE; a line of the file stays.
+        /// and start; the log tells what. It is meant for one start: CONFIG REWRITE does not add it to the file, and leaves a line of
+        /// it alone.
         repair: Flag = Flag::new(false), ["repair"] one_start switch;
         /// Threads that read keys which are not in memory. 0: the thread that serves the client does, and its other clients wait.
         loader_threads: Integer = Integer::new(2, 0..=64), ["loader-threads"] immutable;
