@@ -52,18 +52,14 @@ impl Stored {
     /// The same without what lies in blob files. The index of expiries tells which of those keys have expired and are still
     /// there. `None`: that are too many.
     fn read_keys(store: &Rocks, position: Position, about: usize, now_ms: u64) -> Result<Option<Stored>, RocksError> {
-        let (mut stored, mut unread) = (Stored::default(), 0);
-        store.scan_slot_keys(position.physical, position.slot, first_hash(position), |key, record| {
-            unread += usize::from(record.is_none());
+        let mut stored = Stored::default();
+        let Position { physical, slot, .. } = position;
+        let due = store.scan_slot_keys(physical, slot, first_hash(position), (now_ms, DUE_MAX), |key, record| {
             stored.add(key, about, key.key.len(), |key| match record {
                 Some(record) => entry(key, record, false),
                 None => Ok(Entry::new(key, EMPTY, None, Recency::from_bits(0))),
             })
         })?;
-        if unread == 0 {
-            return Ok(Some(stored));
-        }
-        let due = store.due_expiries(position.physical, &[], now_ms, DUE_MAX)?;
         if due.len() == DUE_MAX {
             return Ok(None);
         }

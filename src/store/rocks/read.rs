@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use rocksdb::{DB, ReadOptions, ReadTier};
+use rocksdb::{DB, DBRawIterator, ReadOptions, ReadTier};
 
 use super::keys::KeyIterator;
 use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
@@ -119,6 +119,9 @@ impl Rocks {
     }
 
     /// The same without reading blob files: of a record in one, nothing but the key is there, unless it is a long one.
+    /// Returns the entries of the index of expiries up to `now_ms`, `most_due` at most, as they were when the visits began:
+    /// which of the records that were not read have expired. Read afterwards, the index would not have what a sweep has
+    /// deleted in between. Empty if all records were read.
     ///
     /// # Errors
     /// When they cannot be read, or `visit` has none of them.
@@ -127,15 +130,23 @@ impl Rocks {
         database: u8,
         slot: u16,
         from_hash: u32,
+        (now_ms, most_due): (u64, usize),
         mut visit: impl FnMut(&RecordKey<'_>, Option<&[u8]>) -> Result<ControlFlow<()>, RocksError>,
-    ) -> Result<(), RocksError> {
+    ) -> Result<Vec<IndexEntry>, RocksError> {
         fail::fail_point!("rocks::scan", |argument| Err(RocksError::injected(argument)));
         let (from, end) = slot_bounds(database, slot, from_hash);
         let state = self.state();
         let open = state.database()?;
+        let (due_from, due_end) = index_bounds(database, &[], now_ms);
+        let mut bounds = ReadOptions::default();
+        bounds.set_iterate_upper_bound(due_end);
+        // An iterator shows what there was when it was made.
+        let due = open.raw_iterator_cf_opt(family(open, EXPIRY)?, bounds);
+        let mut unread = 0;
         KeyIterator::new(open, &end).visit(&from, |key, record| {
             let mut record_key = decode_key(key)?;
             if !self.long_keys().is_long(record_key.key) {
+                unread += usize::from(record.is_none());
                 return visit(&record_key, record);
             }
             let read = if record.is_none() { open.get_pinned(key)? } else { None };
@@ -143,7 +154,8 @@ impl Rocks {
             let Some(record) = record.or(read.as_deref()) else { return Ok(ControlFlow::Continue(())) };
             record_key.key = long_key(record)?;
             visit(&record_key, Some(record))
-        })
+        })?;
+        if unread == 0 { Ok(Vec::new()) } else { read_index(due, &due_from, most_due) }
     }
 
     /// The key whose record has this key; a long one is read. `None`: there is no such record.
@@ -244,27 +256,17 @@ impl Rocks {
         up_to_ms: u64,
         most: usize,
     ) -> Result<Vec<IndexEntry>, RocksError> {
-        let start = [database];
-        // What was deleted before it is not walked over.
-        let from = after.max(&start);
-        let end = match up_to_ms.checked_add(1) {
-            Some(end_ms) => [&start[..], &end_ms.to_be_bytes()].concat(),
-            None => after_prefix(&start),
-        };
-        let mut found = Vec::new();
-        self.scan(name, from, &end, ReadOptions::default(), |key, value| {
-            if found.len() >= most {
-                return Ok(ControlFlow::Break(()));
-            }
-            let (time_ms, record_key) =
-                record::index_parts(key).ok_or_else(|| RocksError::damaged("the index entry", key))?;
-            let (value_bytes, rest) = value.split_first_chunk().unwrap_or((&[0; 4], &[]));
-            let other_ms = rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-            let value_bytes = u32::from_le_bytes(*value_bytes) as usize;
-            found.push(IndexEntry { time_ms, record_key, value_bytes, other_ms });
-            Ok(ControlFlow::Continue(()))
-        })?;
-        Ok(found)
+        fail::fail_point!("rocks::scan", |argument| Err(RocksError::injected(argument)));
+        let (from, end) = index_bounds(database, after, up_to_ms);
+        // An iterator takes bounds that are out of order for a mistake.
+        if from >= end {
+            return Ok(Vec::new());
+        }
+        let mut bounds = ReadOptions::default();
+        bounds.set_iterate_upper_bound(end);
+        let state = self.state();
+        let open: &DB = state.database()?;
+        read_index(open.raw_iterator_cf_opt(family(open, name)?, bounds), &from, most)
     }
 
     /// From `from` on, and before `end` if that is not empty.
@@ -302,6 +304,35 @@ impl Rocks {
 fn slot_bounds(database: u8, slot: u16, from_hash: u32) -> ([u8; RecordKey::PREFIX_BYTES], Vec<u8>) {
     let [high, low] = slot.to_be_bytes();
     (record::prefix(database, slot, from_hash), after_prefix(&[database, high, low]))
+}
+
+/// Where the entries of an index begin that lie at or behind the key `after` of it, and where those up to a time end. What
+/// was deleted before `after` is not walked over.
+fn index_bounds(database: u8, after: &[u8], up_to_ms: u64) -> (Vec<u8>, Vec<u8>) {
+    let start = [database];
+    let end = match up_to_ms.checked_add(1) {
+        Some(end_ms) => [&start[..], &end_ms.to_be_bytes()].concat(),
+        None => after_prefix(&start),
+    };
+    (after.max(&start).to_vec(), end)
+}
+
+fn read_index(mut iterator: DBRawIterator<'_>, from: &[u8], most: usize) -> Result<Vec<IndexEntry>, RocksError> {
+    let mut found = Vec::new();
+    iterator.seek(from);
+    while found.len() < most
+        && let Some((key, value)) = iterator.item()
+    {
+        let (time_ms, record_key) =
+            record::index_parts(key).ok_or_else(|| RocksError::damaged("the index entry", key))?;
+        let (value_bytes, rest) = value.split_first_chunk().unwrap_or((&[0; 4], &[]));
+        let other_ms = rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let value_bytes = u32::from_le_bytes(*value_bytes) as usize;
+        found.push(IndexEntry { time_ms, record_key, value_bytes, other_ms });
+        iterator.next();
+    }
+    iterator.status()?;
+    Ok(found)
 }
 
 fn decode_key(key: &[u8]) -> Result<RecordKey<'_>, RocksError> {

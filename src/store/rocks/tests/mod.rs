@@ -319,6 +319,34 @@ fn the_indexes_are_read_in_the_order_of_time() {
     assert_eq!((due(&[], 100, 10), aged(&[], u64::MAX, 10)), (vec![20, 30, 40], vec![]));
 }
 
+/// A sweep that deletes an expired record while keys are walked over does not make it one without an expiry.
+#[test]
+fn what_has_expired_is_told_as_of_when_a_walk_over_keys_began() {
+    let scratch = Scratch::new();
+    let rocks = scratch.open();
+    let expired = key(0, 2, 3, b"k");
+    let mut batch = Batch::default();
+    batch.put_record(&expired, &record(Some(9), 1, &vec![b'b'; BLOB_BYTES * 3]));
+    batch.put_expiry(9, &expired, BLOB_BYTES * 3, 1);
+    batch.put_expiry(11, &key(0, 2, 4, b"later"), 1, 1);
+    rocks.write(&batch).expect("written");
+    rocks.flush().expect("flushed");
+    let mut met = Vec::new();
+    let due = rocks.scan_slot_keys(0, 2, 0, (10, 10), |key, record| {
+        met.push((key.key.to_vec(), record.is_some()));
+        let mut sweep = Batch::default();
+        sweep.delete_record(&expired);
+        sweep.delete_expiry(9, &expired);
+        rocks.write(&sweep)?;
+        Ok(ControlFlow::Continue(()))
+    });
+    assert_eq!(met, [(b"k".to_vec(), false)]);
+    let due = due.expect("walked");
+    assert_eq!(due.iter().map(|due| (due.time_ms, &due.record_key)).collect::<Vec<_>>(), [(9, &expired)]);
+    let due = rocks.scan_slot_keys(0, 2, 0, (10, 10), |_, _| panic!("it was deleted"));
+    assert_eq!(due, Ok(Vec::new()));
+}
+
 #[test]
 fn a_database_is_deleted_and_no_other() {
     let scratch = Scratch::new();
