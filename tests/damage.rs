@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
-use support::{Client, Engine, PATIENCE, Server, Value, eventually};
+use support::{Client, Engine, Http, PATIENCE, Server, Value, eventually};
 
 /// So many copies are tried at a time.
 const THREADS: usize = 2;
@@ -334,6 +334,10 @@ fn a_key_that_cannot_be_read_can_be_overwritten() {
     let replies = client.pipeline(&gets);
     let damaged: Vec<usize> = (0..KEYS).filter(|key| replies[*key].is_error()).collect();
     assert!((1..KEYS / 2).contains(&damaged.len()), "{} keys", damaged.len());
+    assert!(
+        damaged.iter().all(|key| replies[*key].error_text().starts_with("IOERR the key cannot be read from disk: "))
+    );
+    assert_eq!(Http::connect(&server).get(&format!("/cache/k{}", damaged[0])).status, 500);
     for key in &damaged {
         assert_eq!(client.command(&["SET", &format!("k{key}"), "new"]), Value::ok());
     }

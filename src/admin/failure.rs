@@ -31,6 +31,7 @@ impl From<Error> for Failure {
             b"LOADING" | b"BUSY" | b"MASTERDOWN" | b"CLUSTERDOWN" | b"TRYAGAIN" | b"MISCONF" => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
+            b"IOERR" => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::BAD_REQUEST,
         };
         Failure::new(status, error.to_string())

@@ -35,6 +35,11 @@ pub fn unknown_host<'r>(request: &'r Request, settings: &Settings) -> Option<Cow
     let (names, node) = (settings.http_hosts.get(), settings.node.get());
     let is_known = |authority: &Authority| {
         let name = authority.host();
+        // A name of a user stands before the host's; behind it is nothing else than a port.
+        let rest = authority.as_str().strip_prefix(name);
+        if rest != Some("") && (rest.is_none() || authority.port().is_none()) {
+            return false;
+        }
         let name = name.strip_suffix('.').unwrap_or(name);
         // An IPv6 address is in brackets.
         let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
@@ -117,6 +122,10 @@ mod tests {
             "::1",
             "three",
             "*",
+            "user@localhost",
+            "localhost@localhost",
+            "localhost:port",
+            "localhost:",
             "a b",
             "",
             "\u{e4}",

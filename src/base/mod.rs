@@ -1,6 +1,7 @@
 //! What everything else stands on: the clock, the system, slots, patterns, numbers and words as Redis reads and prints them,
 //! byte strings that are shared.
 
+pub mod checksum;
 pub mod chunks;
 pub mod clock;
 pub mod file;

@@ -145,7 +145,7 @@ impl<'a> Context<'a> {
 
 fn not_here(residence: Residence) -> Error {
     match residence {
-        Residence::Failed(reason) => Error::owned(format!("ERR the key cannot be read from disk: {reason}")),
+        Residence::Failed(reason) => Error::owned(format!("IOERR the key cannot be read from disk: {reason}")),
         Residence::Here | Residence::Cold => Error::COLD,
     }
 }

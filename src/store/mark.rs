@@ -13,6 +13,8 @@ use std::path::Path;
 
 use parking_lot::Mutex;
 
+use crate::base::checksum;
+
 pub const FILE: &str = "MARK";
 const MAGIC: [u8; 8] = *b"ROCKMARK";
 /// Changes with each boot of the machine.
@@ -69,7 +71,7 @@ fn decode(bytes: &[u8]) -> Option<Found> {
     let count = u32::from_le_bytes(*header.last_chunk()?) as usize;
     let body = bytes.get(..HEADER_BYTES + VALUE_BYTES * count.min(VALUES_MAX))?;
     let checksum = u32::from_le_bytes(*bytes[body.len()..].first_chunk()?);
-    if !header.starts_with(&MAGIC) || crc32c::crc32c(body) != checksum {
+    if !header.starts_with(&MAGIC) || checksum::crc32c(body) != checksum {
         return None;
     }
     let values = body[HEADER_BYTES..].chunks_exact(VALUE_BYTES);
@@ -144,7 +146,7 @@ impl Mark {
             place.copy_from_slice(&value.to_le_bytes());
         }
         let end = HEADER_BYTES + VALUE_BYTES * values.len();
-        let checksum = crc32c::crc32c(&sector[..end]);
+        let checksum = checksum::crc32c(&sector[..end]);
         sector[end..end + CHECKSUM_BYTES].copy_from_slice(&checksum.to_le_bytes());
         state.is_written = false;
         self.file.write_all_at(&state.sector[..end + CHECKSUM_BYTES], 0)?;
@@ -172,7 +174,7 @@ pub fn end_boot(directory: &Path) {
     let Some(found) = decode(&bytes) else { return };
     let end = HEADER_BYTES + VALUE_BYTES * found.values.len();
     bytes[BOOT_AT..COUNT_AT].fill(1);
-    let checksum = crc32c::crc32c(&bytes[..end]).to_le_bytes();
+    let checksum = checksum::crc32c(&bytes[..end]).to_le_bytes();
     bytes[end..end + CHECKSUM_BYTES].copy_from_slice(&checksum);
     fs::write(&path, bytes).expect("a mark is written");
 }

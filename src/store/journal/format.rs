@@ -7,6 +7,7 @@
 use std::hash::BuildHasher;
 
 use super::direct::SECTOR_BYTES;
+use crate::base::checksum;
 
 /// Where the first block of a segment begins.
 pub const SEGMENT_HEADER_BYTES: usize = 4096;
@@ -57,7 +58,7 @@ impl SegmentHeader {
         bytes.extend_from_slice(&self.number.to_le_bytes());
         bytes.extend_from_slice(&self.first_block.to_le_bytes());
         bytes.extend_from_slice(&self.synced.to_le_bytes());
-        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        bytes.extend_from_slice(&checksum::crc32c(&bytes).to_le_bytes());
         bytes.resize(SEGMENT_HEADER_BYTES, 0);
         bytes
     }
@@ -66,7 +67,7 @@ impl SegmentHeader {
         let Some((fields, checksum)) = bytes.get(..SEGMENT_FIELDS_BYTES).and_then(<[u8]>::split_last_chunk::<4>) else {
             return Err(NotAHeader::Damaged);
         };
-        if fields[..16] != SEGMENT_MAGIC || crc32c::crc32c(fields) != u32::from_le_bytes(*checksum) {
+        if fields[..16] != SEGMENT_MAGIC || checksum::crc32c(fields) != u32::from_le_bytes(*checksum) {
             return Err(NotAHeader::Damaged);
         }
         match u32_at(fields, 16) {
@@ -96,7 +97,7 @@ impl BlockHeader {
         let mut header = Self { payload_bytes: 0, number, synced, payload_checksum: salt };
         for part in parts {
             header.payload_bytes += part.len() as u64;
-            header.payload_checksum = crc32c::crc32c_append(header.payload_checksum, part);
+            header.payload_checksum = checksum::crc32c_append(header.payload_checksum, part);
         }
         header
     }
@@ -109,7 +110,7 @@ impl BlockHeader {
         bytes[16..24].copy_from_slice(&self.number.to_le_bytes());
         bytes[24..32].copy_from_slice(&segment.number.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.synced.to_le_bytes());
-        let checksum = crc32c::crc32c_append(segment.salt, &bytes[..44]);
+        let checksum = checksum::crc32c_append(segment.salt, &bytes[..44]);
         bytes[44..].copy_from_slice(&checksum.to_le_bytes());
         bytes
     }
@@ -119,7 +120,7 @@ impl BlockHeader {
         let bytes = bytes.get(..BLOCK_HEADER_BYTES)?;
         let whole = bytes[..4] == BLOCK_MAGIC
             && u64_at(bytes, 24) == segment.number
-            && u32_at(bytes, 44) == crc32c::crc32c_append(segment.salt, &bytes[..44]);
+            && u32_at(bytes, 44) == checksum::crc32c_append(segment.salt, &bytes[..44]);
         whole.then(|| Self {
             payload_checksum: u32_at(bytes, 4),
             payload_bytes: u64_at(bytes, 8),
@@ -146,7 +147,7 @@ pub fn block_at<'a>(bytes: &'a [u8], offset: usize, segment: &SegmentHeader) -> 
     let payload = usize::try_from(header.payload_bytes)
         .ok()
         .and_then(|length| rest[BLOCK_HEADER_BYTES..].get(..length))
-        .filter(|payload| crc32c::crc32c_append(segment.salt, payload) == header.payload_checksum);
+        .filter(|payload| checksum::crc32c_append(segment.salt, payload) == header.payload_checksum);
     let end = offset + payload.map_or(ALIGNMENT, |payload| padded(BLOCK_HEADER_BYTES + payload.len()));
     Some(Block { header, payload, end })
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::error::{RocksError, RocksErrorKind};
+use crate::base::checksum;
 use crate::store::mark::{self, Mark, VALUES_MAX};
 
 const CURRENT_FILE: &str = "CURRENT";
@@ -299,7 +300,7 @@ impl<'a> Records<'a> {
         let begin = offset + RECORD_HEADER_BYTES;
         let data = self.bytes.get(begin..begin + length)?;
         let checksum = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-        let is_whole = masked(crc32c::crc32c_append(crc32c::crc32c(&header[6..]), data)) == checksum;
+        let is_whole = masked(checksum::crc32c_append(checksum::crc32c(&header[6..]), data)) == checksum;
         is_whole.then_some((header[6], data, begin + length))
     }
 
