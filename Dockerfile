@@ -11,7 +11,7 @@ COPY . .
 # The caches outlive a build: only what changed is compiled again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/target \
-    CARGO_TARGET_DIR=/target cargo build --release --locked --bin rockpool \
+    CARGO_TARGET_DIR=/target cargo build --release --locked --package rockpool \
     && cp /target/release/rockpool /usr/local/bin/rockpool
 
 FROM debian:bookworm-slim

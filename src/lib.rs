@@ -3,7 +3,7 @@
 //! The map of the house. A module imports only from those before it in this order, never from a sibling:
 //! base → config, stats, reply → types → store → keyspace → command → net, admin → node.
 //! `protocol` imports base and reply.
-//! `tests/architecture.rs` holds the same list and reads the imports.
+//! `tests/architecture` holds the same list and reads the imports.
 
 /// HTTP: REST, metrics, health.
 pub mod admin;

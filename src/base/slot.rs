@@ -163,6 +163,11 @@ mod tests {
         }
 
         #[test]
+        fn clients_route_to_the_same_slot(key in "[a-z{}]{0,20}") {
+            prop_assert_eq!(slot(key.as_bytes()), redis_protocol::redis_keyslot(key.as_bytes()));
+        }
+
+        #[test]
         fn keys_without_a_brace_are_told(key in prop::collection::vec(prop::sample::select(&b"z{|\xfb\0"[..]), 0..20)) {
             let is_short = (8..=16).contains(&key.len());
             prop_assert_eq!(is_plain(&key), is_short && !key.contains(&b'{'));

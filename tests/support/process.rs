@@ -251,6 +251,19 @@ impl Addresses {
     }
 }
 
+/// The server under test: `ROCKPOOL_BIN`, or the one that was built with the test. Cargo names that only to the tests of the
+/// server's own package; those of another find it where cargo puts the programs, if all packages were built.
+fn server_program() -> PathBuf {
+    let named = std::env::var_os("ROCKPOOL_BIN").or_else(|| option_env!("CARGO_BIN_EXE_rockpool").map(OsString::from));
+    named.map(PathBuf::from).unwrap_or_else(|| {
+        let test = std::env::current_exe().expect("this program has a path");
+        let folder = test.parent().and_then(Path::parent).expect("tests are built two folders below the programs");
+        let program = folder.join("rockpool");
+        assert!(program.is_file(), "there is no server at {}: `cargo build` makes it", program.display());
+        program
+    })
+}
+
 /// The server under test, on ports of its own choice and a directory of its own; ended when it is dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -263,10 +276,9 @@ pub struct Server {
 
 impl Server {
     pub fn options(engine: Engine) -> ServerOptions {
-        let program = std::env::var_os("ROCKPOOL_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_rockpool").into());
         ServerOptions {
             engine,
-            program: program.into(),
+            program: server_program(),
             directory: None,
             flags: Vec::new(),
             environment: Vec::new(),

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use redis_protocol::resp2::decode::decode_bytes;
 use redis_protocol::resp2::types::BytesFrame;
+use redis_protocol::types::REDIS_CLUSTER_SLOTS;
 
 use super::{Malformed, Reply, append_decimal};
 
@@ -122,7 +123,7 @@ fn slot_range(frame: &BytesFrame) -> Option<SlotRange> {
     };
     let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
     let port = u16::try_from(*port).ok()?;
-    (first <= last && last < rockpool::base::slot::SLOTS).then_some(SlotRange { first, last, host, port })
+    (first <= last && last < REDIS_CLUSTER_SLOTS).then_some(SlotRange { first, last, host, port })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
 
-use rockpool::base::slot::{SLOTS, slot};
+use redis_protocol::{redis_keyslot, types::REDIS_CLUSTER_SLOTS};
 
 use super::{LoadError, Plan};
 use crate::wire::{CLUSTER_SLOTS, Dialer, cluster_slots, exchange, resolve};
@@ -64,7 +64,7 @@ impl Nodes {
             nodes.nodes.push(Node::new(host, port).map_err(|error| failure(error.to_string()))?);
         }
         if plan.cluster {
-            nodes.slots = vec![NOBODY; usize::from(SLOTS)];
+            nodes.slots = vec![NOBODY; usize::from(REDIS_CLUSTER_SLOTS)];
             nodes.refresh(dialer)?;
         }
         Ok(nodes)
@@ -85,7 +85,7 @@ impl Nodes {
     /// The node that serves `key`.
     #[inline]
     pub fn route(&self, key: &[u8]) -> u16 {
-        if self.slots.is_empty() { 0 } else { self.slots[usize::from(slot(key))] }
+        if self.slots.is_empty() { 0 } else { self.slots[usize::from(redis_keyslot(key))] }
     }
 
     pub fn is_cluster(&self) -> bool {
@@ -149,7 +149,7 @@ impl Nodes {
             "ASK" => true,
             _ => return None,
         };
-        let slot: u16 = words.next()?.parse().ok().filter(|slot| *slot < SLOTS)?;
+        let slot: u16 = words.next()?.parse().ok().filter(|slot| *slot < REDIS_CLUSTER_SLOTS)?;
         let (host, port) = split(words.next()?)?;
         let host = if host.is_empty() { self.get(asked).host.clone() } else { host.to_owned() };
         let node = self.number(&host, port).ok()?;
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn redirections_are_followed_to_old_and_new_nodes() {
         let nodes = vec![Node::new("127.0.0.1", 7000).unwrap(), Node::new("127.0.0.1", 7001).unwrap()];
-        let mut nodes = Nodes { nodes, slots: vec![NOBODY; usize::from(SLOTS)] };
+        let mut nodes = Nodes { nodes, slots: vec![NOBODY; usize::from(REDIS_CLUSTER_SLOTS)] };
         assert_eq!(nodes.route(b"foo"), 0);
         let moved = nodes.redirection(b"MOVED 12182 127.0.0.1:7001", 0);
         assert_eq!(moved, Some(Redirection { node: 1, is_ask: false }));

@@ -1,5 +1,6 @@
 //! `rockpool-bench compare` from outside: what it reports, what it refuses, and that no server outlives it.
 
+#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::net::{Ipv4Addr, TcpListener};

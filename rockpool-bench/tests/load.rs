@@ -1,5 +1,6 @@
 //! `rockpool-bench` from outside: loads over each protocol, what it counts, and how it says so.
 
+#[path = "../../tests/support/mod.rs"]
 mod support;
 
 use std::io::{Read, Write};
