@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::load::{Distribution, Keys, Length, Operation, Plan, Protocol, Span};
+use crate::load::{Distribution, Keys, Length, Operation, Plan, Span};
+use crate::wire::Protocol;
 
 /// These have flags of their own.
 const COMPARISONS: &str = "Comparisons:\n  \

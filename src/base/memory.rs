@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use tikv_jemalloc_ctl::{Access, AsName, Mib};
 
-use super::{reclaim, system};
+use super::system;
 
 const FLUSH_BYTES: i64 = 16 * 1024;
 
@@ -19,6 +19,8 @@ static USED_BYTES: AtomicI64 = AtomicI64::new(0);
 /// asked of it.
 static FOREIGN_BYTES: AtomicI64 = AtomicI64::new(0);
 static RESERVED_BYTES: AtomicU64 = AtomicU64::new(0);
+/// What is counted off and not yet free.
+pub(super) static PENDING_BYTES: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
     static BALANCE_BYTES: Cell<i64> = const { Cell::new(0) };
@@ -46,7 +48,7 @@ pub fn committed_bytes() -> u64 {
 pub fn measure_foreign(expected_bytes: u64, reserved_max_bytes: u64) {
     let bytes = allocator_bytes();
     let counted = USED_BYTES.load(Ordering::Relaxed);
-    let foreign = (bytes.active + bytes.metadata) as i64 - counted - reclaim::pending_bytes() as i64;
+    let foreign = (bytes.active + bytes.metadata) as i64 - counted - PENDING_BYTES.load(Ordering::Relaxed) as i64;
     FOREIGN_BYTES.store(foreign.max(0), Ordering::Relaxed);
     let outside_bytes = system::resident_bytes().saturating_sub(bytes.resident);
     RESERVED_BYTES.store((outside_bytes + expected_bytes).min(reserved_max_bytes), Ordering::Relaxed);

@@ -1,15 +1,13 @@
 //! Freeing much memory where nobody waits for it. It is counted off at once: whoever makes room need not look for more.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
 
-use super::memory;
+use super::memory::{self, PENDING_BYTES};
 
 /// What may wait to be freed, in bytes; whoever lets go of more frees it himself.
 const PENDING_MAX_BYTES: u64 = 2 << 30;
-
-static PENDING_BYTES: AtomicU64 = AtomicU64::new(0);
 
 type Chunk = Vec<u8>;
 
@@ -25,11 +23,6 @@ pub fn free(chunks: Vec<Chunk>) {
     if let Err(refused) = thread.send(chunks) {
         free_counted_off(refused.0);
     }
-}
-
-/// What is counted off and not yet free.
-pub fn pending_bytes() -> u64 {
-    PENDING_BYTES.load(Ordering::Relaxed)
 }
 
 /// `None`: there are no threads left, and everyone frees for himself.

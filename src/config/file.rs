@@ -1,8 +1,8 @@
-//! The configuration file: in which of two syntaxes it is, and how it is read and rewritten.
+//! The configuration file: how it is read and rewritten, whichever of the two syntaxes it is in.
 
-use super::load::{Entry, LoadError};
-use super::parameter::Parameter;
-use super::table::{PARAMETERS, Settings};
+use super::entry::{Entry, LoadError};
+use super::syntax::Syntax;
+use super::table::{PARAMETERS, Parameter, Settings};
 use super::value::system_text;
 use super::{redis, toml};
 use crate::base::file;
@@ -12,40 +12,6 @@ use std::path::Path;
 
 /// What messages call standard input.
 const INPUT: &str = "standard input";
-
-/// How a file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Syntax {
-    /// A flat table: `name = value`.
-    Toml,
-    /// That of redis.conf: `name value`.
-    Redis,
-}
-
-impl Syntax {
-    /// The syntax of a text: the first line that is no comment tells, by what follows its first word. `None` where there
-    /// is no such line.
-    fn of(text: &[u8]) -> Option<Syntax> {
-        let line = text
-            .split(|byte| *byte == b'\n')
-            .map(<[u8]>::trim_ascii)
-            .find(|line| !line.is_empty() && !line.starts_with(b"#"))?;
-        let name_length = match line[0] {
-            quote @ (b'"' | b'\'') => {
-                line.iter().skip(1).position(|byte| *byte == quote).map_or(0, |length| length + 2)
-            }
-            _ => line.iter().position(|byte| byte.is_ascii_whitespace() || *byte == b'=').unwrap_or(line.len()),
-        };
-        let is_table = line[name_length..].trim_ascii_start().starts_with(b"=") || line.starts_with(b"[");
-        Some(if is_table { Syntax::Toml } else { Syntax::Redis })
-    }
-
-    /// The syntax of a text in a file of this name, which tells where there are only comments.
-    fn of_file(text: &[u8], path: &Path) -> Syntax {
-        let by_name = || if path.extension().is_some_and(|end| end == "conf") { Syntax::Redis } else { Syntax::Toml };
-        Syntax::of(text).unwrap_or_else(by_name)
-    }
-}
 
 /// What is in a file.
 pub(super) struct Content {
@@ -57,7 +23,7 @@ pub(super) struct Content {
 
 /// Reads the file.
 pub(super) fn read(path: &Path) -> Result<Content, LoadError> {
-    let text = fs::read(path).map_err(|error| cannot_read(path, &error))?;
+    let text = fs::read(path).map_err(|error| LoadError::unreadable(path, &error))?;
     parse(&text, path)
 }
 
@@ -65,12 +31,8 @@ pub(super) fn read(path: &Path) -> Result<Content, LoadError> {
 pub(super) fn read_input() -> Result<Content, LoadError> {
     let path = Path::new(INPUT);
     let mut text = Vec::new();
-    io::stdin().lock().read_to_end(&mut text).map_err(|error| cannot_read(path, &error))?;
+    io::stdin().lock().read_to_end(&mut text).map_err(|error| LoadError::unreadable(path, &error))?;
     parse(&text, path)
-}
-
-pub(super) fn cannot_read(path: &Path, error: &io::Error) -> LoadError {
-    LoadError::Invalid(format!("{}: {}", path.display(), system_text(error)))
 }
 
 fn parse(text: &[u8], path: &Path) -> Result<Content, LoadError> {
@@ -94,13 +56,14 @@ impl Settings {
         self.origin.is_of_redis
     }
 
-    /// What `CONFIG REWRITE` writes: all but a password that has a file of its own, and what means one start. What a file says
+    /// What `CONFIG REWRITE` writes: all but what still is as its own file says, and what means one start. What a file says
     /// of one start is whoever wrote it to take away.
-    pub(super) fn rewritable(&self) -> impl Iterator<Item = &'static Parameter> {
-        let has_file = self.origin.password_of_file.as_deref() == Some(&*self.requirepass.get());
-        PARAMETERS
-            .iter()
-            .filter(move |parameter| !(parameter.is_for_one_start || has_file && parameter.name == "requirepass"))
+    fn rewritable(&self) -> impl Iterator<Item = &'static Parameter> {
+        let has_own_file = |parameter: &Parameter| {
+            let of_file = self.origin.read_from_files.iter().find(|(name, _)| *name == parameter.name);
+            of_file.is_some_and(|(_, text)| *text == parameter.value(self).text())
+        };
+        PARAMETERS.iter().filter(move |parameter| !parameter.is_for_one_start && !has_own_file(parameter))
     }
 
     /// Writes the present values into the configuration file: what the file has already, in its place and with its
@@ -115,8 +78,8 @@ impl Settings {
             result => result.map_err(failed)?,
         };
         let written = match Syntax::of(&text).unwrap_or(*syntax) {
-            Syntax::Redis => redis::rewritten(&text, self),
-            Syntax::Toml => toml::rewritten(&text, self)
+            Syntax::Redis => redis::rewritten(&text, self, self.rewritable()),
+            Syntax::Toml => toml::rewritten(&text, self, self.rewritable())
                 .ok_or_else(|| "Rewriting config file: it is not valid TOML any more".to_owned())?
                 .into_bytes(),
         };

@@ -1,8 +1,8 @@
 //! The command line, built from the table.
 
-use super::load::{Entry, LoadError, Place, added};
-use super::parameter::{Group, Parameter, find};
-use super::table::{PARAMETERS, Settings};
+use super::entry::{Entry, LoadError, Place, added};
+use super::parameter::Group;
+use super::table::{PARAMETERS, Parameter, Settings, find};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;

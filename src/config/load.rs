@@ -1,18 +1,15 @@
 //! The settings at the start: defaults, then the file, then the environment, then the flags.
 
-use super::file::{self, Syntax};
-use super::flags;
-use super::parameter::{Parameter, find};
-use super::table::Settings;
-use super::value::{Value, system_text};
+use super::entry::{Entry, LoadError, Place, added, normal};
+use super::parameter::{Role, VARIABLE_PREFIX};
+use super::syntax::Syntax;
+use super::table::{PARAMETERS, Parameter, Settings, find};
+use super::value::system_text;
+use super::{file, flags};
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-/// What the environment variables that set parameters begin with.
-pub(super) const VARIABLE_PREFIX: &str = "ROCKPOOL_";
 
 /// The variable that names the file.
 const FILE_VARIABLE: &str = "ROCKPOOL_CONFIG";
@@ -27,67 +24,6 @@ pub struct Loaded {
     pub settings: Settings,
     /// The file that was read, as an absolute path.
     pub file: Option<PathBuf>,
-}
-
-/// Why the server does not start.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LoadError {
-    /// `--help` or `--version`: the text to print; nothing is wrong.
-    #[error("{0}")]
-    Information(String),
-    /// One line that names the place, the setting and what was expected.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl LoadError {
-    pub(super) fn unknown(place: &Place, name: &str) -> Self {
-        Self::Invalid(format!("{place}: unknown setting {name:?} (rockpool --help names all)"))
-    }
-}
-
-/// Where a setting was found.
-#[derive(Clone, Debug)]
-pub(super) enum Place {
-    /// A file and a line.
-    File(PathBuf, usize),
-    /// An environment variable.
-    Variable(String),
-    /// A flag, without its hyphens.
-    Flag(String),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, line) => write!(formatter, "{}:{line}", path.display()),
-            Self::Variable(name) => write!(formatter, "environment variable {name}"),
-            Self::Flag(name) => write!(formatter, "flag --{name}"),
-        }
-    }
-}
-
-/// A setting as it was found.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub parameter: &'static Parameter,
-    pub text: String,
-    pub place: Place,
-}
-
-/// Where settings were read from.
-#[derive(Debug, Default)]
-pub(super) struct Origin {
-    /// The file that `CONFIG REWRITE` writes to, and how it is written.
-    pub file: Option<(PathBuf, Syntax)>,
-    /// Something was in the syntax of Redis, in which relative paths are taken from `dir`.
-    pub is_of_redis: bool,
-    /// `dir` was set somewhere.
-    pub has_directory: bool,
-    /// The password that `requirepass-file` held.
-    pub password_of_file: Option<String>,
-    /// What was given that has no effect.
-    pub without_effect: Vec<&'static str>,
 }
 
 /// The settings of one place, in which each parameter is there once.
@@ -110,13 +46,6 @@ fn combined(entries: Vec<Entry>) -> Vec<Entry> {
         }
     }
     combined
-}
-
-/// What a parameter is that is given twice in one place.
-pub(super) fn added(parameter: &Parameter, before: &str, text: &str) -> String {
-    let adds_up = parameter.value(&Settings::default()).adds_up();
-    // An empty list begins anew.
-    if adds_up && !before.is_empty() && !text.is_empty() { format!("{before} {text}") } else { text.to_owned() }
 }
 
 impl Settings {
@@ -146,9 +75,9 @@ impl Settings {
         }
         places.push(distinct(environment.entries)?);
         places.push(flags.entries);
-        make_directory_to_restore_into(&places)?;
+        make_directory_to_fill(&places)?;
         places.into_iter().try_for_each(|entries| settings.take(entries))?;
-        settings.take_password_of_file()?;
+        settings.take_from_files()?;
         Ok(Loaded { file: settings.config_file().map(Path::to_owned), settings })
     }
 
@@ -161,26 +90,32 @@ impl Settings {
         }
     }
 
-    fn take_password_of_file(&mut self) -> Result<(), LoadError> {
-        let path = self.requirepass_file.get();
-        if path.is_empty() {
-            return Ok(());
-        }
-        let invalid = |reason: &str| Err(LoadError::Invalid(format!("requirepass-file {path}: {reason}")));
-        if !self.requirepass.get().is_empty() {
-            return invalid("requirepass is set as well");
+    /// Assigns the parameters whose values stand in files that other parameters name.
+    fn take_from_files(&mut self) -> Result<(), LoadError> {
+        PARAMETERS.iter().try_for_each(|parameter| match parameter.role {
+            Role::FileOf(name) => self.take_from_file(parameter, name),
+            _ => Ok(()),
+        })
+    }
+
+    fn take_from_file(&mut self, file: &Parameter, name: &'static str) -> Result<(), LoadError> {
+        let path = file.value(self).text();
+        let Some((parameter, name)) = find(name.as_bytes()).filter(|_| !path.is_empty()) else { return Ok(()) };
+        let invalid = |reason: &str| Err(LoadError::Invalid(format!("{} {path}: {reason}", file.name)));
+        if !parameter.value(self).text().is_empty() {
+            return invalid(&format!("{name} is set as well"));
         }
         let directory = if self.enters_directory() { self.dir.get() } else { "".into() };
-        let text = match std::fs::read_to_string(Path::new(&*directory).join(&*path)) {
+        let text = match std::fs::read_to_string(Path::new(&*directory).join(&path)) {
             Ok(text) => text,
             Err(error) => return invalid(&system_text(&error)),
         };
-        let password = text.lines().next().unwrap_or_default();
-        if password.is_empty() {
+        let first_line = text.lines().next().unwrap_or_default();
+        if first_line.is_empty() {
             return invalid("its first line is empty");
         }
-        self.requirepass.assign(password).or_else(|reason| invalid(&reason).map(|()| false))?;
-        self.origin.password_of_file = Some(password.to_owned());
+        parameter.value(self).assign(first_line).or_else(|reason| invalid(&reason).map(|()| false))?;
+        self.origin.read_from_files.push((name, first_line.to_owned()));
         Ok(())
     }
 
@@ -201,7 +136,7 @@ impl Settings {
             // Only what depends on the outside, such as a directory, can have changed since it was checked.
             entry.parameter.value(self).assign(&entry.text).map_err(|reason| invalid(&entry, reason))?;
             let (name, idle) = (entry.parameter.name, &mut self.origin.without_effect);
-            self.origin.has_directory |= name == "dir";
+            self.origin.has_directory |= entry.parameter.role == Role::WorkingDirectory;
             if entry.parameter.without_effect && !idle.contains(&name) {
                 idle.push(name);
             }
@@ -210,24 +145,18 @@ impl Settings {
     }
 }
 
-/// `dir` has to be there, unless `restore` is going to fill it: then it is made. The later of the places counts.
-fn make_directory_to_restore_into(places: &[Vec<Entry>]) -> Result<(), LoadError> {
-    let last = |name: &str| places.iter().flatten().rfind(|entry| entry.parameter.name == name);
-    let (Some(directory), Some(_)) = (last("dir"), last("restore").filter(|entry| !entry.text.is_empty())) else {
+/// The working directory has to be there, unless it is going to be filled: then it is made. The later of the places counts.
+fn make_directory_to_fill(places: &[Vec<Entry>]) -> Result<(), LoadError> {
+    let last = |role: Role| places.iter().flatten().rfind(|entry| entry.parameter.role == role);
+    let source = last(Role::FillsDirectory).filter(|entry| !entry.text.is_empty());
+    let (Some(directory), Some(_)) = (last(Role::WorkingDirectory), source) else {
         return Ok(());
     };
-    let Entry { text, place, .. } = directory;
+    let Entry { parameter, text, place } = directory;
     let mut builder = DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(text)
-        .map_err(|error| LoadError::Invalid(format!("{place}: invalid dir {text:?}: {}", system_text(&error))))
-}
-
-/// A list may have been written with more space between its words than Redis takes.
-pub(super) fn normal(value: &dyn Value, text: &str) -> String {
-    if value.is_list() { text.split_whitespace().collect::<Vec<_>>().join(" ") } else { text.to_owned() }
+    builder.recursive(true).mode(0o700).create(text).map_err(|error| {
+        LoadError::Invalid(format!("{place}: invalid {} {text:?}: {}", parameter.name, system_text(&error)))
+    })
 }
 
 struct Environment {
@@ -241,11 +170,14 @@ fn read_environment(env: impl Iterator<Item = (OsString, OsString)>) -> Result<E
         // The name of a parameter is ASCII, so nothing is lost in the names that matter.
         let name = name.to_string_lossy().into_owned();
         let Some(suffix) = name.strip_prefix(VARIABLE_PREFIX) else { continue };
+        let place = Place::Variable(name.clone());
         if name == FILE_VARIABLE {
+            if value.is_empty() {
+                return Err(empty(&place, "configuration file"));
+            }
             environment.file = Some(value.into());
             continue;
         }
-        let place = Place::Variable(name.clone());
         let (parameter, _) = find(suffix.replace('_', "-").as_bytes())
             .or_else(|| find(suffix.as_bytes()))
             .ok_or_else(|| LoadError::Invalid(format!("{place}: unknown setting (rockpool --help names all)")))?;
@@ -253,13 +185,14 @@ fn read_environment(env: impl Iterator<Item = (OsString, OsString)>) -> Result<E
             .into_string()
             .map_err(|_| LoadError::Invalid(format!("{place}: invalid {}: not valid UTF-8", parameter.name)))?;
         // An empty one is most often a variable that should have been set elsewhere, and would open the server to all.
-        if (parameter.sensitive || parameter.name == "requirepass-file") && text.is_empty() {
-            return Err(LoadError::Invalid(format!(
-                "{place}: empty; leave it out where there is no {}",
-                parameter.name
-            )));
+        if text.is_empty() && (parameter.sensitive || matches!(parameter.role, Role::FileOf(_))) {
+            return Err(empty(&place, parameter.name));
         }
         environment.entries.push(Entry { parameter, text, place });
     }
     Ok(environment)
+}
+
+fn empty(place: &Place, what: &str) -> LoadError {
+    LoadError::Invalid(format!("{place}: empty; leave it out where there is no {what}"))
 }

@@ -1,7 +1,9 @@
 //! All that is known of a parameter, and how the table of them is written.
 
-use super::table::{PARAMETERS, Settings};
 use super::value::Value;
+
+/// What the environment variables that set parameters begin with.
+pub(super) const VARIABLE_PREFIX: &str = "ROCKPOOL_";
 
 /// A part of the table, with a heading of its own in the help and the reference page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +69,22 @@ pub enum Mutability {
     Immutable,
 }
 
-/// One row of the table.
+/// What loading and rewriting do with a parameter, besides keeping its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Nothing.
+    Plain,
+    /// In the syntax of Redis, relative paths are taken from it. Its default is where the server is started.
+    WorkingDirectory,
+    /// What the working directory is filled with, which is made for that.
+    FillsDirectory,
+    /// Names a file whose first line is the value of the parameter of this name.
+    FileOf(&'static str),
+}
+
+/// One row of the table that makes the settings `S`.
 #[derive(Debug)]
-pub struct Parameter {
+pub struct Row<S> {
     /// The name in `CONFIG GET`, in the file and, after two hyphens, on the command line.
     pub name: &'static str,
     /// Other names for the same value.
@@ -88,17 +103,18 @@ pub struct Parameter {
     pub is_switch: bool,
     /// A secret: its value is in no message.
     pub sensitive: bool,
+    pub(super) role: Role,
     /// Where its value is.
-    access: fn(&Settings) -> &dyn Value,
+    access: fn(&S) -> &dyn Value,
 }
 
-impl Parameter {
+impl<S> Row<S> {
     pub(super) const fn new(
         name: &'static str,
         aliases: &'static [&'static str],
         group: Group,
         doc: &'static str,
-        access: fn(&Settings) -> &dyn Value,
+        access: fn(&S) -> &dyn Value,
     ) -> Self {
         let mutability = Mutability::Mutable;
         Self {
@@ -111,6 +127,7 @@ impl Parameter {
             is_for_one_start: false,
             is_switch: false,
             sensitive: false,
+            role: Role::Plain,
             access,
         }
     }
@@ -146,13 +163,28 @@ impl Parameter {
         self
     }
 
+    pub(super) const fn working_directory(mut self) -> Self {
+        self.role = Role::WorkingDirectory;
+        self
+    }
+
+    pub(super) const fn fills_directory(mut self) -> Self {
+        self.role = Role::FillsDirectory;
+        self
+    }
+
+    pub(super) const fn file_of(mut self, name: &'static str) -> Self {
+        self.role = Role::FileOf(name);
+        self
+    }
+
     /// What it does, with units: one line.
     pub fn doc(&self) -> &'static str {
         self.doc.trim()
     }
 
     /// Its value in `settings`.
-    pub fn value<'a>(&self, settings: &'a Settings) -> &'a dyn Value {
+    pub fn value<'a>(&self, settings: &'a S) -> &'a dyn Value {
         (self.access)(settings)
     }
 
@@ -163,21 +195,14 @@ impl Parameter {
 
     /// The environment variable that sets it.
     pub fn variable(&self) -> String {
-        format!("{}{}", super::load::VARIABLE_PREFIX, self.name.to_ascii_uppercase().replace('-', "_"))
+        format!("{}{}", VARIABLE_PREFIX, self.name.to_ascii_uppercase().replace('-', "_"))
     }
-}
-
-/// The parameter with this name or alias in any case, and the spelling of the table.
-pub fn find(name: &[u8]) -> Option<(&'static Parameter, &'static str)> {
-    PARAMETERS.iter().find_map(|parameter| {
-        let spelling = parameter.names().find(|known| known.as_bytes().eq_ignore_ascii_case(name))?;
-        Some((parameter, spelling))
-    })
 }
 
 macro_rules! parameters {
     ($($group:ident {
-        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, [$name:literal $(| $alias:literal)*] $($trait:ident)*;)+
+        $($(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr, [$name:literal $(| $alias:literal)*]
+            $($trait:ident $(($argument:expr))?)*;)+
     })+) => {
         /// The value of every parameter. Values change under their readers, one at a time: read one where it is
         /// needed, and keep it no longer than the command or the round that needs it.
@@ -198,9 +223,9 @@ macro_rules! parameters {
 
         /// Every parameter, by groups.
         pub static PARAMETERS: &[Parameter] = &[$($(
-            Parameter::new(
+            Row::<Settings>::new(
                 $name, &[$($alias),*], Group::$group, concat!($($doc),+), |settings| &settings.$field,
-            )$(.$trait())*,
+            )$(.$trait($($argument)?))*,
         )+)+];
     };
 }

@@ -1,9 +1,8 @@
 //! A configuration file in the syntax of redis.conf: lines of words, read and rewritten as redis-server does.
 
-use super::file::cannot_read;
-use super::load::{Entry, LoadError, Place, added, normal};
-use super::parameter::{Parameter, find};
-use super::table::Settings;
+use super::entry::{Entry, LoadError, Place, added, normal};
+use super::parameter::Role;
+use super::table::{Parameter, Settings, find};
 use crate::base::words::{self, UnbalancedQuotes};
 use std::fs;
 use std::ops::Range;
@@ -35,7 +34,7 @@ pub(super) fn parse(text: &[u8], path: &Path) -> Result<(Vec<Entry>, Vec<&'stati
 struct Reader {
     entries: Vec<Entry>,
     ignored: Vec<&'static str>,
-    /// What the last `dir` named: relative paths after it are taken from there.
+    /// What the last working directory named: relative paths after it are taken from there.
     directory: PathBuf,
 }
 
@@ -63,7 +62,7 @@ impl Reader {
                 return invalid("wrong number of arguments");
             }
             let mut text = arguments.join(" ");
-            if parameter.name == "dir" {
+            if parameter.role == Role::WorkingDirectory {
                 self.directory.push(&text);
                 text = self.directory.to_string_lossy().into_owned();
             }
@@ -104,7 +103,7 @@ impl Reader {
             vec![path]
         };
         for path in paths {
-            let text = fs::read(&path).map_err(|error| match cannot_read(&path, &error) {
+            let text = fs::read(&path).map_err(|error| match LoadError::unreadable(&path, &error) {
                 LoadError::Invalid(reason) | LoadError::Information(reason) => {
                     LoadError::Invalid(format!("{place}: include: {reason}"))
                 }
@@ -128,19 +127,24 @@ fn words_of(line: &[u8]) -> Result<Vec<String>, &'static str> {
     ranges.into_iter().map(word).collect()
 }
 
-/// The text of a file with the present values. Lines that still say what is true stay as they are.
-pub(super) fn rewritten(text: &[u8], settings: &Settings) -> Vec<u8> {
+/// The text of a file with the present values of `parameters`. Lines that still say what is true stay as they are.
+pub(super) fn rewritten(
+    text: &[u8],
+    settings: &Settings,
+    parameters: impl Iterator<Item = &'static Parameter>,
+) -> Vec<u8> {
     let mut lines: Vec<Option<Vec<u8>>> =
         text.split_inclusive(|byte| *byte == b'\n').map(|line| Some(line.to_vec())).collect();
     let known: Vec<Option<Line>> = lines.iter().map(|line| Line::parse(line.as_deref().unwrap_or_default())).collect();
     let mut appended = Vec::new();
-    for parameter in settings.rewritable() {
+    for parameter in parameters {
         let places =
             || (0..known.len()).filter(|place| known[*place].as_ref().is_some_and(|line| line.sets(parameter)));
         let present = parameter.value(settings);
         let given = places().filter_map(|place| known[place].as_ref());
         // Its default is where the server is started, which has entered another.
-        let is_elsewhere = parameter.name == "dir" && places().next().is_none() && settings.origin.has_directory;
+        let is_elsewhere =
+            parameter.role == Role::WorkingDirectory && places().next().is_none() && settings.origin.has_directory;
         if said_by(parameter, given).as_deref() == Some(present.text().as_str()) && !is_elsewhere {
             continue;
         }

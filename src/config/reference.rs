@@ -1,7 +1,7 @@
 //! The reference page of the parameters, written from the table.
 
-use super::parameter::{Group, Mutability, Parameter};
-use super::table::{PARAMETERS, Settings};
+use super::parameter::{Group, Mutability};
+use super::table::{PARAMETERS, Parameter, Settings};
 
 const INTRODUCTION: &str = "\
 # Configuration

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::choice::Permission;
-use super::parameter::{Mutability, Parameter, find};
-use super::table::{PARAMETERS, Settings};
+use super::parameter::Mutability;
+use super::table::{PARAMETERS, Parameter, Settings, find};
 use crate::base::glob;
 
 /// Where a `CONFIG SET` comes from: some parameters may be set from the same machine only.

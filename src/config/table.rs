@@ -4,8 +4,8 @@ use super::choice::{
     Choice, Engine, EvictionPolicy, JournalSync, LogFormat, LogLevel, OomScore, Permission, PubsubDefault, Supervision,
 };
 use super::list::{Addresses, Events, OomScores, OutputLimit, OutputLimits, Percentiles, SavePoint, SavePoints};
-use super::load::Origin;
-use super::parameter::{Group, Parameter, parameters};
+use super::origin::Origin;
+use super::parameter::{Group, Row, parameters};
 use super::value::{Bytes, Directory, Flag, Integer, Octal, Portion, Text};
 use super::word::{Absent, Word, WordSet};
 use parking_lot::Mutex;
@@ -53,6 +53,17 @@ const fn output_limit(hard_bytes: u64, soft_bytes: u64, soft_seconds: u64) -> Ou
 
 const fn save_point(seconds: i64, changes: i64) -> SavePoint {
     SavePoint { seconds, changes }
+}
+
+/// A parameter of the server.
+pub type Parameter = Row<Settings>;
+
+/// The parameter with this name or alias in any case, and the spelling of the table.
+pub fn find(name: &[u8]) -> Option<(&'static Parameter, &'static str)> {
+    PARAMETERS.iter().find_map(|parameter| {
+        let spelling = parameter.names().find(|known| known.as_bytes().eq_ignore_ascii_case(name))?;
+        Some((parameter, spelling))
+    })
 }
 
 parameters! {
@@ -110,7 +121,7 @@ parameters! {
         requirepass: Text = Text::new("", "text"), ["requirepass"] sensitive;
         /// File whose first line is the password, so that it stands neither in the environment nor among the arguments, which
         /// others on the machine can read. Empty: none.
-        requirepass_file: Text = Text::new("", "path"), ["requirepass-file"] immutable;
+        requirepass_file: Text = Text::new("", "path"), ["requirepass-file"] immutable file_of("requirepass");
         /// Start although other machines may do everything: it listens for them, there is no password, and `protected-mode`
         /// is off. The log warns then.
         allow_open: Flag = Flag::new(true), ["allow-open"] immutable;
@@ -131,7 +142,7 @@ parameters! {
         /// Storage engine.
         r#type: Choice<Engine> = Choice::new(Engine::Rocksdb), ["type"] immutable;
         /// Directory of everything the server writes.
-        dir: Directory = Directory::new("."), ["dir"] protected;
+        dir: Directory = Directory::new("."), ["dir"] protected working_directory;
         /// Memory that data may take, RocksDB's own included. With the RocksDB engine, what does not fit stays on disk
         /// alone. 0: no limit.
         maxmemory: Bytes = Bytes::new(0, 0..=u64::MAX), ["maxmemory"];
@@ -197,7 +208,7 @@ parameters! {
         /// Checkpoint (what SAVE made) to begin with: `dir` becomes a copy of it, and must be new or hold no data. Where it was
         /// restored from that checkpoint before, the server goes on with its data. Empty: none. CONFIG REWRITE does not add it to
         /// the file, and leaves a line of it alone.
-        restore: Text = Text::new("", "path"), ["restore"] one_start;
+        restore: Text = Text::new("", "path"), ["restore"] one_start fills_directory;
         /// Drop what is damaged in the journal, and all after it, into files beside it, do without what RocksDB's log has lost,
         /// and start; the log tells what. It is meant for one start: CONFIG REWRITE does not add it to the file, and leaves a line of
         /// it alone.

@@ -1,8 +1,7 @@
 //! A configuration file in TOML: a flat table, read and rewritten.
 
-use super::load::{Entry, LoadError, Place, normal};
-use super::parameter::{Parameter, find};
-use super::table::Settings;
+use super::entry::{Entry, LoadError, Place, normal};
+use super::table::{Parameter, Settings, find};
 use super::value::Value;
 use std::path::Path;
 use toml_edit::{Array, Document, DocumentMut, Item};
@@ -58,10 +57,14 @@ fn text_of(parameter: &Parameter, item: &Item, raw: &str) -> Result<String, Stri
     }
 }
 
-/// The text of a file with the present values; none if it is no TOML.
-pub(super) fn rewritten(text: &[u8], settings: &Settings) -> Option<String> {
+/// The text of a file with the present values of `parameters`; none if it is no TOML.
+pub(super) fn rewritten(
+    text: &[u8],
+    settings: &Settings,
+    parameters: impl Iterator<Item = &'static Parameter>,
+) -> Option<String> {
     let mut document: DocumentMut = std::str::from_utf8(text).ok()?.parse().ok()?;
-    for parameter in settings.rewritable() {
+    for parameter in parameters {
         rewrite_one(settings, parameter, &mut document);
     }
     Some(document.to_string())

@@ -14,7 +14,7 @@ use super::experiment::Command;
 use super::matrix::Sweep;
 use super::presets::Preset;
 use super::recipe::{Durability, Engine, Recipe};
-use super::run::Settings;
+use super::settings::Settings;
 use crate::load::{Distribution, Span};
 
 /// Values that are compared in a check, unless there are fewer.

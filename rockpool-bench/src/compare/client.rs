@@ -14,7 +14,8 @@ use super::interrupt::Group;
 use super::proc::{self, GroupTime};
 use super::results::{Check, Latency};
 use super::server::Server;
-use crate::load::{self, Distribution, Keys, Length, Outcome, Plan, Progress, Protocol, Snapshot, Span};
+use crate::load::{self, Distribution, Keys, Length, Outcome, Plan, Progress, Snapshot, Span};
+use crate::wire::Protocol;
 
 /// Decides the values: the same for every load of a comparison, so that each can check what another wrote.
 const SEED: u64 = 1;

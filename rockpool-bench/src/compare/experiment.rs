@@ -7,7 +7,8 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::recipe::{Durability, Engine, Recipe};
-use crate::load::{Distribution, Operation, Protocol, Span};
+use crate::load::{Distribution, Operation, Span};
+use crate::wire::Protocol;
 
 /// A whole comparison: groups of servers that run at the same time, each with its loads.
 #[derive(Clone, Debug)]

@@ -17,6 +17,7 @@ mod report;
 mod results;
 mod run;
 mod server;
+mod settings;
 mod statistics;
 
 use std::ffi::OsString;

@@ -8,7 +8,8 @@ use super::Failure;
 use super::experiment::{Command, Contender, Experiment, Group, Load, Origin};
 use super::matrix::{Sweep, data_title, with_commas};
 use super::recipe::{Durability, Engine, Recipe};
-use crate::load::{Protocol, Span};
+use crate::load::Span;
+use crate::wire::Protocol;
 
 /// An experiment of the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

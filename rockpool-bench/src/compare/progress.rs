@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::client::{self, Client};
 use super::experiment::{Contender, Experiment, Group};
 use super::results::Run;
-use super::run::Settings;
+use super::settings::Settings;
 
 /// Estimates: what it takes to start a server, bring it to rest, twice, and compare its values; to write a key; and to bring a server to
 /// rest after a measurement.

@@ -6,7 +6,6 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::Failure;
-use super::client::Client;
 use super::control::Control;
 use super::cpus::Cpus;
 use super::experiment::{Contender, Experiment, Group, Load, Origin};
@@ -17,6 +16,7 @@ use super::proc::GroupTime;
 use super::progress::Progress;
 use super::results::{Cell, ContenderResults, Expiry, FORMAT, GroupResults, Memory, Results, Run};
 use super::server::Server;
+use super::settings::Settings;
 use crate::load::Length;
 
 /// At rest is who needs no more than a tick of the clock in each step, and has no process beside it that rewrites a log,
@@ -30,21 +30,6 @@ const REST_PATIENCE: Duration = Duration::from_secs(20);
 const START_PATIENCE: Duration = Duration::from_secs(3);
 /// How long after their time keys may still be there.
 const EXPIRY_PATIENCE: Duration = Duration::from_secs(60);
-
-/// How an experiment is run.
-#[derive(Debug)]
-pub struct Settings {
-    pub rounds: usize,
-    pub client: Client,
-    pub server_cpus: Cpus,
-    pub client_cpus: Cpus,
-    /// Below which servers keep their data.
-    pub directory: Option<std::path::PathBuf>,
-    /// After the last key has expired, allocators get so long to give memory back.
-    pub give_back: Duration,
-    /// How the comparison was called, without paths.
-    pub command: String,
-}
 
 /// Whether the client can make every load of the experiment.
 ///

@@ -15,7 +15,7 @@ use super::experiment::{Contender, Origin};
 use super::interrupt::Group;
 use super::proc::{self, GroupTime, Resident};
 use super::recipe::{Durability, Places, Recipe};
-use crate::load::Protocol;
+use crate::wire::Protocol;
 
 /// How long a server may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(60);

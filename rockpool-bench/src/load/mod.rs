@@ -27,7 +27,7 @@ use crate::wire::{Codec, Dialer};
 
 pub use nodes::{HOPS_MAX, Nodes};
 pub use outcome::{Outcome, Side};
-pub use plan::{Distribution, Keys, Length, Operation, Plan, Protocol, Span};
+pub use plan::{Distribution, Keys, Length, Operation, Plan, Span};
 
 /// How often a run's progress is reported.
 const REPORT: Duration = Duration::from_millis(500);

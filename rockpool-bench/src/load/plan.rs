@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::LoadError;
+use crate::wire::Protocol;
 
 /// Redis's `proto-max-bulk-len` by default.
 const VALUE_MAX_BYTES: usize = 512 * 1024 * 1024;
@@ -128,36 +129,6 @@ impl Plan {
         match rules.iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(LoadError::Plan((*rule).to_owned())),
             None => Ok(()),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// RESP2.
-    Resp,
-    /// The book's length-prefixed TCP protocol, `docs/protocols.md`.
-    Book,
-    /// `/cache/{key}`.
-    Http,
-}
-
-impl Protocol {
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Resp => "resp",
-            Protocol::Book => "book",
-            Protocol::Http => "http",
-        }
-    }
-
-    /// Where a Rockpool listens for it by default.
-    pub fn default_port(self) -> u16 {
-        match self {
-            Protocol::Resp => 6379,
-            Protocol::Http => 12345,
-            Protocol::Book => 12346,
         }
     }
 }

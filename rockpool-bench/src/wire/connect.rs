@@ -4,8 +4,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
+use super::protocol::Protocol;
 use super::{Malformed, Reply, resp};
-use crate::load::Protocol;
 
 /// The addresses of a host, which may be one itself.
 ///

@@ -6,12 +6,12 @@
 mod book;
 mod connect;
 mod http;
+mod protocol;
 mod resp;
 
 pub use connect::{Dialer, exchange, resolve};
+pub use protocol::Protocol;
 pub use resp::{ASKING, CLUSTER_SLOTS, cluster_slots};
-
-use crate::load::Protocol;
 
 /// What is asked of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

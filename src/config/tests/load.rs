@@ -99,6 +99,19 @@ fn the_file_can_be_named_in_three_ways() {
 }
 
 #[test]
+fn a_variable_that_names_a_file_or_a_secret_is_not_empty() {
+    for (name, missing) in [
+        ("ROCKPOOL_CONFIG", "configuration file"),
+        ("ROCKPOOL_REQUIREPASS", "requirepass"),
+        ("ROCKPOOL_REQUIREPASS_FILE", "requirepass-file"),
+    ] {
+        let error = Settings::load(["rockpool".into()].into_iter(), [(name.into(), "".into())].into_iter());
+        let expected = format!("environment variable {name}: empty; leave it out where there is no {missing}");
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
 fn an_error_is_one_line_that_names_the_place_the_setting_and_what_was_expected() {
     let in_file = [
         ("\n\nmaxmemroy = 1", "FILE:3: unknown setting \"maxmemroy\" (rockpool --help names all)"),

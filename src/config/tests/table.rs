@@ -1,3 +1,4 @@
+use super::super::parameter::Role;
 use super::super::{Group, PARAMETERS, Settings, find};
 use std::collections::HashSet;
 
@@ -10,6 +11,18 @@ fn no_name_is_there_twice() {
         assert!(name.bytes().all(shape), "{name}");
         assert_eq!(find(name.to_uppercase().as_bytes()).unwrap().1, name);
     }
+}
+
+#[test]
+fn what_a_file_holds_is_the_value_of_a_parameter() {
+    let read_from_files: Vec<_> = PARAMETERS
+        .iter()
+        .filter_map(|parameter| match parameter.role {
+            Role::FileOf(name) => Some((parameter.name, find(name.as_bytes()).unwrap().0.name)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(read_from_files, [("requirepass-file", "requirepass")]);
 }
 
 #[test]
@@ -26,7 +39,7 @@ fn every_default_is_valid_and_prints_as_it_reads() {
     let settings = Settings::default();
     for parameter in PARAMETERS {
         let value = parameter.value(&settings);
-        assert_eq!(value.assign(&value.text()), Ok(parameter.name == "dir"), "{}", parameter.name);
+        assert_eq!(value.assign(&value.text()), Ok(parameter.role == Role::WorkingDirectory), "{}", parameter.name);
         // What the reference page prints can be written into a file.
         let documented = parameter.value(&Settings::default()).documented();
         assert_eq!(value.assign(&documented), Ok(false), "{}", parameter.name);
