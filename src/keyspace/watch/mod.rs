@@ -1,0 +1,3 @@
+//! What changes: effects, as the journal keeps them.
+
+pub mod effect;
