@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::entry::Entry;
 use super::residency_tests::open;
 use super::tier::Tier;
-use super::watch::effect::{Effect, Place};
+use super::watch::effect::{ChangeId, Effect};
 use super::*;
 use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
@@ -85,7 +85,7 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
 fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let keyspace = open(directory.path());
-    let place = |name: &[u8]| Place { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
+    let place = |name: &[u8]| ChangeId { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
     let put = |name: &[u8], kind: u8, into: &mut Gather| {
         Effect::Put { kind, payload: BytesRef::Slice(b"v"), expiry_ms: None }.encode(place(name), name, into);
     };
@@ -101,7 +101,7 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
         recovery::replaying(&keyspace, 2, &Progress::default(), |replayer| replayer.block(&block[..block.len() - 1]));
     assert_eq!(refused, Err("a change in it cannot be read".to_owned()));
     let mut elsewhere = Gather::default();
-    Effect::Delete.encode(Place { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
+    Effect::Delete.encode(ChangeId { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
     let elsewhere = elsewhere.to_vec();
     let refused = recovery::replaying(&keyspace, 2, &Progress::default(), |replayer| replayer.block(&elsewhere));
     assert_eq!(refused, Err("it was used with more than 16 databases: start with `databases 17` or more".to_owned()));

@@ -5,6 +5,7 @@ use super::disk::tier::Tier;
 use super::memory::databases::DATABASES_MIN;
 use super::memory::key::Caller;
 use super::memory::table::Table;
+use super::watch::observer::DatabaseChange;
 use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::store::record::SlotMeta;
@@ -33,6 +34,7 @@ impl Keyspace {
             tier.store.flush_wal(self.syncs())?;
         }
         self.set_order(&order);
+        self.observers.databases_changed(DatabaseChange::Swapped(one, other));
         Ok(())
     }
 
@@ -85,6 +87,7 @@ impl Keyspace {
             // Nobody can have added a key meanwhile, and what expired meanwhile was still counted off under its slot's
             // lock.
             database.counts.clear();
+            self.observers.databases_changed(DatabaseChange::Flushed(physical));
         }
         Ok(Flushed(flushed))
     }

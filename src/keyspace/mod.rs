@@ -8,7 +8,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `disk` | RocksDB and the journal as memory sees them: whether they take writes, and how fast these may come |
-//! | `watch` | what changes: effects |
+//! | `watch` | what changes, and who is told: effects, events, observers |
 //! | `memory` | entries, slots, databases; lookup, change, expiry, eviction |
 //! | `residency` | keys that are on disk alone: loading them, walking over them |
 //! | `merge` | rounds that bring changes to disk, `maxdisk`, recovery |
@@ -53,6 +53,8 @@ pub use merge::{garbage, recovery, space};
 pub use residency::loader::{self, Loader, Loading};
 pub use residency::resident::Residence;
 pub use residency::scan::{Cursor, Scan, Step, Visitor, Walk};
+pub use watch::event::Event;
+pub use watch::{effect, observer};
 
 /// The databases, with what reads their cold keys and what brings their changes to disk.
 pub struct Keyspace {
@@ -109,6 +111,8 @@ impl Keyspace {
 
 #[cfg(test)]
 mod disk_tests;
+#[cfg(test)]
+mod observer_tests;
 #[cfg(test)]
 mod residency_tests;
 #[cfg(test)]

@@ -306,7 +306,7 @@ impl World<'_> {
             });
         }
         assert_eq!(Size::from(guard.slot.size), expected, "the slot's counts");
-        assert_eq!(u64::from(guard.slot.differences.cold), expected.keys, "its cold keys");
+        assert_eq!(u64::from(guard.slot.cold), expected.keys, "its cold keys");
         drop(guard);
         assert_eq!(self.keyspace.size(0), expected, "the database's counts");
         let metas: BTreeMap<(u8, u16), _> =

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use super::super::disk::tier::Tier;
+use super::super::watch::observer::Observers;
 use super::counts::Size;
 use super::key::{Key, Spot};
 use super::lirs::Lirs;
 use super::recency::Rules;
 use super::slots::{Database, Slots};
 use crate::base::key_hash::{HashSecret, KeyHash};
+use crate::base::slot::SLOTS;
 use crate::config::{Integer, JournalSync, Settings};
 use crate::stats::Stats;
 
@@ -42,6 +44,8 @@ pub struct Databases {
     pub expires_actively: AtomicBool,
     pub settings: Arc<Settings>,
     pub stats: Arc<Stats>,
+    /// Who is told of changes.
+    pub(in crate::keyspace) observers: Observers,
     /// What is below memory, with the RocksDB engine.
     tier: Option<Tier>,
 }
@@ -59,6 +63,7 @@ impl Databases {
             expires_actively: AtomicBool::new(true),
             settings,
             stats,
+            observers: Observers::default(),
             tier,
         }
     }
@@ -109,7 +114,16 @@ impl Databases {
 
     #[cold]
     pub(in crate::keyspace) fn begin_slots(&self, physical: u8) -> &Slots {
-        let slots = self.all[usize::from(physical)].slots.get_or_init(Slots::new);
+        let begin = || {
+            let slots = Slots::new();
+            slots.update_watched(0..SLOTS, &self.observers);
+            slots
+        };
+        let slots = self.all[usize::from(physical)].slots.get_or_init(begin);
+        // Who has begun to watch in between has not seen them yet.
+        if !self.observers.is_empty() {
+            slots.update_watched(0..SLOTS, &self.observers);
+        }
         self.used.fetch_or(1 << usize::from(physical).min(OTHERS_BIT), Ordering::Relaxed);
         slots
     }

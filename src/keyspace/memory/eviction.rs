@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
+use super::super::watch::effect::Effect;
+use super::super::watch::event::Event;
 use super::counts::Size;
 use super::databases::{DIRTY_SHARE, Databases};
 use super::entry::Entry;
@@ -245,7 +247,7 @@ impl Eviction<'_> {
 impl LockedSlot<'_> {
     /// Takes the entry that was seen with that place, recency and expiry, if it is as it was, out of memory. Where
     /// there is a disk it stays there, and what is not there yet stays in memory.
-    fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) -> Option<Entry> {
+    pub(in crate::keyspace) fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) -> Option<Entry> {
         let as_seen = |entry: &Entry| entry.recency() == recency && entry.expiry_ms() == expiry_ms;
         let index = self.slot.table.find(place, as_seen)?;
         if self.databases.tier().is_some() {
@@ -253,7 +255,7 @@ impl LockedSlot<'_> {
         }
         let entry = self.remove_entry(index);
         self.databases.stats.shard().evicted_keys.add(1);
-        self.databases.stats.shard().changes.add(1);
+        self.changed(entry.key(), Effect::Evicted, Event::Evicted);
         Some(entry)
     }
 

@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 
 use super::super::watch::effect::Effect;
+use super::super::watch::event::Event;
 use super::counts::SizeChange;
 use super::databases::Databases;
 use super::entry::{Content, Marks, Owned};
@@ -134,15 +135,27 @@ impl SlotGuard<'_> {
     /// Makes the key the string `value`, of any length, whatever it was.
     #[inline]
     pub fn set(&mut self, key: &Key, value: BytesRef<'_>, expiry: NewExpiry) {
+        self.set_as(key, value, expiry, Event::Set);
+    }
+
+    /// The same by a command whose event has another name than `set`.
+    #[inline]
+    pub fn set_as(&mut self, key: &Key, value: BytesRef<'_>, expiry: NewExpiry, event: Event) {
         match value {
-            BytesRef::Slice(bytes) if bytes.len() < LARGE_BYTES => self.set_string(key, bytes, expiry),
-            value => self.put(key, Owned::string(value), expiry),
+            BytesRef::Slice(bytes) if bytes.len() < LARGE_BYTES => self.set_string_as(key, bytes, expiry, event),
+            value => self.put(key, Owned::string(value), expiry, event),
         }
     }
 
     /// Makes the key the string `bytes`, which is not large, whatever it was.
     #[inline]
     pub fn set_string(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry) {
+        self.set_string_as(key, bytes, expiry, Event::Set);
+    }
+
+    /// The same by a command whose event has another name than `set`.
+    #[inline]
+    pub fn set_string_as(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry, event: Event) {
         let expiry_ms = match self.find(key) {
             Some(index) => {
                 self.differs(index, key.hash);
@@ -163,20 +176,20 @@ impl SlotGuard<'_> {
                 new_ms
             }
         };
-        self.changed(key, Effect::set_string(bytes, expiry_ms));
+        self.changed(key.bytes, Effect::set_string(bytes, expiry_ms), event);
     }
 
-    /// Makes the key hold `value`, whatever it was.
-    pub fn put(&mut self, key: &Key, value: Owned, expiry: NewExpiry) {
+    /// Makes the key hold `value`, whatever it was; `event` tells what that is called.
+    pub fn put(&mut self, key: &Key, value: Owned, expiry: NewExpiry, event: Event) {
         let value = match value {
-            Owned::Inline(bytes) => return self.set_string(key, &bytes, expiry),
+            Owned::Inline(bytes) => return self.set_string_as(key, &bytes, expiry, event),
             Owned::Boxed(value) => value,
         };
         let old = self.find(key).map(|index| self.delete(index, key.hash).expiry_ms());
         let new_ms = self.resolve(expiry, old);
         // Written down before it is given away.
         let (kind, payload) = value.record();
-        self.changed(key, Effect::Put { kind, payload, expiry_ms: new_ms });
+        self.changed(key.bytes, Effect::Put { kind, payload, expiry_ms: new_ms }, event);
         self.insert(key, Content::Boxed(value), new_ms);
     }
 
@@ -191,7 +204,8 @@ impl SlotGuard<'_> {
         let new_bytes = entry.data_bytes();
         drop(entry);
         self.resized(old_bytes, new_bytes);
-        self.changed(key, Effect::Modify(change));
+        let effect = Effect::Modify(change);
+        self.changed(key.bytes, effect, effect.event());
         true
     }
 
@@ -202,7 +216,8 @@ impl SlotGuard<'_> {
         let old_ms = self.slot.table.get(index).expiry_ms();
         self.slot.table.get_mut(index).set_expiry(expiry_ms);
         self.expiry_changed(place(key.hash), old_ms, expiry_ms);
-        self.changed(key, Effect::Expire(expiry_ms));
+        let effect = Effect::Expire(expiry_ms);
+        self.changed(key.bytes, effect, effect.event());
         true
     }
 
@@ -210,15 +225,15 @@ impl SlotGuard<'_> {
     pub fn remove(&mut self, key: &Key) -> bool {
         let Some(index) = self.find(key) else { return false };
         drop(self.delete(index, key.hash));
-        self.changed(key, Effect::Delete);
+        self.changed(key.bytes, Effect::Delete, Event::Del);
         true
     }
 
-    /// Deletes a key and returns its value and expiry.
-    pub fn take(&mut self, key: &Key) -> Option<(Owned, Option<u64>)> {
+    /// Deletes a key, for the reason that `event` tells, and returns its value and expiry.
+    pub fn take(&mut self, key: &Key, event: Event) -> Option<(Owned, Option<u64>)> {
         let index = self.find(key)?;
         let mut entry = self.delete(index, key.hash);
-        self.changed(key, Effect::Delete);
+        self.changed(key.bytes, Effect::Delete, event);
         Some((entry.take_content(), entry.expiry_ms()))
     }
 

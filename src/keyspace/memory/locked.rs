@@ -4,7 +4,9 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
-use super::super::watch::effect::{Effect, Place};
+use super::super::watch::effect::{ChangeId, Effect};
+use super::super::watch::event::Event;
+use super::super::watch::observer::KeyChange;
 use super::counts::SizeChange;
 use super::databases::Databases;
 use super::entry::{Content, Entry};
@@ -139,18 +141,39 @@ impl LockedSlot<'_> {
         self.slots.deadlines_ms[usize::from(self.number)].store(next_ms, Ordering::Relaxed);
     }
 
-    /// Every change that a command makes to a key comes by here.
+    /// Every change of a key comes by here, be it made by a command or by an eviction. It is counted and numbered, told to who
+    /// watches the slot, and noted in the journal.
     #[inline]
-    pub(in crate::keyspace) fn changed(&mut self, key: &Key, effect: Effect<'_>) {
+    pub(in crate::keyspace) fn changed(&mut self, key: &[u8], effect: Effect<'_>, event: Event) {
         self.databases.stats.count(|shard| &shard.changes);
+        let id = self.number_change(key, effect, event);
         let Some(tier) = self.databases.tier() else { return };
-        self.slot.sequence += 1;
-        let place = Place { database: self.physical, slot: self.number, sequence: self.slot.sequence };
         match &mut self.staged {
-            Some(staged) if tier.is_journaling() => effect.encode(place, key.bytes, staged),
+            Some(staged) if tier.is_journaling() => effect.encode(id, key, staged),
             Some(_) => {}
-            None => tier.journal(|bytes| effect.encode(place, key.bytes, bytes)),
+            None => tier.journal(|bytes| effect.encode(id, key, bytes)),
         }
+    }
+
+    /// The same for a key whose expiry has passed: nobody has done that, and a replay comes to the same without the journal.
+    pub(in crate::keyspace) fn expired(&mut self, key: &[u8]) {
+        self.databases.stats.shard().expired_keys.add(1);
+        self.number_change(key, Effect::Expired, Event::Expired);
+    }
+
+    #[inline]
+    fn number_change(&mut self, key: &[u8], effect: Effect<'_>, event: Event) -> ChangeId {
+        self.slot.sequence += 1;
+        let id = ChangeId { database: self.physical, slot: self.number, sequence: self.slot.sequence };
+        if self.slot.is_watched {
+            self.tell(KeyChange { id, key, effect, event });
+        }
+        id
+    }
+
+    #[cold]
+    fn tell(&self, change: KeyChange<'_>) {
+        self.databases.observers.key_changed(&change);
     }
 }
 

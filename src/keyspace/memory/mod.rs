@@ -6,7 +6,7 @@
 //! - `recency`, `entry`, `table`, `expiry`, `counts`, `spread`: what a slot and a database are made of
 //! - `slot`, `slots`, `key`, `databases`: a slot, a database's slots, and all databases
 //! - `locked`: a locked slot, and the one place where a key changes; `states`: how its entries stand to the disk
-//! - `guard`: what commands do with a key; `prefetch`, `estimates`
+//! - `guard`: what commands do with a key; `prefetch`, `estimates`, `watching`
 //! - `ghosts`, `lirs`, `eviction`, `expiry_cycle`: which keys go, and when
 
 pub mod counts;
@@ -28,3 +28,4 @@ pub mod slots;
 mod spread;
 mod states;
 pub mod table;
+mod watching;

@@ -1,11 +1,12 @@
 //! The slots of a database, and what is published of them outside of their locks.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::super::watch::observer::Observers;
 use super::counts::Counts;
 use super::slot::Slot;
 use super::spread::Spread;
@@ -62,6 +63,14 @@ impl Slots {
         let (word, bit) = (&self.dirty[usize::from(number / 64)], 1 << (number % 64));
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes in these slots whether anybody watches them.
+    pub fn update_watched(&self, numbers: Range<u16>, observers: &Observers) {
+        for number in numbers {
+            let mut slot = self.slots[usize::from(number)].lock();
+            slot.is_watched = observers.watch(number);
         }
     }
 

@@ -30,6 +30,7 @@
 //! `residency_tests` walks through the interleavings of these steps.
 
 use super::super::watch::effect::Effect;
+use super::super::watch::event::Event;
 use super::counts::{SizeChange, SlotSize};
 use super::entry::{Content, Entry, Marks};
 use super::key::Key;
@@ -76,7 +77,7 @@ impl LockedSlot<'_> {
     pub(in crate::keyspace) fn insert_new(&mut self, key: &Key, entry: &mut Entry) {
         let before = if self.slot.differences.deleted > 0 { self.entry(key) } else { None };
         let before = before.map(|index| self.slot.table.get(index).marks());
-        let is_settled = self.slot.differences.cold == 0;
+        let is_settled = self.slot.cold == 0;
         let marks = match before {
             Some(marks) => marks.without(Marks::DELETED),
             None if is_settled => Marks::default(),
@@ -105,8 +106,8 @@ impl LockedSlot<'_> {
 
     pub(in crate::keyspace) fn expire(&mut self, index: Index) {
         let hash = self.databases.spot(self.slot.table.get(index).key()).hash;
-        drop(self.delete(index, hash));
-        self.databases.stats.shard().expired_keys.add(1);
+        let entry = self.delete(index, hash);
+        self.expired(entry.key());
     }
 
     /// Whether the disk has to be told when the entry's key is deleted.
@@ -129,7 +130,7 @@ impl LockedSlot<'_> {
 
     /// Notes that a key is deleted of which nothing is known but that it may be on disk (a replay's delete).
     pub(in crate::keyspace) fn bury_unseen(&mut self, key: &Key) {
-        if self.slot.differences.cold == 0 || self.entry(key).is_some() {
+        if self.slot.cold == 0 || self.entry(key).is_some() {
             return;
         }
         let mut deleted = self.fresh(key, Content::Inline(&[]), None);
@@ -148,10 +149,10 @@ impl LockedSlot<'_> {
         match self.entry(key).map(|index| (index, self.slot.table.get(index).marks())) {
             Some((_, marks)) if marks.has(Marks::DIRTY) || marks.has(Marks::DELETED) => return false,
             Some((index, _)) => drop(self.delete(index, key.hash)),
-            None if self.slot.differences.cold == 0 => return false,
+            None if self.slot.cold == 0 => return false,
             None => self.bury_cold(key, value_bytes, expiry_ms),
         }
-        self.changed(key, Effect::Delete);
+        self.changed(key.bytes, Effect::Evicted, Event::Evicted);
         self.databases.stats.shard().evicted_keys.add(1);
         true
     }
@@ -180,7 +181,7 @@ impl LockedSlot<'_> {
         let place = self.slot.table.place_of(index);
         let entry = self.take_entry(index);
         self.queue_expiry(place, entry.expiry_ms(), None);
-        self.slot.differences.cold += 1;
+        self.slot.cold += 1;
         self.database.counts.add_cold(self.number, 1);
         self.departed();
         self.databases.stats.shard().demoted_keys.add(1);
@@ -219,7 +220,7 @@ impl LockedSlot<'_> {
 
     /// An older record was found of a key that was set, or deleted, without a look: the key was counted twice.
     pub(in crate::keyspace) fn settle(&mut self, key_bytes: usize, value_bytes: usize, had_expiry: bool) {
-        self.slot.differences.cold -= 1;
+        self.slot.cold -= 1;
         self.database.counts.add_cold(self.number, -1);
         self.add(SizeChange {
             keys: -1,
@@ -245,13 +246,13 @@ impl LockedSlot<'_> {
 
     /// Counts off a cold key whose expiry has passed; its record is going to be deleted by the next round.
     pub(in crate::keyspace) fn sweep(&mut self, key: &Key, value_bytes: usize) -> bool {
-        if self.slot.differences.cold == 0 || self.entry(key).is_some() {
+        if self.slot.cold == 0 || self.entry(key).is_some() {
             return false;
         }
         self.settle(key.bytes.len(), value_bytes, true);
         self.departed();
         self.slots.mark_dirty(self.number);
-        self.databases.stats.shard().expired_keys.add(1);
+        self.expired(key.bytes);
         true
     }
 
@@ -259,6 +260,7 @@ impl LockedSlot<'_> {
     pub(in crate::keyspace) fn clear(&mut self) -> (Table, u64) {
         let keys = self.slot.size.keys();
         self.slot.size = SlotSize::default();
+        self.slot.cold = 0;
         let differences = std::mem::take(&mut self.slot.differences);
         self.database.counts.add_dirty(
             self.number,

@@ -1,5 +1,5 @@
 //! What a start does: take over the counts that are on disk, then replay what the journal has beyond them. No record is
-//! read but those that a change in place is replayed on.
+//! read but those that a change in id is replayed on.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
@@ -10,10 +10,10 @@ use super::super::memory::databases::Databases;
 use super::super::memory::entry::Owned;
 use super::super::memory::guard::{NewExpiry, SlotGuard};
 use super::super::memory::key::Caller;
-use super::super::memory::slot::Differences;
 use super::super::residency::loader::{Cold, Loader};
 use super::super::residency::resident::Residence;
-use super::super::watch::effect::{Effect, Place};
+use super::super::watch::effect::{ChangeId, Effect};
+use super::super::watch::event::Event;
 use crate::base::gather::Gather;
 use crate::base::progress::Progress;
 use crate::base::slot::SLOTS;
@@ -54,7 +54,7 @@ struct Share<'scope> {
 /// A block, and where in it the changes to the slots of a share are.
 struct Block {
     bytes: Arc<[u8]>,
-    changes: Vec<(Place, usize)>,
+    changes: Vec<(ChangeId, usize)>,
 }
 
 impl Replayer<'_> {
@@ -77,17 +77,17 @@ impl Replay for Replayer<'_> {
     fn block(&mut self, payload: &[u8]) -> Result<(), String> {
         self.done.blocks += 1;
         let bytes: Arc<[u8]> = payload.into();
-        let mut parts: Vec<Vec<(Place, usize)>> = self.shares.iter().map(|_| Vec::new()).collect();
+        let mut parts: Vec<Vec<(ChangeId, usize)>> = self.shares.iter().map(|_| Vec::new()).collect();
         let mut rest = payload;
         while !rest.is_empty() {
             let offset = payload.len() - rest.len();
-            let (place, key, _) = Effect::decode(&mut rest).ok_or("a change in it cannot be read")?;
-            check_database(self.databases, place.database)?;
-            if place.slot != crate::base::slot::slot(key) {
+            let (id, key, _) = Effect::decode(&mut rest).ok_or("a change in it cannot be read")?;
+            check_database(self.databases, id.database)?;
+            if id.slot != crate::base::slot::slot(key) {
                 return Err("a change in it is of another slot than its key's".to_owned());
             }
-            let share = usize::from(place.slot) % parts.len();
-            parts[share].push((place, offset));
+            let share = usize::from(id.slot) % parts.len();
+            parts[share].push((id, offset));
         }
         for (share, changes) in self.shares.iter().zip(parts) {
             // A thread that has failed takes no more, and says why in the end.
@@ -138,7 +138,7 @@ pub fn adopt(databases: &Databases, store: &Rocks) -> Result<(), RocksError> {
         let size =
             Size { keys: meta.keys, expiring: meta.expiring, key_bytes: meta.key_bytes, value_bytes: meta.value_bytes };
         slot.size = size.into();
-        slot.differences = Differences::all_cold(meta.keys);
+        (slot.cold, slot.differences.may_be_stored) = (meta.keys as u32, meta.keys > 0);
         database.counts.add(number, size.as_change());
         database.counts.add_cold(number, meta.keys as i64);
     }
@@ -187,10 +187,10 @@ fn replay_share(databases: &Databases, blocks: mpsc::Receiver<Block>, progress: 
     for Block { bytes, mut changes } in blocks {
         // Threads put their changes in side by side; a slot's are told apart by their numbers.
         changes.sort_unstable();
-        for (place, offset) in changes {
+        for (id, offset) in changes {
             let mut rest = &bytes[offset..];
             let (_, key, effect) = Effect::decode(&mut rest).ok_or("a change cannot be read a second time")?;
-            if replay_effect(databases, place, key, effect)? {
+            if replay_effect(databases, id, key, effect)? {
                 recovery.applied += 1;
             } else {
                 recovery.known += 1;
@@ -201,10 +201,10 @@ fn replay_share(databases: &Databases, blocks: mpsc::Receiver<Block>, progress: 
     Ok(recovery)
 }
 
-fn replay_effect(databases: &Databases, place: Place, key: &[u8], effect: Effect<'_>) -> Result<bool, String> {
+fn replay_effect(databases: &Databases, id: ChangeId, key: &[u8], effect: Effect<'_>) -> Result<bool, String> {
     let key = databases.key(key);
-    let mut guard = SlotGuard::from(databases.lock_slot(REPLAY, place.database, place.slot));
-    if place.sequence <= guard.slot.sequence {
+    let mut guard = SlotGuard::from(databases.lock_slot(REPLAY, id.database, id.slot));
+    if id.sequence <= guard.slot.sequence {
         return Ok(false);
     }
     // The journal has this change already.
@@ -223,14 +223,14 @@ fn replay_effect(databases: &Databases, place: Place, key: &[u8], effect: Effect
         Effect::Put { kind, payload, expiry_ms } => {
             let expiry = expiry_ms.map_or(NewExpiry::Never, NewExpiry::At);
             let value = Owned::from_record(kind, payload).ok_or_else(|| format!("unknown type {kind}"))?;
-            guard.put(&key, value, expiry);
+            guard.put(&key, value, expiry, Event::Set);
         }
-        Effect::Delete if guard.remove(&key) => {}
-        Effect::Delete => guard.bury_unseen(&key),
+        Effect::Delete | Effect::Expired | Effect::Evicted if guard.remove(&key) => {}
+        Effect::Delete | Effect::Expired | Effect::Evicted => guard.bury_unseen(&key),
         Effect::Expire(expiry_ms) => drop(guard.set_expiry(&key, expiry_ms)),
         Effect::Modify(change) => drop(guard.modify(&key, change)),
     }
-    guard.slot.sequence = place.sequence;
+    guard.slot.sequence = id.sequence;
     Ok(true)
 }
 

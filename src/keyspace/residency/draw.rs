@@ -73,7 +73,7 @@ impl Walk for RandomDraw {
         }
         self.draws_left -= 1;
         let Some(mut guard) = self.draw_slot(databases) else { return Ok(Step::More) };
-        let cold = u64::from(guard.slot.differences.cold);
+        let cold = u64::from(guard.slot.cold);
         let in_memory = guard.table().len() as u64 - u64::from(guard.slot.differences.deleted);
         if (self.random)().checked_rem(cold + in_memory).is_some_and(|drawn| drawn < cold) {
             let place = ((self.random)() >> (u64::BITS - PLACE_BITS)) as u32;

@@ -24,7 +24,7 @@ impl SlotGuard<'_> {
     /// Sees to it that whatever there is of the key is in memory.
     #[inline]
     pub fn make_resident(&mut self, key: &Key, cold: &mut Cold) -> Residence {
-        if self.databases.tier().is_none() || self.slot.differences.cold == 0 || self.entry(key).is_some() {
+        if self.databases.tier().is_none() || self.slot.cold == 0 || self.entry(key).is_some() {
             return Residence::Here;
         }
         self.make_cold_resident(key, cold)
@@ -60,7 +60,7 @@ impl SlotGuard<'_> {
     /// Notes the key among those to load, if it may be on disk alone.
     pub fn want(&self, key: &Key, cold: &mut Cold) {
         let Some(tier) = self.databases.tier() else { return };
-        if self.slot.differences.cold > 0 && self.entry(key).is_none() {
+        if self.slot.cold > 0 && self.entry(key).is_none() {
             let record_key = self.record_key(tier, key);
             let departures = self.slot.differences.departures;
             cold.want(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
@@ -89,7 +89,7 @@ impl SlotGuard<'_> {
         let mut entry = self.fresh(key, content, record.expiry_ms);
         entry.set_marks(Marks::STORED);
         self.add_entry(place(key.hash), entry);
-        self.slot.differences.cold -= 1;
+        self.slot.cold -= 1;
         self.database.counts.add_cold(self.number, -1);
         self.queue_expiry(place(key.hash), None, record.expiry_ms);
         Residence::Here

@@ -116,7 +116,7 @@ pub fn with_stored<T>(
     look: impl FnOnce(&mut LockedSlot<'_>, Stored) -> T,
 ) -> Result<Option<T>, RocksError> {
     let mut guard = databases.lock_slot(caller, position.physical, position.slot);
-    let Some(tier) = databases.tier().filter(|_| guard.slot.differences.cold > 0) else {
+    let Some(tier) = databases.tier().filter(|_| guard.slot.cold > 0) else {
         return Ok(Some(look(&mut guard, Stored::default())));
     };
     if !may_read {
