@@ -142,7 +142,7 @@ impl Page<'_, '_> {
         let resident = keys.saturating_sub(state.keyspace.cold_keys());
         let journal = tier.opened_journal().map(|journal| journal.status()).unwrap_or_default();
         let rocks = tier.store.status();
-        let (counters, loader) = (&tier.counters, &tier.loader);
+        let (counters, loader) = (&tier.counters, &state.keyspace.loader);
         self.gauge("keys_resident", "Keys in memory.", None, resident)?;
         self.gauge("keys_dirty", "Keys that differ from the disk.", None, dirty_keys)?;
         self.gauge("dirty", "What those take.", Some(Unit::Bytes), dirty_bytes)?;
@@ -159,12 +159,22 @@ impl Page<'_, '_> {
         self.counter("write_delays", "Turns that waited a little for the disk.", None, counters.delays.get())?;
         self.counter("write_stalls", "Turns that found the disk too far behind.", None, counters.stalls.get())?;
         self.gauge("disk_max", "maxdisk; 0: no limit.", Some(Unit::Bytes), state.settings.maxdisk.get())?;
-        let used = tier.space.used_bytes();
+        let used = state.keyspace.merger.space.used_bytes();
         self.gauge("disk_used", "What counts towards maxdisk; 0: no limit.", Some(Unit::Bytes), used)?;
-        let live = state.keyspace.live_disk_bytes();
+        let live = state.keyspace.merging().map_or(0, |merging| merging.live_disk_bytes());
         self.gauge("disk_live", "Of that, about what keys take that are there.", Some(Unit::Bytes), live)?;
-        self.counter("disk_evicted_keys", "Keys deleted to stay within maxdisk.", None, tier.space.evicted.get())?;
-        self.counter("disk_passes", "Compactions made to stay within maxdisk.", None, tier.space.passes.get())?;
+        self.counter(
+            "disk_evicted_keys",
+            "Keys deleted to stay within maxdisk.",
+            None,
+            state.keyspace.merger.space.evicted.get(),
+        )?;
+        self.counter(
+            "disk_passes",
+            "Compactions made to stay within maxdisk.",
+            None,
+            state.keyspace.merger.space.passes.get(),
+        )?;
         self.gauge("journal", "What a replay would read.", Some(Unit::Bytes), journal.unreleased_bytes)?;
         self.counter("journal_blocks", "Blocks written.", None, journal.blocks_written)?;
         self.counter("journal_written", "Bytes written.", Some(Unit::Bytes), journal.bytes_written)?;

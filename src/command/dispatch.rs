@@ -343,7 +343,12 @@ impl<'s> Turn<'s> {
             }
             Pressure::Behind => Err(Refusal::Stalled),
             // What only takes away is how room is made.
-            Pressure::Broken if !flags.has(Flags::DENY_OOM) && self.state.keyspace.admits_removals() => Ok(()),
+            Pressure::Broken
+                if !flags.has(Flags::DENY_OOM)
+                    && self.state.keyspace.merging().is_some_and(|merging| merging.admits_removals()) =>
+            {
+                Ok(())
+            }
             Pressure::Broken => {
                 let reason = self.state.keyspace.tier().and_then(|tier| tier.failure()).unwrap_or_default();
                 Err(Error::owned(format!("MISCONF Errors writing to disk: {reason}")).into())

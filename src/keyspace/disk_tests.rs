@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::effect::{Effect, Place};
 use super::entry::Entry;
 use super::residency_tests::open;
 use super::tier::Tier;
+use super::watch::effect::{ChangeId, Effect};
 use super::*;
 use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
@@ -56,8 +56,8 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         Arc::new(Settings::default()),
         Arc::new(Stats::new(0)),
     );
-    keyspace.adopt(&keyspace.tier().unwrap().store).unwrap();
-    let (journal, recovery) = keyspace.replaying(3, &Progress::default(), |replayer| {
+    recovery::adopt(&keyspace, &keyspace.tier().unwrap().store).unwrap();
+    let (journal, recovery) = recovery::replaying(&keyspace, 3, &Progress::default(), |replayer| {
         let options = journal::Options::default();
         (Journal::open(&directory.path().join("journal"), options, replayer).unwrap(), replayer.done())
     });
@@ -85,7 +85,7 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
 fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let keyspace = open(directory.path());
-    let place = |name: &[u8]| Place { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
+    let place = |name: &[u8]| ChangeId { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
     let put = |name: &[u8], kind: u8, into: &mut Gather| {
         Effect::Put { kind, payload: BytesRef::Slice(b"v"), expiry_ms: None }.encode(place(name), name, into);
     };
@@ -93,16 +93,17 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
     (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));
     let block = block.to_vec();
     let (refused, at_end) =
-        keyspace.replaying(2, &Progress::default(), |replayer| (replayer.block(&block), replayer.end()));
+        recovery::replaying(&keyspace, 2, &Progress::default(), |replayer| (replayer.block(&block), replayer.end()));
     assert_eq!(refused, Ok(()), "the block makes sense");
     assert_eq!(at_end, Err("unknown type 99".to_owned()));
     // What makes no sense is refused with its block.
-    let refused = keyspace.replaying(2, &Progress::default(), |replayer| replayer.block(&block[..block.len() - 1]));
+    let refused =
+        recovery::replaying(&keyspace, 2, &Progress::default(), |replayer| replayer.block(&block[..block.len() - 1]));
     assert_eq!(refused, Err("a change in it cannot be read".to_owned()));
     let mut elsewhere = Gather::default();
-    Effect::Delete.encode(Place { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
+    Effect::Delete.encode(ChangeId { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
     let elsewhere = elsewhere.to_vec();
-    let refused = keyspace.replaying(2, &Progress::default(), |replayer| replayer.block(&elsewhere));
+    let refused = recovery::replaying(&keyspace, 2, &Progress::default(), |replayer| replayer.block(&elsewhere));
     assert_eq!(refused, Err("it was used with more than 16 databases: start with `databases 17` or more".to_owned()));
 }
 
@@ -113,7 +114,7 @@ fn whole_databases_do_not_wait_for_a_round_that_cannot_be_written() {
     let tier = keyspace.tier().unwrap();
     let key = keyspace.key(b"k");
     keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).set_string(&key, b"v", NewExpiry::Clear);
-    let round = tier.merger.lock();
+    let round = keyspace.merger.state();
     tier.failed("no space", false);
     let failure = Some("no space".to_owned());
     assert_eq!(keyspace.swap(0, 1).err().map(|error| error.message), failure);

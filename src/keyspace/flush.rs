@@ -1,10 +1,11 @@
 //! What concerns whole databases: FLUSHDB, FLUSHALL, SWAPDB.
 
-use std::sync::atomic::Ordering;
-
-use super::table::Table;
-use super::tier::Tier;
-use super::{Caller, DATABASES_MIN, Keyspace, merger};
+use super::Keyspace;
+use super::disk::tier::Tier;
+use super::memory::databases::DATABASES_MIN;
+use super::memory::key::Caller;
+use super::memory::table::Table;
+use super::watch::observer::DatabaseChange;
 use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::store::record::SlotMeta;
@@ -33,23 +34,18 @@ impl Keyspace {
             tier.store.flush_wal(self.syncs())?;
         }
         self.set_order(&order);
+        self.observers.databases_changed(DatabaseChange::Swapped(one, other));
         Ok(())
     }
 
     /// What came before a change of whole databases, which goes to disk at once, must not be lost where that is not: it
     /// gets into the journal, or where there is none, to disk as well.
     fn bring_down(&self, tier: &Tier) -> Result<(), RocksError> {
-        if !tier.is_journaling() || merger::lock(tier, &|| true)?.unwritten.is_some() {
+        if !tier.is_journaling() || self.merger.lock(tier, &|| true)?.unwritten.is_some() {
             return self.merge(clock::now_ms(), || true).map(drop);
         }
         tier.bring_journal_up(self.syncs());
         Ok(())
-    }
-
-    pub(super) fn set_order(&self, order: &[u8]) {
-        for (place, physical) in self.order.iter().zip(order) {
-            place.store(*physical, Ordering::Release);
-        }
     }
 
     /// Empties databases and returns what was in them, for the caller to drop where it disturbs nobody. The caller holds
@@ -62,7 +58,7 @@ impl Keyspace {
             self.bring_down(tier)?;
         }
         // No round is under way: what one has taken would come back.
-        let mut merger = self.tier().map(|tier| merger::lock(tier, &|| true)).transpose()?;
+        let mut merger = self.tier().map(|tier| self.merger.lock(tier, &|| true)).transpose()?;
         if merger.as_ref().is_some_and(|merger| merger.unwritten.is_some()) {
             return Err(RocksError::not_tried("what has changed last could not be written".to_owned()));
         }
@@ -72,12 +68,12 @@ impl Keyspace {
             && !stored.is_empty()
         {
             merger.flushed.extend(stored);
-            tier.wish(|wishes| wishes.round = true);
+            tier.requests.round();
         }
         let caller = Caller { now_ms: 0, touches: false };
         let mut flushed = Vec::new();
         for physical in physical() {
-            let database = &self.databases[usize::from(physical)];
+            let database = &self.databases.all[usize::from(physical)];
             if database.slots.get().is_none() {
                 continue;
             }
@@ -90,7 +86,8 @@ impl Keyspace {
             }
             // Nobody can have added a key meanwhile, and what expired meanwhile was still counted off under its slot's
             // lock.
-            database.tally.clear();
+            database.counts.clear();
+            self.observers.databases_changed(DatabaseChange::Flushed(physical));
         }
         Ok(Flushed(flushed))
     }
@@ -101,7 +98,7 @@ impl Keyspace {
         slots.is_some_and(|slots| {
             slots.slots.iter().any(|slot| {
                 let slot = slot.lock();
-                slot.sequence != slot.differences.flushed_at || slot.differences.may_be_stored()
+                slot.sequence != slot.differences.flushed_at || slot.differences.may_be_stored
             })
         })
     }
@@ -112,7 +109,7 @@ impl Keyspace {
         let Some(tier) = self.tier() else { return Ok(Vec::new()) };
         let (mut batch, mut stored) = (Batch::default(), Vec::new());
         for physical in databases {
-            let Some(slots) = self.databases[usize::from(physical)].slots.get() else { continue };
+            let Some(slots) = self.databases.all[usize::from(physical)].slots.get() else { continue };
             let mut may_be_stored = false;
             for (number, slot) in slots.slots.iter().enumerate() {
                 let slot = slot.lock();
@@ -120,7 +117,7 @@ impl Keyspace {
                     let meta = SlotMeta { sequence: slot.sequence, ..SlotMeta::default() };
                     batch.put_slot_meta(physical, number as u16, &meta);
                 }
-                may_be_stored |= slot.differences.may_be_stored();
+                may_be_stored |= slot.differences.may_be_stored;
             }
             // Ranges that are deleted slow reads down; a database that never got to the disk needs none.
             if may_be_stored {

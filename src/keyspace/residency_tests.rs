@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::entry::Marks;
-use super::loader::{Cold, Loader};
-use super::merger::{MergerState, Round};
-use super::residency::Residence;
+use super::loader::Cold;
+use super::memory::entry::Marks;
+use super::merge::merger::MergerState;
+use super::merge::round::Round;
+use super::residency::resident::Residence;
 use super::tier::Tier;
 use super::*;
 use crate::base::chunks::BytesRef;
@@ -111,6 +112,10 @@ impl World<'_> {
         self.keyspace.key(&self.name)
     }
 
+    fn merging(&self) -> Merging<'_> {
+        self.keyspace.merging().unwrap()
+    }
+
     fn caller(&self) -> Caller {
         Caller { now_ms: self.now_ms, touches: true }
     }
@@ -186,17 +191,17 @@ impl World<'_> {
                 None if progress.done == rounds => return false,
                 None => {
                     let evicts = matches!(actor, Actor::FullMerger(_));
-                    progress.round = Some((self.begin_round(tier, evicts), Stage::Begun));
+                    progress.round = Some((self.begin_round(evicts), Stage::Begun));
                 }
                 Some((round, Stage::Begun)) => {
-                    progress.round = Some((self.keyspace.collect_all(tier, round), Stage::Collected));
+                    progress.round = Some((self.merging().collect_all(round), Stage::Collected));
                 }
                 Some((mut round, Stage::Collected)) => {
-                    self.keyspace.write_round(tier, &mut round, &|| true).unwrap();
+                    self.merging().write_round(&mut round, &|| true).unwrap();
                     progress.round = Some((round, Stage::Written));
                 }
                 Some((round, Stage::Written)) => {
-                    self.keyspace.end_round(tier, round);
+                    self.merging().end_round(round);
                     progress.done += 1;
                 }
             },
@@ -236,7 +241,7 @@ impl World<'_> {
         true
     }
 
-    fn begin_round(&mut self, tier: &Tier, evicts: bool) -> Round {
+    fn begin_round(&mut self, evicts: bool) -> Round {
         let evicted = || self.keyspace.stats.sum(|shard| &shard.evicted_keys);
         let (key, before) = (self.key(), evicted());
         // What is not in memory, or is there as it is on disk, may go; what is newer in memory may not.
@@ -245,8 +250,8 @@ impl World<'_> {
             guard.entry(&key).map(|index| guard.table().get(index).marks())
         };
         let is_newer = entry_marks.is_some_and(|marks| marks.has(Marks::DIRTY) || marks.has(Marks::DELETED));
-        tier.space.set_ratio(if evicts { 1e12 } else { 0.0 });
-        let round = self.keyspace.begin_round(tier, &mut self.merger, self.now_ms, &|| true).unwrap();
+        self.keyspace.merger.space.set_ratio(if evicts { 1e12 } else { 0.0 });
+        let round = self.keyspace.merging().unwrap().begin_round(&mut self.merger, self.now_ms, &|| true).unwrap();
         let is_evicted = evicted() > before;
         if is_evicted {
             self.model = None;
@@ -293,7 +298,7 @@ impl World<'_> {
         };
         let mut expected = expected;
         if self.has_neighbour {
-            expected.add(tally::Change {
+            expected.add(memory::counts::SizeChange {
                 keys: 1,
                 expiring: 0,
                 key_bytes: self.neighbour().len() as i64,
@@ -301,7 +306,7 @@ impl World<'_> {
             });
         }
         assert_eq!(Size::from(guard.slot.size), expected, "the slot's counts");
-        assert_eq!(u64::from(guard.slot.differences.cold), expected.keys, "its cold keys");
+        assert_eq!(u64::from(guard.slot.cold), expected.keys, "its cold keys");
         drop(guard);
         assert_eq!(self.keyspace.size(0), expected, "the database's counts");
         let metas: BTreeMap<(u8, u16), _> =

@@ -192,7 +192,7 @@ proptest! {
                     let name = name(key);
                     let key = keyspace.key(&name);
                     let boxed = Owned::Boxed(Box::new(Value::String(value.clone())));
-                    keyspace.lock(at(now_ms), 0, &key).put(&key, boxed, NewExpiry::Clear);
+                    keyspace.lock(at(now_ms), 0, &key).put(&key, boxed, NewExpiry::Clear, Event::Set);
                     model.insert(name, (value, None));
                 }
                 Step::Append { key, value } => {

@@ -14,6 +14,7 @@ use crate::command::alarm::Alarm;
 use crate::command::state::State;
 use crate::config::Settings;
 use crate::keyspace::garbage::Garbage;
+use crate::keyspace::recovery;
 use crate::keyspace::space::{DISK_MIN_BYTES, segment_bytes};
 use crate::keyspace::tier::{Tier, set_up_allocator, store_memory_bytes, sync_policy};
 use crate::store::directory::{self, DataDirectory, Restored};
@@ -132,7 +133,7 @@ impl Disk {
         let Opened { directory, is_new, has_little_room, startup } = opened;
         let Some(tier) = state.keyspace.tier() else { return Ok(None) };
         startup.step("reading what the slots hold");
-        state.keyspace.adopt(&tier.store).map_err(io::Error::other)?;
+        recovery::adopt(&state.keyspace, &tier.store).map_err(io::Error::other)?;
         let defaults = journal::Options::default();
         let options = journal::Options {
             segment_bytes: segment_bytes(state.settings.maxdisk.get(), defaults.segment_bytes),
@@ -143,7 +144,7 @@ impl Disk {
         };
         let threads = thread::available_parallelism().map_or(1, usize::from).min(REPLAY_THREADS_MAX);
         let progress = startup.step("replaying the journal");
-        let (journal, recovery) = state.keyspace.replaying(threads, progress, |replayer| {
+        let (journal, recovery) = recovery::replaying(&state.keyspace, threads, progress, |replayer| {
             (Journal::open(&directory.journal(), options, replayer), replayer.done())
         });
         let journal = journal.map_err(io::Error::other)?;
@@ -171,7 +172,7 @@ impl Disk {
         for index in 0..state.settings.loader_threads.get() {
             loaders.push(spawn(state, format!("loader-{index}"), move |state| {
                 if let Some(tier) = state.keyspace.tier() {
-                    tier.loader.run(&state.keyspace, &tier.store);
+                    state.keyspace.loader.run(&state.keyspace, &tier.store);
                 }
             })?);
         }
@@ -189,9 +190,9 @@ impl Disk {
     /// When not everything got there.
     pub fn stop(self) -> io::Result<()> {
         let Some(tier) = self.state.keyspace.tier() else { return Ok(()) };
-        tier.loader.close();
-        tier.space.end();
-        tier.wish(|wishes| wishes.end = true);
+        self.state.keyspace.loader.close();
+        self.state.keyspace.merger.space.end();
+        tier.requests.end();
         let has_panicked = |thread: JoinHandle<()>| thread.join().is_err();
         let mut panicked = false;
         for thread in [self.merger].into_iter().chain(self.loaders) {
@@ -236,7 +237,8 @@ fn spawn(state: &Arc<State>, name: String, run: impl FnOnce(&State) + Send + 'st
 
 /// Merges when [`Schedule`] says so, and whenever it is asked to, until it is told to end.
 fn run_merger(state: &State, directory: &DataDirectory) {
-    let Some(tier) = state.keyspace.tier() else { return };
+    let Some(merging) = state.keyspace.merging() else { return };
+    let tier = merging.tier;
     if let Err(error) = rustix::process::nice(MERGER_NICENESS) {
         tracing::debug!(%error, "the merger gives way to nobody");
     }
@@ -249,41 +251,41 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     let mut garbage = Garbage::new(Instant::now());
     loop {
         let interval = Duration::from_millis(state.settings.merge_interval.get().max(1) as u64);
-        let wishes = tier.wait_for_wish(interval.min(STEP));
+        let requested = tier.requests.wait(interval.min(STEP));
         match directory.check_place() {
             Ok(()) => tier.found(),
             Err(error) => {
                 tier.lost(&error.to_string());
-                if wishes.save {
+                if requested.save {
                     tier.save_failed();
                 }
                 // The last round still goes to the files that are open.
-                if !wishes.end {
+                if !requested.end {
                     continue;
                 }
             }
         }
         reserve(state, tier, directory, &mut reserved_next);
         measure(state, directory, &mut measured_next);
-        if wishes.end {
+        if requested.end {
             // Nobody comes any more whom the room is kept for: whether all got to disk is told by the last round.
             tier.enough_room();
         }
         let now = Instant::now();
-        state.keyspace.look_for_garbage(&mut garbage, now);
+        merging.look_for_garbage(&mut garbage, now);
         let changes = Changes {
             count: state.stats.sum(|shard| &shard.changes),
             received_bytes: state.stats.sum(|shard| &shard.network_input_bytes),
         };
         let is_due = schedule.is_due(now, interval, changes, tier.is_journaling());
-        if wishes.round || wishes.save || wishes.end || is_due {
-            let merged_bytes = merge(state, directory, wishes.end, &mut measured_next);
+        if requested.round || requested.save || requested.end || is_due {
+            let merged_bytes = merge(state, directory, requested.end, &mut measured_next);
             schedule.made(now, Instant::now(), merged_bytes, changes);
         }
-        if wishes.save {
+        if requested.save {
             save(state, directory);
         }
-        if wishes.end {
+        if requested.end {
             return;
         }
     }
@@ -328,8 +330,9 @@ fn measure(state: &State, directory: &DataDirectory, next: &mut Instant) {
         return;
     }
     let began = Instant::now();
+    let Some(merging) = state.keyspace.merging() else { return };
     match directory.usage() {
-        Ok(usage) => state.keyspace.note_usage(usage),
+        Ok(usage) => merging.note_usage(usage),
         Err(error) => tracing::warn!(%error, "the data directory cannot be measured"),
     }
     *next = Instant::now() + STEP.max(began.elapsed() * MEASURE_SHARE);
@@ -337,9 +340,9 @@ fn measure(state: &State, directory: &DataDirectory, next: &mut Instant) {
 
 /// Compacts everything when that is asked for, until it is told to end.
 fn run_compactor(state: &State) {
-    let Some(tier) = state.keyspace.tier() else { return };
-    while tier.space.wait_for_pass() {
-        if let Err(error) = state.keyspace.compact_for_space() {
+    let Some(merging) = state.keyspace.merging() else { return };
+    while merging.merger.space.wait_for_pass() {
+        if let Err(error) = merging.compact_for_space() {
             tracing::error!(%error, "what is deleted still takes its place on disk");
             std::thread::sleep(FAILED_PASS_PAUSE);
         }

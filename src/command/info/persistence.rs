@@ -46,16 +46,17 @@ pub fn persistence(context: &Context<'_>, text: &mut String) {
 /// How memory and disk stand to each other. Latencies are in microseconds.
 pub fn tiering(context: &Context<'_>, text: &mut String) {
     let state = context.state;
-    let Some(tier) = state.keyspace.tier() else {
+    let Some(merging) = state.keyspace.merging() else {
         line(text, "engine", "memory");
         return;
     };
+    let tier = merging.tier;
     let keys = state.keyspace.total_keys();
     let cold = state.keyspace.cold_keys();
     let (dirty_keys, dirty_bytes) = state.keyspace.dirty();
     let journal = tier.opened_journal().map(|journal| journal.status()).unwrap_or_default();
     let rocks = tier.store.status();
-    let (counters, loader) = (&tier.counters, &tier.loader);
+    let (counters, loader) = (&tier.counters, &state.keyspace.loader);
     let hits = state.stats.sum(|shard| &shard.keyspace_hits);
     let from_disk = counters.cached.get() + loader.found.get();
     let ratio = |sum: &Counter, count: &Counter| sum.get() as f64 / count.get().max(1) as f64;
@@ -76,19 +77,19 @@ pub fn tiering(context: &Context<'_>, text: &mut String) {
         "load_batch_mean": format_args!("{:.1}", ratio(&loader.keys, &loader.reads)),
         "load_latency_usec": percentiles(&loader.latencies),
         // Asked after `dirty_keys`: a round takes those away before it has written them.
-        "merge_in_progress": u8::from(tier.is_merging()),
+        "merge_in_progress": u8::from(merging.merger.is_merging()),
         "merge_rounds": counters.rounds.get(),
         "merged_entries": counters.merged_entries.get(),
         "merge_batch_mean": format_args!("{:.1}", ratio(&counters.merged_entries, &counters.rounds)),
         "merge_tables": rocks.tables_made,
         "merge_latency_usec": percentiles(&counters.round_latencies),
         "disk_limit_bytes": state.settings.maxdisk.get(),
-        "disk_used_bytes": tier.space.used_bytes(),
-        "disk_live_bytes": state.keyspace.live_disk_bytes(),
-        "disk_excess_bytes": state.keyspace.excess_bytes(tier),
-        "disk_is_compacting": u8::from(tier.space.is_compacting()),
-        "disk_evicted_keys": tier.space.evicted.get(),
-        "disk_compaction_passes": tier.space.passes.get(),
+        "disk_used_bytes": merging.merger.space.used_bytes(),
+        "disk_live_bytes": merging.live_disk_bytes(),
+        "disk_excess_bytes": merging.excess_bytes(),
+        "disk_is_compacting": u8::from(merging.merger.space.is_compacting()),
+        "disk_evicted_keys": merging.merger.space.evicted.get(),
+        "disk_compaction_passes": merging.merger.space.passes.get(),
         "write_delays": counters.delays.get(),
         "write_stalls": counters.stalls.get(),
         "journal_bytes": journal.unreleased_bytes,

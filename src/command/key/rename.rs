@@ -1,7 +1,7 @@
 //! RENAME, RENAMENX, COPY, MOVE: a value comes to another key.
 
 use crate::command::context::Context;
-use crate::keyspace::{NewExpiry, Owned};
+use crate::keyspace::{Event, NewExpiry, Owned};
 use crate::reply::Error;
 
 const SAME_OBJECT: Error = Error::new("ERR source and destination objects are the same");
@@ -32,8 +32,8 @@ fn rename_unless(context: &mut Context<'_>, only_free: bool) -> Result<bool, Err
     if only_free && slots.of(database, &target).peek(&target).is_some() {
         return Ok(false);
     }
-    if let Some((value, expiry_ms)) = slots.of(database, &source).take(&source) {
-        slots.of(database, &target).put(&target, value, same_expiry(expiry_ms));
+    if let Some((value, expiry_ms)) = slots.of(database, &source).take(&source, Event::RenameFrom) {
+        slots.of(database, &target).put(&target, value, same_expiry(expiry_ms), Event::RenameTo);
     }
     Ok(true)
 }
@@ -65,7 +65,7 @@ pub fn copy(context: &mut Context<'_>) -> Result<(), Error> {
     let copied = copied.filter(|_| replace || target_slot.peek(&target).is_none());
     let is_copied = copied.is_some();
     if let Some((value, expiry_ms)) = copied {
-        target_slot.put(&target, value, same_expiry(expiry_ms));
+        target_slot.put(&target, value, same_expiry(expiry_ms), Event::CopyTo);
     }
     context.reply.integer(i64::from(is_copied));
     Ok(())
@@ -79,10 +79,10 @@ pub fn move_key(context: &mut Context<'_>) -> Result<(), Error> {
     }
     let mut slots = context.lock_all(context.caller(), [(source, key), (target, key)].into_iter())?;
     let is_free = slots.of(target, &key).peek(&key).is_none();
-    let moved = if is_free { slots.of(source, &key).take(&key) } else { None };
+    let moved = if is_free { slots.of(source, &key).take(&key, Event::MoveFrom) } else { None };
     let is_moved = moved.is_some();
     if let Some((value, expiry_ms)) = moved {
-        slots.of(target, &key).put(&key, value, same_expiry(expiry_ms));
+        slots.of(target, &key).put(&key, value, same_expiry(expiry_ms), Event::MoveTo);
     }
     context.reply.integer(i64::from(is_moved));
     Ok(())

@@ -114,7 +114,8 @@ fn check(state: &State, name: &'static str, value: &str) -> Result<(), NotApplie
     if name != "maxdisk" {
         return Ok(());
     }
-    let (asked, least_bytes) = (Settings::default(), state.keyspace.disk_min_bytes());
+    let (asked, least_bytes) =
+        (Settings::default(), state.keyspace.merging().map_or(0, |merging| merging.disk_min_bytes()));
     let refusal = |reason| Err(NotApplied { name, reason });
     if let Err(reason) = asked.set(&[(name.as_bytes(), value.as_bytes())]) {
         return refusal(reason.to_string());

@@ -10,7 +10,7 @@ use crate::base::number;
 use crate::command::context::Context;
 use crate::command::session::After;
 use crate::keyspace::entry::Entry;
-use crate::keyspace::{Caller, Cursor, Key, Keyspace, NewExpiry, Scan, Step, Visitor, Walk};
+use crate::keyspace::{Caller, Cursor, Databases, Key, NewExpiry, Scan, Step, Visitor, Walk};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 use crate::store::rocks::RocksError;
@@ -122,16 +122,16 @@ impl Visitor for Entries {
 }
 
 impl Walk for DigestWalk {
-    fn step(&mut self, keyspace: &Keyspace, may_read: bool) -> Result<Step, RocksError> {
+    fn step(&mut self, databases: &Databases, may_read: bool) -> Result<Step, RocksError> {
         let Some(scan) = &mut self.scan else {
-            if self.next == keyspace.databases() {
+            if self.next == databases.databases() {
                 return Ok(Step::Done);
             }
-            self.scan = Some(keyspace.scan(self.caller, self.next, Cursor::START, usize::MAX, Entries::default()));
+            self.scan = Some(databases.scan(self.caller, self.next, Cursor::START, usize::MAX, Entries::default()));
             self.next += 1;
             return Ok(Step::More);
         };
-        match scan.step(keyspace, may_read)? {
+        match scan.step(databases, may_read)? {
             Step::Done => {
                 if let Some(entries) = scan.visitor.0 {
                     self.digest.chain_database(self.next - 1);

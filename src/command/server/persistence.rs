@@ -20,7 +20,7 @@ pub fn save(context: &mut Context<'_>) -> Result<(), Error> {
     match context.session.awaited_save {
         None if state.is_running => return Err(IN_PROGRESS),
         None => {
-            tier.wish_save();
+            tier.requests.save(&tier.saves);
             context.session.awaited_save = Some(state.count);
             return Err(Error::STALLED);
         }
@@ -43,7 +43,8 @@ pub fn save_in_background(context: &mut Context<'_>) -> Result<(), Error> {
         Some(word) if context.args.len() == 2 && is_word(word, "SCHEDULE") => true,
         Some(_) => return Err(Error::SYNTAX),
     };
-    if tier(context)?.wish_save() || is_scheduled {
+    let tier = tier(context)?;
+    if tier.requests.save(&tier.saves) || is_scheduled {
         context.reply.simple("Background saving started");
         return Ok(());
     }
@@ -58,7 +59,7 @@ pub fn last_save(context: &mut Context<'_>) -> Result<(), Error> {
 
 /// The journal is never rewritten, but let go of: this has what has changed merged now.
 pub fn rewrite_journal(context: &mut Context<'_>) -> Result<(), Error> {
-    tier(context)?.wish(|wishes| wishes.round = true);
+    tier(context)?.requests.round();
     context.reply.simple("Background append only file rewriting started");
     Ok(())
 }

@@ -4,7 +4,7 @@ use super::{refusal, string_of};
 use crate::base::long_double::LongDouble;
 use crate::base::number;
 use crate::command::context::Context;
-use crate::keyspace::NewExpiry;
+use crate::keyspace::{Event, NewExpiry};
 use crate::reply::Error;
 use crate::types::string;
 
@@ -36,7 +36,7 @@ fn add(context: &mut Context<'_>, by: i64) -> Result<(), Error> {
     };
     let new = string::increment(old, by).map_err(refusal)?;
     // Digits on the stack, set in place: counting allocates nothing unless the entry outgrows its allocation.
-    slot.set_string(&key, itoa::Buffer::new().format(new).as_bytes(), NewExpiry::Keep);
+    slot.set_string_as(&key, itoa::Buffer::new().format(new).as_bytes(), NewExpiry::Keep, Event::IncrBy);
     drop(slot);
     context.reply.integer(new);
     Ok(())
@@ -55,7 +55,7 @@ pub fn incrbyfloat(context: &mut Context<'_>) -> Result<(), Error> {
         return Err(Error::new("ERR increment would produce NaN or Infinity"));
     }
     let digits = new.format_human();
-    slot.set_string(&key, digits.as_bytes(), NewExpiry::Keep);
+    slot.set_string_as(&key, digits.as_bytes(), NewExpiry::Keep, Event::IncrByFloat);
     drop(slot);
     context.reply.bulk(digits.as_bytes());
     Ok(())

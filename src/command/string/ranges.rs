@@ -4,7 +4,7 @@ use super::{check_fits, refusal, string_of};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::number;
 use crate::command::context::Context;
-use crate::keyspace::{Key, NewExpiry, Owned, SlotGuard};
+use crate::keyspace::{Event, Key, NewExpiry, Owned, SlotGuard};
 use crate::protocol::Args;
 use crate::reply::Error;
 use crate::types::{Change, Value, string};
@@ -64,7 +64,7 @@ pub fn append(context: &mut Context<'_>) -> Result<(), Error> {
         }
         // It is as good as SET.
         None => {
-            slot.set(&key, added, NewExpiry::Clear);
+            slot.set_as(&key, added, NewExpiry::Clear, Event::Append);
             added.len()
         }
     };
@@ -95,7 +95,7 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
         None => {
             let mut value = Value::String(Vec::new());
             Change::SetRange(offset as u32, patch).apply(&mut value);
-            slot.put(&key, Owned::Boxed(Box::new(value)), NewExpiry::Clear);
+            slot.put(&key, Owned::Boxed(Box::new(value)), NewExpiry::Clear, Event::SetRange);
         }
     }
     drop(slot);

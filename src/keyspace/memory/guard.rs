@@ -1,0 +1,288 @@
+//! The one door to a key: what commands do with a locked slot, and all that happens on the way through it.
+
+use std::ops::{Deref, DerefMut};
+
+use super::super::watch::effect::Effect;
+use super::super::watch::event::Event;
+use super::counts::SizeChange;
+use super::databases::Databases;
+use super::entry::{Content, Marks, Owned};
+use super::key::{Caller, Key};
+use super::locked::LockedSlot;
+use super::table::{Index, Ref, place};
+use crate::base::chunks::{BytesRef, LARGE_BYTES};
+use crate::types::Change;
+
+/// A key's cell in its slot's table, and its record among the slot's deadlines.
+const CELL_BYTES: usize = 8;
+const DEADLINE_BYTES: usize = 8;
+
+/// What becomes of a key's expiry when its value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewExpiry {
+    /// It goes (or becomes `default-ttl`, if that is set).
+    Clear,
+    /// It stays as it is (KEEPTTL); a key that did not exist is treated as by `Clear`.
+    Keep,
+    /// Unix milliseconds.
+    At(u64),
+    /// It goes, whatever `default-ttl` says.
+    Never,
+}
+
+/// A slot as commands see it.
+pub struct SlotGuard<'k>(LockedSlot<'k>);
+
+impl<'k> Deref for SlotGuard<'k> {
+    type Target = LockedSlot<'k>;
+    #[inline]
+    fn deref(&self) -> &LockedSlot<'k> {
+        &self.0
+    }
+}
+
+impl<'k> DerefMut for SlotGuard<'k> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut LockedSlot<'k> {
+        &mut self.0
+    }
+}
+
+impl<'k> From<LockedSlot<'k>> for SlotGuard<'k> {
+    #[inline]
+    fn from(slot: LockedSlot<'k>) -> Self {
+        SlotGuard(slot)
+    }
+}
+
+impl Databases {
+    /// Locks the slot of one key that may not be in memory, for who does not ask what it was.
+    #[inline]
+    pub fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
+        SlotGuard(self.lock_slot(caller, self.physical(database), key.slot))
+    }
+}
+
+impl SlotGuard<'_> {
+    /// Finds a key that exists now; one whose expiry has passed is deleted instead.
+    #[inline]
+    fn find(&mut self, key: &Key) -> Option<Index> {
+        let index = self.entry(key)?;
+        let entry = self.slot.table.get(index);
+        if entry.marks().has(Marks::DELETED) {
+            return None;
+        }
+        if entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
+            self.expire(index);
+            return None;
+        }
+        Some(index)
+    }
+
+    #[inline]
+    fn touch(&mut self, index: Index) {
+        if self.caller.touches {
+            let (rules, now_ms) = (self.databases.rules(), self.caller.now_ms);
+            let mut entry = self.slot.table.get_mut(index);
+            let recency = entry.recency().touched(now_ms, &rules);
+            entry.set_recency(recency);
+        }
+    }
+
+    /// Looks a key up for a read: counts a hit or a miss, and the use of the key.
+    #[inline]
+    pub fn read(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let index = self.find_counted(key)?;
+        self.touch(index);
+        Some(self.slot.table.get(index))
+    }
+
+    /// Looks a key up on the way to a change of it: counts its use, but neither hit nor miss.
+    #[inline]
+    pub fn read_for_write(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let index = self.find(key)?;
+        self.touch(index);
+        Some(self.slot.table.get(index))
+    }
+
+    /// Looks at a key for a client that asks about it (TTL, TYPE, OBJECT, …): counts a hit or a miss, but no use.
+    pub fn inspect(&mut self, key: &Key) -> Option<Ref<'_>> {
+        self.find_counted(key).map(|index| self.slot.table.get(index))
+    }
+
+    /// Finds a key, and counts a hit or a miss.
+    #[inline]
+    fn find_counted(&mut self, key: &Key) -> Option<Index> {
+        let found = self.find(key);
+        match found {
+            Some(_) => self.databases.stats.count(|shard| &shard.keyspace_hits),
+            None => self.databases.stats.count(|shard| &shard.keyspace_misses),
+        }
+        found
+    }
+
+    /// Looks at a key without a trace.
+    pub fn peek(&mut self, key: &Key) -> Option<Ref<'_>> {
+        self.find(key).map(|index| self.slot.table.get(index))
+    }
+
+    /// How much data a key in memory holds, looked at without a trace.
+    pub fn present_bytes(&self, key: &Key) -> usize {
+        let entry = self.entry(key).map(|index| self.slot.table.get(index));
+        entry.map_or(0, |entry| entry.data_bytes())
+    }
+
+    /// Makes the key the string `value`, of any length, whatever it was.
+    #[inline]
+    pub fn set(&mut self, key: &Key, value: BytesRef<'_>, expiry: NewExpiry) {
+        self.set_as(key, value, expiry, Event::Set);
+    }
+
+    /// The same by a command whose event has another name than `set`.
+    #[inline]
+    pub fn set_as(&mut self, key: &Key, value: BytesRef<'_>, expiry: NewExpiry, event: Event) {
+        match value {
+            BytesRef::Slice(bytes) if bytes.len() < LARGE_BYTES => self.set_string_as(key, bytes, expiry, event),
+            value => self.put(key, Owned::string(value), expiry, event),
+        }
+    }
+
+    /// Makes the key the string `bytes`, which is not large, whatever it was.
+    #[inline]
+    pub fn set_string(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry) {
+        self.set_string_as(key, bytes, expiry, Event::Set);
+    }
+
+    /// The same by a command whose event has another name than `set`.
+    #[inline]
+    pub fn set_string_as(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry, event: Event) {
+        let expiry_ms = match self.find(key) {
+            Some(index) => {
+                self.differs(index, key.hash);
+                let old_ms = self.slot.table.get(index).expiry_ms();
+                let new_ms = self.resolve(expiry, Some(old_ms));
+                let mut entry = self.slot.table.get_mut(index);
+                let old_bytes = entry.data_bytes();
+                entry.set_inline(bytes, new_ms);
+                drop(entry);
+                self.resized(old_bytes, bytes.len());
+                self.touch(index);
+                self.expiry_changed(place(key.hash), old_ms, new_ms);
+                new_ms
+            }
+            None => {
+                let new_ms = self.resolve(expiry, None);
+                self.insert(key, Content::Inline(bytes), new_ms);
+                new_ms
+            }
+        };
+        self.changed(key.bytes, Effect::set_string(bytes, expiry_ms), event);
+    }
+
+    /// Makes the key hold `value`, whatever it was; `event` tells what that is called.
+    pub fn put(&mut self, key: &Key, value: Owned, expiry: NewExpiry, event: Event) {
+        let value = match value {
+            Owned::Inline(bytes) => return self.set_string_as(key, &bytes, expiry, event),
+            Owned::Boxed(value) => value,
+        };
+        let old = self.find(key).map(|index| self.delete(index, key.hash).expiry_ms());
+        let new_ms = self.resolve(expiry, old);
+        // Written down before it is given away.
+        let (kind, payload) = value.record();
+        self.changed(key.bytes, Effect::Put { kind, payload, expiry_ms: new_ms }, event);
+        self.insert(key, Content::Boxed(value), new_ms);
+    }
+
+    /// Changes the value of an existing key in place. Returns whether the key exists.
+    pub fn modify(&mut self, key: &Key, change: Change<'_>) -> bool {
+        let Some(index) = self.find(key) else { return false };
+        self.differs(index, key.hash);
+        self.touch(index);
+        let mut entry = self.slot.table.get_mut(index);
+        let old_bytes = entry.data_bytes();
+        change.apply(entry.make_boxed());
+        let new_bytes = entry.data_bytes();
+        drop(entry);
+        self.resized(old_bytes, new_bytes);
+        let effect = Effect::Modify(change);
+        self.changed(key.bytes, effect, effect.event());
+        true
+    }
+
+    /// Gives an existing key another expiry, or none. Returns whether the key exists.
+    pub fn set_expiry(&mut self, key: &Key, expiry_ms: Option<u64>) -> bool {
+        let Some(index) = self.find(key) else { return false };
+        self.differs(index, key.hash);
+        let old_ms = self.slot.table.get(index).expiry_ms();
+        self.slot.table.get_mut(index).set_expiry(expiry_ms);
+        self.expiry_changed(place(key.hash), old_ms, expiry_ms);
+        let effect = Effect::Expire(expiry_ms);
+        self.changed(key.bytes, effect, effect.event());
+        true
+    }
+
+    /// Deletes a key. Returns whether it existed.
+    pub fn remove(&mut self, key: &Key) -> bool {
+        let Some(index) = self.find(key) else { return false };
+        drop(self.delete(index, key.hash));
+        self.changed(key.bytes, Effect::Delete, Event::Del);
+        true
+    }
+
+    /// Deletes a key, for the reason that `event` tells, and returns its value and expiry.
+    pub fn take(&mut self, key: &Key, event: Event) -> Option<(Owned, Option<u64>)> {
+        let index = self.find(key)?;
+        let mut entry = self.delete(index, key.hash);
+        self.changed(key.bytes, Effect::Delete, event);
+        Some((entry.take_content(), entry.expiry_ms()))
+    }
+
+    /// The expiry that a key gets; `old` is the one it has, if the key exists.
+    fn resolve(&self, expiry: NewExpiry, old: Option<Option<u64>>) -> Option<u64> {
+        match (expiry, old) {
+            (NewExpiry::At(expiry_ms), _) => Some(expiry_ms),
+            (NewExpiry::Never, _) => None,
+            (NewExpiry::Keep, Some(old_ms)) => old_ms,
+            (NewExpiry::Clear, _) | (NewExpiry::Keep, None) => {
+                let default_ttl_s = self.databases.settings.default_ttl.get();
+                (default_ttl_s > 0).then(|| self.caller.now_ms.saturating_add(default_ttl_s as u64 * 1000))
+            }
+        }
+    }
+
+    /// Adds a key that does not exist.
+    fn insert(&mut self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) {
+        let mut entry = self.fresh(key, content, expiry_ms);
+        self.count(&entry, 1);
+        if self.databases.tier().is_some() {
+            self.insert_new(key, &mut entry);
+        }
+        // The entry of a deleted key gives way to the new one.
+        let deleted = if self.slot.differences.deleted > 0 { self.entry(key) } else { None };
+        match deleted {
+            Some(index) => {
+                self.slot.differences.deleted -= 1;
+                drop(self.slot.table.replace(index, entry));
+            }
+            None => self.add_entry(place(key.hash), entry),
+        }
+        self.expiry_changed(place(key.hash), None, expiry_ms);
+    }
+
+    /// Counts that a value's data changed its size.
+    #[inline]
+    fn resized(&mut self, old_bytes: usize, new_bytes: usize) {
+        if old_bytes != new_bytes {
+            self.add(SizeChange { value_bytes: new_bytes as i64 - old_bytes as i64, ..SizeChange::default() });
+            self.grew(old_bytes, new_bytes);
+        }
+    }
+
+    /// Bytes that a key takes: its entry with all the value holds, its cell, its deadline. `None`: there is no such
+    /// key. It does not count as a use of it.
+    pub fn memory_bytes(&mut self, key: &Key) -> Option<usize> {
+        self.peek(key).map(|entry| {
+            entry.memory_bytes() + CELL_BYTES + if entry.expiry_ms().is_some() { DEADLINE_BYTES } else { 0 }
+        })
+    }
+}

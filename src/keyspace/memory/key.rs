@@ -1,0 +1,41 @@
+//! A key as lookups take it, and who asks.
+
+/// A key with what its lookup needs, computed once.
+#[derive(Clone, Copy)]
+pub struct Key<'a> {
+    pub(in crate::keyspace) bytes: &'a [u8],
+    pub(in crate::keyspace) hash: u64,
+    pub(in crate::keyspace) slot: u16,
+}
+
+/// Where a key belongs: what there is to compute of it before its lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    pub(in crate::keyspace) hash: u64,
+    pub(in crate::keyspace) slot: u16,
+}
+
+impl<'a> Key<'a> {
+    /// `spot` must be the one that [`Databases::spot`](super::databases::Databases::spot) gave for the same bytes.
+    #[inline]
+    pub fn at(bytes: &'a [u8], spot: Spot) -> Key<'a> {
+        Key { bytes, hash: spot.hash, slot: spot.slot }
+    }
+
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    pub fn slot(&self) -> u16 {
+        self.slot
+    }
+}
+
+/// What the caller's lookups go by.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller {
+    /// The time at which the command runs, in Unix milliseconds.
+    pub now_ms: u64,
+    /// Whether looking at a key counts as a use of it (CLIENT NO-TOUCH turns it off).
+    pub touches: bool,
+}

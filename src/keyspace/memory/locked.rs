@@ -1,0 +1,186 @@
+//! A locked slot: its keys and what is counted of them, and the one place where a key changes.
+
+use std::sync::atomic::Ordering;
+
+use parking_lot::MutexGuard;
+
+use super::super::watch::effect::{ChangeId, Effect};
+use super::super::watch::event::Event;
+use super::super::watch::observer::KeyChange;
+use super::counts::SizeChange;
+use super::databases::Databases;
+use super::entry::{Content, Entry};
+use super::key::{Caller, Key};
+use super::recency::{Recency, USED_ONCE};
+use super::slot::Slot;
+use super::slots::{Database, Slots};
+use super::table::{Index, Table, place};
+use crate::base::gather::Gather;
+use crate::config::EvictionPolicy;
+
+/// A slot's weight, by which eviction draws it, is its table's number of cells. Of a smaller table all entries are looked at,
+/// so its weight is that of a few entries in cells as full as they mostly are.
+const CELLS_MIN: u32 = 20;
+
+pub struct LockedSlot<'k> {
+    pub(in crate::keyspace) databases: &'k Databases,
+    pub(in crate::keyspace) database: &'k Database,
+    pub(in crate::keyspace) slots: &'k Slots,
+    pub(in crate::keyspace) physical: u8,
+    pub(in crate::keyspace) number: u16,
+    pub(in crate::keyspace) slot: MutexGuard<'k, Slot>,
+    pub(in crate::keyspace) caller: Caller,
+    /// What goes into the journal once all of a command's changes are made; `None`: each change goes there at once.
+    pub(in crate::keyspace) staged: Option<Gather>,
+}
+
+impl Databases {
+    #[inline]
+    pub(in crate::keyspace) fn lock_slot(&self, caller: Caller, physical: u8, slot: u16) -> LockedSlot<'_> {
+        let database = &self.all[usize::from(physical)];
+        let slots = database.slots.get().unwrap_or_else(|| self.begin_slots(physical));
+        let number = slot;
+        let slot = slots.slots[usize::from(number)].lock();
+        LockedSlot { databases: self, database, slots, physical, number, slot, caller, staged: None }
+    }
+}
+
+impl LockedSlot<'_> {
+    pub(in crate::keyspace) fn position(&self) -> (u8, u16) {
+        (self.physical, self.number)
+    }
+
+    pub(in crate::keyspace) fn table(&self) -> &Table {
+        &self.slot.table
+    }
+
+    /// The key's entry in memory, be it one that stands for a deleted key.
+    #[inline]
+    pub(in crate::keyspace) fn entry(&self, key: &Key) -> Option<Index> {
+        self.slot.table.find_key(place(key.hash), key.bytes)
+    }
+
+    /// An entry that is new to memory.
+    pub(in crate::keyspace) fn fresh(&self, key: &Key, content: Content<'_>, expiry_ms: Option<u64>) -> Entry {
+        let rules = self.databases.rules();
+        let is_bounded = self.databases.settings.maxmemory.get() > 0;
+        let goes_by_interval = is_bounded && rules.policy == EvictionPolicy::AllkeysLirs;
+        let interval = if goes_by_interval { self.databases.lirs.came(key.hash) } else { USED_ONCE };
+        let recency = Recency::fresh(self.caller.now_ms, &rules, interval);
+        Entry::new(key.bytes, content, expiry_ms, recency)
+    }
+
+    /// Adds an entry to the table.
+    pub(in crate::keyspace) fn add_entry(&mut self, place: u32, entry: Entry) {
+        self.slot.table.insert(place, entry);
+        self.publish_weight();
+    }
+
+    /// Takes an entry out of the table.
+    pub(in crate::keyspace) fn take_entry(&mut self, index: Index) -> Entry {
+        let entry = self.slot.table.remove(index);
+        self.publish_weight();
+        entry
+    }
+
+    /// Makes known how likely eviction is to draw this slot, after its table has changed.
+    pub(in crate::keyspace) fn publish_weight(&self) {
+        self.slots.entries.set(self.number, weight(&self.slot.table));
+    }
+
+    /// Counts off a key that has ceased to exist.
+    pub(in crate::keyspace) fn gone(&mut self, place: u32, entry: &Entry) {
+        self.count(entry, -1);
+        self.expiry_changed(place, entry.expiry_ms(), None);
+    }
+
+    /// Counts an entry in (1) or out (-1).
+    #[inline]
+    pub(in crate::keyspace) fn count(&mut self, entry: &Entry, sign: i64) {
+        let (key_bytes, value_bytes) = (entry.key().len() as i64, entry.data_bytes() as i64);
+        self.add(SizeChange { keys: sign, key_bytes: sign * key_bytes, value_bytes: sign * value_bytes, expiring: 0 });
+    }
+
+    /// Counts a change of what the slot holds.
+    #[inline]
+    pub(in crate::keyspace) fn add(&mut self, count: SizeChange) {
+        self.slot.size.add(count);
+        self.database.counts.add(self.number, count);
+    }
+
+    #[inline]
+    pub(in crate::keyspace) fn expiry_changed(&mut self, place: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
+        if old_ms == new_ms {
+            return;
+        }
+        let expiring = i64::from(new_ms.is_some()) - i64::from(old_ms.is_some());
+        if expiring != 0 {
+            self.add(SizeChange { expiring, ..SizeChange::default() });
+        }
+        self.queue_expiry(place, old_ms, new_ms);
+    }
+
+    /// Notes the deadline of an entry that came, changed or went.
+    pub(in crate::keyspace) fn queue_expiry(&mut self, place: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
+        match (old_ms, new_ms) {
+            (None, Some(new_ms)) => self.slot.expiries.add(place, new_ms),
+            (Some(_), Some(new_ms)) => self.slot.expiries.change(place, new_ms),
+            (Some(_), None) => self.slot.expiries.forget(),
+            (None, None) => return,
+        }
+        if self.slot.expiries.needs_compaction() {
+            let Slot { table, expiries, .. } = &mut *self.slot;
+            expiries.compact(table.places().filter_map(|(place, entry)| Some((place, entry.expiry_ms()?))));
+        }
+        self.publish_deadline();
+    }
+
+    pub(in crate::keyspace) fn publish_deadline(&self) {
+        self.slots.expiring.set(self.number, self.slot.expiries.live() as u32);
+        let next_ms = self.slot.expiries.next_deadline_ms();
+        self.slots.deadlines_ms[usize::from(self.number)].store(next_ms, Ordering::Relaxed);
+    }
+
+    /// Every change of a key comes by here, be it made by a command or by an eviction. It is counted and numbered, told to who
+    /// watches the slot, and noted in the journal.
+    #[inline]
+    pub(in crate::keyspace) fn changed(&mut self, key: &[u8], effect: Effect<'_>, event: Event) {
+        self.databases.stats.count(|shard| &shard.changes);
+        let id = self.number_change(key, effect, event);
+        let Some(tier) = self.databases.tier() else { return };
+        match &mut self.staged {
+            Some(staged) if tier.is_journaling() => effect.encode(id, key, staged),
+            Some(_) => {}
+            None => tier.journal(|bytes| effect.encode(id, key, bytes)),
+        }
+    }
+
+    /// The same for a key whose expiry has passed: nobody has done that, and a replay comes to the same without the journal.
+    pub(in crate::keyspace) fn expired(&mut self, key: &[u8]) {
+        self.databases.stats.shard().expired_keys.add(1);
+        self.number_change(key, Effect::Expired, Event::Expired);
+    }
+
+    #[inline]
+    fn number_change(&mut self, key: &[u8], effect: Effect<'_>, event: Event) -> ChangeId {
+        self.slot.sequence += 1;
+        let id = ChangeId { database: self.physical, slot: self.number, sequence: self.slot.sequence };
+        if self.slot.is_watched {
+            self.tell(KeyChange { id, key, effect, event });
+        }
+        id
+    }
+
+    #[cold]
+    fn tell(&self, change: KeyChange<'_>) {
+        self.databases.observers.key_changed(&change);
+    }
+}
+
+/// How likely a slot is to be visited, by the entries that its table holds.
+fn weight(table: &Table) -> u32 {
+    match table.len() {
+        0 => 0,
+        _ => ((table.memory_bytes() / size_of::<u64>()) as u32).max(CELLS_MIN),
+    }
+}

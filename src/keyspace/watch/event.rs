@@ -1,0 +1,44 @@
+//! The names of what happens to keys, as Redis's keyspace notifications have them.
+
+/// What happened to a key: tells apart what has the same effect (a value that was SET, and one that was renamed to this key).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Event {
+    Append,
+    CopyTo,
+    Del,
+    Evicted,
+    Expire,
+    Expired,
+    IncrBy,
+    IncrByFloat,
+    MoveFrom,
+    MoveTo,
+    Persist,
+    RenameFrom,
+    RenameTo,
+    Set,
+    SetRange,
+}
+
+impl Event {
+    /// The name in notifications (<https://redis.io/docs/latest/develop/pubsub/keyspace-notifications/>).
+    pub fn name(self) -> &'static str {
+        match self {
+            Event::Append => "append",
+            Event::CopyTo => "copy_to",
+            Event::Del => "del",
+            Event::Evicted => "evicted",
+            Event::Expire => "expire",
+            Event::Expired => "expired",
+            Event::IncrBy => "incrby",
+            Event::IncrByFloat => "incrbyfloat",
+            Event::MoveFrom => "move_from",
+            Event::MoveTo => "move_to",
+            Event::Persist => "persist",
+            Event::RenameFrom => "rename_from",
+            Event::RenameTo => "rename_to",
+            Event::Set => "set",
+            Event::SetRange => "setrange",
+        }
+    }
+}
