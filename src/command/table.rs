@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use super::spec::{Flags, Spec};
 use super::{client, connection, info, key, monitor, server, string};
+use crate::protocol::Args;
+use crate::reply::Error;
 
 /// Every family's commands.
 const FAMILIES: &[&[Spec]] = &[
@@ -32,6 +34,18 @@ pub struct Command {
 }
 
 impl Command {
+    /// # Errors
+    /// The answer to a call with too few arguments, or too many.
+    #[inline]
+    pub fn check_arity(&self, args: &Args<'_>) -> Result<(), Error> {
+        if self.spec.accepts(args.len()) { Ok(()) } else { Err(self.wrong_arity()) }
+    }
+
+    #[cold]
+    fn wrong_arity(&self) -> Error {
+        Error::owned(format!("ERR wrong number of arguments for '{}' command", self.full_name))
+    }
+
     /// Whether it is the command, and no subcommand, that a client means by this name in any case.
     #[inline]
     fn is_meant_by(&self, name: &[u8]) -> bool {

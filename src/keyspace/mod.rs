@@ -4,6 +4,7 @@
 //! and change. Locks are taken in the order of (database, slot) and never held across an await.
 
 mod ages;
+mod changes;
 mod draw;
 mod effect;
 pub mod entry;
@@ -47,6 +48,7 @@ use crate::base::slot::SLOTS;
 use crate::config::{Integer, Settings};
 use crate::stats::Stats;
 
+pub use changes::Changes;
 pub use entry::Owned;
 pub use eviction::Room;
 pub use flush::Flushed;
@@ -176,6 +178,7 @@ pub struct Keyspace {
 /// Several slots, locked together. What is changed in them gets into the journal whole, when they are let go.
 pub struct SlotGuards<'k> {
     guards: SmallVec<[SlotGuard<'k>; 4]>,
+    changes: Option<&'k Changes>,
     /// From before it was looked at whether a round is open until the changes are made.
     #[allow(dead_code, reason = "it is held, not read")]
     holding_rounds_back: Option<gate::Shared<'k>>,
@@ -187,12 +190,20 @@ impl Drop for SlotGuards<'_> {
         // Before the locks go, so that nobody's later change of these slots can come before this in the journal.
         let staged = || self.guards.iter().filter_map(|guard| guard.staged.as_ref());
         if staged().any(|bytes| !bytes.is_empty()) {
-            tier.journal(|journal| staged().for_each(|bytes| journal.extend(bytes)));
+            let ticket = tier.journal(|journal| staged().for_each(|bytes| journal.extend(bytes)));
+            self.changes.iter().for_each(|changes| changes.note_journaled(ticket));
         }
     }
 }
 
 impl<'k> SlotGuards<'k> {
+    /// Has what is changed by them reported to `changes`.
+    pub fn report_to(mut self, changes: &'k Changes) -> Self {
+        self.guards.iter_mut().for_each(|guard| guard.changes = Some(changes));
+        self.changes = Some(changes);
+        self
+    }
+
     /// The guard of a key that was named when the slots were locked.
     ///
     /// # Panics
@@ -288,7 +299,7 @@ impl Keyspace {
         };
         let mut guards: SmallVec<_> = positions.into_iter().map(lock).collect();
         let holding_rounds_back = self.tier().map(|tier| self.collect_first(tier, &mut guards));
-        SlotGuards { guards, holding_rounds_back }
+        SlotGuards { guards, changes: None, holding_rounds_back }
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
+use super::changes::Changes;
 use super::effect::{Effect, Place};
 use super::entry::{Content, Entry, Marks, Owned};
 use super::expiry::{self, ExpiryQueue};
@@ -70,6 +71,8 @@ pub struct SlotGuard<'k> {
     pub(super) caller: Caller,
     /// What goes into the journal once all of a command's changes are made; `None`: each change goes there at once.
     pub(super) staged: Option<Gather>,
+    /// Where changes are reported; `None`: nobody waits for them.
+    pub(super) changes: Option<&'k Changes>,
 }
 
 impl<'k> SlotGuard<'k> {
@@ -83,7 +86,14 @@ impl<'k> SlotGuard<'k> {
         caller: Caller,
     ) -> Self {
         let slot = slots.slots[usize::from(number)].lock();
-        SlotGuard { keyspace, database, slots, physical, number, slot, caller, staged: None }
+        SlotGuard { keyspace, database, slots, physical, number, slot, caller, staged: None, changes: None }
+    }
+
+    /// Has what is changed by it reported to `changes`.
+    #[inline]
+    pub fn report_to(mut self, changes: &'k Changes) -> Self {
+        self.changes = Some(changes);
+        self
     }
 
     pub(super) fn position(&self) -> (u8, u16) {
@@ -450,13 +460,21 @@ impl<'k> SlotGuard<'k> {
     #[inline]
     pub(super) fn changed(&mut self, key: &Key, effect: Effect<'_>) {
         self.keyspace.stats.count(|shard| &shard.changes);
+        if let Some(changes) = self.changes {
+            changes.note();
+        }
         let Some(tier) = self.keyspace.tier() else { return };
         self.slot.sequence += 1;
         let place = Place { database: self.physical, slot: self.number, sequence: self.slot.sequence };
         match &mut self.staged {
             Some(staged) if tier.is_journaling() => effect.encode(place, key.bytes, staged),
             Some(_) => {}
-            None => tier.journal(|bytes| effect.encode(place, key.bytes, bytes)),
+            None => {
+                let ticket = tier.journal(|bytes| effect.encode(place, key.bytes, bytes));
+                if let Some(changes) = self.changes {
+                    changes.note_journaled(ticket);
+                }
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ const BLIND_TO_NAMES: &[&str] = &[
     "cluster/",
     "admin/",
     "node.rs",
-    "command/dispatch.rs",
+    "command/executor.rs",
     "command/session.rs",
 ];
 

@@ -8,6 +8,7 @@ mod treatment;
 
 use super::context::Context;
 use super::spec::{Categories, Flags, Spec};
+use crate::command::flow::Stop;
 use crate::reply::Error;
 
 const ANYTIME: Flags = Flags::NO_SCRIPT.or(Flags::LOADING).or(Flags::STALE);
@@ -121,17 +122,17 @@ const fn connection(name: &'static str, arity: i32, handler: super::spec::Handle
 }
 
 /// CLIENT by itself, which its arity excludes.
-fn container(_: &mut Context<'_>) -> Result<(), Error> {
-    Err(Error::SYNTAX)
+fn container(_: &mut Context<'_>) -> Result<(), Stop> {
+    Err(Error::SYNTAX.into())
 }
 
 /// No connection is tracked.
-fn get_redirection(context: &mut Context<'_>) -> Result<(), Error> {
+fn get_redirection(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.integer(-1);
     Ok(())
 }
 
-fn tracking_info(context: &mut Context<'_>) -> Result<(), Error> {
+fn tracking_info(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.map(3);
     context.reply.bulk(b"flags");
     context.reply.set(1);
@@ -186,7 +187,7 @@ const HELP: &[&str] = &[
     "    Print this help.",
 ];
 
-fn help(context: &mut Context<'_>) -> Result<(), Error> {
+fn help(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.array(HELP.len());
     for line in HELP {
         context.reply.simple(line);

@@ -11,6 +11,7 @@ mod statistics;
 
 use super::context::Context;
 use super::spec::{Categories, Flags, Spec};
+use crate::command::flow::Stop;
 use crate::reply::Error;
 
 pub const COMMANDS: &[Spec] = &[
@@ -28,8 +29,8 @@ const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE);
 const ADMIN: Flags = ANYTIME.or(Flags::ADMIN);
 
 /// The handler of a command that only has subcommands.
-fn container(_: &mut Context<'_>) -> Result<(), Error> {
-    Err(Error::SYNTAX)
+fn container(_: &mut Context<'_>) -> Result<(), Stop> {
+    Err(Error::SYNTAX.into())
 }
 
 /// Answers HELP: `lines`, between the lines that every command's help has.

@@ -8,9 +8,9 @@ use super::memory_report::{MemoryReport, human};
 use super::{persistence, statistics};
 use crate::base::{clock, system};
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::config::Options;
 use crate::keyspace::table_strain;
-use crate::reply::Error;
 
 /// The version of Redis that clients are told.
 const REDIS_VERSION: &str = "7.0.15";
@@ -51,7 +51,7 @@ const SECTIONS: &[Section] = &[
     section("keyspace", "Keyspace", true, statistics::keyspace),
 ];
 
-pub fn info(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn info(context: &mut Context<'_>) -> Result<(), Stop> {
     let shows = |section: &&Section| {
         let is_asked_for = |argument: &[u8]| {
             let is = |name: &str| argument.eq_ignore_ascii_case(name.as_bytes());

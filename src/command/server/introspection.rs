@@ -3,6 +3,7 @@
 use super::{ANYTIME, CONSTANT, documentation, help_of, is_word, key_extraction, reply_lines};
 use crate::base::glob;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::{Categories, Flags, Handler, KeyUse, Keys, Spec};
 use crate::command::table::{Command, Table};
 use crate::reply::{Error, Sink};
@@ -65,17 +66,17 @@ const fn subcommand(name: &'static str, arity: i32, handler: Handler) -> Spec {
 }
 
 /// Without a subcommand.
-pub fn command(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn command(context: &mut Context<'_>) -> Result<(), Stop> {
     reply_all(context.reply);
     Ok(())
 }
 
-fn count(context: &mut Context<'_>) -> Result<(), Error> {
+fn count(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.integer(Table::get().top_level().count() as i64);
     Ok(())
 }
 
-fn info(context: &mut Context<'_>) -> Result<(), Error> {
+fn info(context: &mut Context<'_>) -> Result<(), Stop> {
     if context.args.len() == 2 {
         reply_all(context.reply);
         return Ok(());
@@ -212,7 +213,7 @@ impl Filter<'_> {
     }
 }
 
-fn list(context: &mut Context<'_>) -> Result<(), Error> {
+fn list(context: &mut Context<'_>) -> Result<(), Stop> {
     let args = context.args;
     let filter = match args.len() {
         2 => Filter::None,
@@ -221,7 +222,7 @@ fn list(context: &mut Context<'_>) -> Result<(), Error> {
             Filter::Category(Categories::named(args.at(4)))
         }
         5 if is_word(args.at(2), "FILTERBY") && is_word(args.at(3), "PATTERN") => Filter::Pattern(args.at(4)),
-        _ => return Err(Error::SYNTAX),
+        _ => return Err(Error::SYNTAX.into()),
     };
     reply_names(context.reply, |command| filter.keeps(command));
     Ok(())

@@ -15,6 +15,7 @@ mod replication;
 
 use super::context::Context;
 use super::spec::{Categories, Flags, Handler, Spec};
+use crate::command::flow::Stop;
 use crate::reply::Error;
 
 /// While the server starts, and on a replica that is behind.
@@ -127,11 +128,11 @@ const fn help_of(handler: Handler, since: &'static str) -> Spec {
     Spec::new("help", 2, handler).flags(ANYTIME).doc("server", since, CONSTANT, "List the subcommands")
 }
 
-fn no_cluster(_: &mut Context<'_>) -> Result<(), Error> {
-    Err(Error::new("ERR This instance has cluster support disabled"))
+fn no_cluster(_: &mut Context<'_>) -> Result<(), Stop> {
+    Err(Error::new("ERR This instance has cluster support disabled").into())
 }
 
-fn reply_lines(context: &mut Context<'_>, lines: &[&str]) -> Result<(), Error> {
+fn reply_lines(context: &mut Context<'_>, lines: &[&str]) -> Result<(), Stop> {
     context.reply.array(lines.len());
     for line in lines {
         context.reply.simple(line);

@@ -3,16 +3,17 @@
 use super::{is_option, reply_bytes, reply_string};
 use crate::command::context::Context;
 use crate::command::expire_time::TimeOption;
+use crate::command::flow::Stop;
 use crate::reply::Error;
 
-pub fn get(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn get(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
     Ok(())
 }
 
-pub fn getdel(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn getdel(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     if reply_string(context.reply, slot.read(&key).as_deref())? {
@@ -21,7 +22,7 @@ pub fn getdel(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn getex(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut time = TimeOption::default();
     let mut persists = false;
     let mut index = 2;
@@ -32,11 +33,11 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
         } else if is_option(option, "PERSIST") {
             persists = true;
         } else {
-            return Err(Error::SYNTAX);
+            return Err(Error::SYNTAX.into());
         }
     }
     if persists && time.is_given() {
-        return Err(Error::SYNTAX);
+        return Err(Error::SYNTAX.into());
     }
 
     let key = context.key(1);
