@@ -13,10 +13,12 @@ use base64::prelude::BASE64_STANDARD;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::origin;
-use super::routes::HEALTH;
 use crate::command::access::PROTECTED;
 use crate::command::state::State;
 use crate::reply::Error;
+
+/// The path that needs no password, for probes.
+pub const HEALTH: &str = "/healthz";
 
 const EXTRA: &str = "too many connections, and all of them are being served";
 const FOREIGN: &str = "the request comes from a page of another site";

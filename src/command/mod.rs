@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod alarm;
+mod assembly;
 pub mod clients;
 pub mod commit;
 pub mod context;

@@ -1,17 +1,13 @@
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use crate::base::key_hash::HashSecret;
 use crate::base::{clock, memory};
 use crate::command::clients::Clients;
-use crate::command::table::Table;
 use crate::config::{Settings, Share};
 use crate::keyspace::Keyspace;
-use crate::keyspace::tier::Tier;
 use crate::stats::Stats;
 
 /// What commands act upon: one for the whole server.
@@ -33,33 +29,12 @@ pub struct State {
     pub active_workers: AtomicUsize,
     /// File descriptors that are set apart from connections; the node tells.
     pub reserved_descriptors: AtomicU64,
-    peak_memory_bytes: AtomicU64,
-    shutdown: watch::Sender<bool>,
-    failed: AtomicBool,
+    pub(super) peak_memory_bytes: AtomicU64,
+    pub(super) shutdown: watch::Sender<bool>,
+    pub(super) failed: AtomicBool,
 }
 
 impl State {
-    /// `secret` is that of the hash that places keys; `tier` is the disk below them, if there is one.
-    pub fn new(settings: Arc<Settings>, secret: HashSecret, tier: Option<Tier>) -> State {
-        let stats = Arc::new(Stats::new(Table::get().commands().len()));
-        State {
-            keyspace: Arc::new(Keyspace::new(secret, tier, settings.clone(), stats.clone())),
-            settings,
-            stats,
-            clients: Clients::default(),
-            started: Instant::now(),
-            run_id: random_id(),
-            replication_id: random_id(),
-            startup_memory_bytes: memory::used_bytes(),
-            resp_port: AtomicU16::new(0),
-            active_workers: AtomicUsize::new(1),
-            reserved_descriptors: AtomicU64::new(0),
-            peak_memory_bytes: AtomicU64::new(0),
-            shutdown: watch::Sender::new(false),
-            failed: AtomicBool::new(false),
-        }
-    }
-
     /// The most bytes that were in use at any time somebody looked.
     pub fn peak_memory_bytes(&self) -> u64 {
         let used_bytes = memory::used_bytes();
@@ -152,10 +127,4 @@ impl State {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = receiver.wait_for(|requested| *requested).await;
     }
-}
-
-/// 40 hexadecimal digits by chance.
-fn random_id() -> String {
-    let digits: String = (0..3).map(|part| format!("{:016x}", RandomState::new().hash_one(part))).collect();
-    digits[..40].to_owned()
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::balance;
-use super::buffers::Buffers;
+use super::buffers::{Buffers, KEPT_BYTES, READ_BYTES};
 use super::conversation::{Conversation, Next};
 use super::listener::Kind;
 use super::outgoing::Outgoing;
@@ -25,14 +25,10 @@ use crate::command::state::State;
 use crate::command::wait::{Outcome, Wait};
 use crate::keyspace::Spot;
 
-/// Read at once, in bytes.
-pub const READ_BYTES: usize = 64 * 1024;
 /// Read at once of a long argument, in bytes.
 const LARGE_READ_BYTES: usize = 512 * 1024;
 /// Sent at once, in bytes; then the worker's other connections go on.
 const SENT_AT_ONCE_BYTES: usize = 512 * 1024;
-/// A connection's buffers that grew past this are given back once they are empty.
-pub const KEPT_BYTES: usize = 16 * 1024;
 /// Batches executed before the worker's other connections have theirs.
 const BATCHES_A_POLL: usize = 16;
 /// What may wait for a client that has not given the password, in bytes.

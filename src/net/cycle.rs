@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::buffers::Buffers;
-use super::connection::{Connection, End, READ_BYTES};
+use super::buffers::{Buffers, READ_BYTES};
+use super::connection::{Connection, End};
 use super::sockets::Sockets;
 use crate::base::gather::{Gather, Mark};
 use crate::command::executor::{Ahead, Batch, LOOK_AHEAD_COMMANDS};

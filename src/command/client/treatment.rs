@@ -1,6 +1,5 @@
 //! How a client is treated: NO-EVICT, NO-TOUCH, REPLY, PAUSE.
 
-use super::on_or_off;
 use crate::base::number;
 use crate::command::clients::Scope;
 use crate::command::context::Context;
@@ -67,4 +66,15 @@ pub(super) fn unpause(context: &mut Context<'_>) -> Result<(), Stop> {
     context.state.clients.lift_pause();
     context.reply.ok();
     Ok(())
+}
+
+/// ON or OFF, in any case.
+fn on_or_off(word: &[u8]) -> Result<bool, Error> {
+    if word.eq_ignore_ascii_case(b"on") {
+        Ok(true)
+    } else if word.eq_ignore_ascii_case(b"off") {
+        Ok(false)
+    } else {
+        Err(Error::SYNTAX)
+    }
 }

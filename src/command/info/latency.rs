@@ -1,6 +1,7 @@
 //! LATENCY: <https://redis.io/docs/latest/commands/latency/>.
 
-use super::{ADMIN, ANYTIME, container, graph, reply_help};
+use super::common::{ADMIN, ANYTIME, container, reply_help};
+use super::graph;
 use crate::base::clock;
 use crate::command::context::Context;
 use crate::command::flow::Stop;

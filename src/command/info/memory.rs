@@ -1,7 +1,7 @@
 //! MEMORY: <https://redis.io/docs/latest/commands/memory-usage/> and its siblings.
 
+use super::common::{ANYTIME, container, reply_help};
 use super::memory_report::MemoryReport;
-use super::{ANYTIME, container, reply_help};
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::flow::Stop;

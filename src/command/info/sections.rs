@@ -4,6 +4,7 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use super::lines::{line, lines};
 use super::memory_report::{MemoryReport, human};
 use super::{persistence, statistics};
 use crate::base::{clock, system};
@@ -70,18 +71,6 @@ pub fn info(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
-
-pub(super) fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
-    let _ = write!(text, "{name}:{value}\r\n");
-}
-
-/// Lines of `name value`.
-macro_rules! lines {
-    ($text:ident, $($name:literal: $value:expr),* $(,)?) => {
-        $(line($text, $name, $value);)*
-    };
-}
-pub(super) use lines;
 
 fn server(context: &Context<'_>, text: &mut String) {
     let (state, settings) = (context.state, &context.state.settings);

@@ -1,6 +1,6 @@
 //! SLOWLOG: <https://redis.io/docs/latest/commands/slowlog/>.
 
-use super::{ADMIN, ANYTIME, container, reply_help};
+use super::common::{ADMIN, ANYTIME, container, reply_help};
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::flow::Stop;

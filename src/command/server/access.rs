@@ -1,7 +1,6 @@
 //! ACL, as far as a server with one user has something to tell (<https://redis.io/docs/latest/commands/acl/>).
 
-use super::introspection::reply_names;
-use super::{ADMIN, ANYTIME, CONSTANT, help_of, reply_lines, wrong_subcommand};
+use super::common::{ADMIN, ANYTIME, CONSTANT, help_of, reply_lines, reply_names, wrong_subcommand};
 use crate::command::context::Context;
 use crate::command::flow::Stop;
 use crate::command::spec::{Categories, Flags, Spec};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ADMIN, CONSTANT, help_of, reply_lines};
+use super::common::{ADMIN, CONSTANT, help_of, reply_lines};
 use crate::base::system;
 use crate::command::context::Context;
 use crate::command::flow::Stop;

@@ -3,8 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::common::{is_word, reply_lines, wrong_subcommand};
 use super::digest::Digest;
-use super::{is_word, reply_lines, wrong_subcommand};
 use crate::base::chunks::BytesRef;
 use crate::base::number;
 use crate::command::context::Context;

@@ -1,6 +1,6 @@
 //! COMMAND DOCS (<https://redis.io/docs/latest/commands/command-docs/>).
 
-use super::introspection::reply_statuses;
+use super::common::reply_statuses;
 use crate::command::context::Context;
 use crate::command::flow::Stop;
 use crate::command::table::{Command, Table};

@@ -1,10 +1,11 @@
 //! COMMAND: the commands as data (<https://redis.io/docs/latest/commands/command/>). Everything comes from the table.
 
-use super::{ANYTIME, CONSTANT, documentation, help_of, is_word, key_extraction, reply_lines};
+use super::common::{ANYTIME, CONSTANT, help_of, is_word, reply_lines, reply_names, reply_statuses};
+use super::{documentation, key_extraction};
 use crate::base::glob;
 use crate::command::context::Context;
 use crate::command::flow::Stop;
-use crate::command::spec::{Categories, Flags, Handler, KeyUse, Keys, Spec};
+use crate::command::spec::{Categories, Handler, KeyUse, Keys, Spec};
 use crate::command::table::{Command, Table};
 use crate::reply::{Error, Sink};
 
@@ -128,15 +129,6 @@ fn reply_command(reply: &mut dyn Sink, command: &Command) {
     }
 }
 
-/// A set of statuses, each after `prefix`.
-pub fn reply_statuses(reply: &mut dyn Sink, names: impl Iterator<Item = &'static str>, prefix: &str) {
-    let names: Vec<_> = names.collect();
-    reply.set(names.len());
-    for name in names {
-        reply.simple(&format!("{prefix}{name}"));
-    }
-}
-
 /// <https://redis.io/docs/latest/develop/reference/key-specs/>
 fn reply_key_specifications(reply: &mut dyn Sink, spec: &Spec) {
     match (&spec.keys, spec.last_key_use) {
@@ -226,14 +218,4 @@ fn list(context: &mut Context<'_>) -> Result<(), Stop> {
     };
     reply_names(context.reply, |command| filter.keeps(command));
     Ok(())
-}
-
-/// The full names of the commands and subcommands that are wanted.
-pub fn reply_names(reply: &mut dyn Sink, is_wanted: impl Fn(&Command) -> bool) {
-    let is_command = |command: &&Command| !command.spec.flags.has(Flags::HTTP) && is_wanted(command);
-    let wanted: Vec<_> = Table::get().commands().iter().filter(is_command).collect();
-    reply.array(wanted.len());
-    for command in wanted {
-        reply.bulk(command.full_name.as_bytes());
-    }
 }

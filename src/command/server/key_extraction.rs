@@ -1,6 +1,6 @@
 //! COMMAND GETKEYS and GETKEYSANDFLAGS (<https://redis.io/docs/latest/commands/command-getkeys/>).
 
-use super::introspection::reply_statuses;
+use super::common::reply_statuses;
 use crate::command::context::Context;
 use crate::command::flow::Stop;
 use crate::command::spec::{Flags, KeyUse, Keys, Spec};

@@ -1,6 +1,6 @@
 //! LOLWUT: a rock pool in which drops fall (<https://redis.io/docs/latest/commands/lolwut/>).
 
-use super::is_word;
+use super::common::is_word;
 use crate::base::{number, thread};
 use crate::command::context::Context;
 use crate::command::flow::Stop;

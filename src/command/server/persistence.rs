@@ -1,7 +1,7 @@
 //! SAVE, BGSAVE, LASTSAVE, BGREWRITEAOF. What is on disk already is most of a checkpoint: making one is a last round and a
 //! few hard links, without a fork.
 
-use super::is_word;
+use super::common::is_word;
 use crate::command::context::Context;
 use crate::command::flow::Stop;
 use crate::keyspace::tier::Tier;

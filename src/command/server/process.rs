@@ -1,6 +1,6 @@
 //! SHUTDOWN and TIME.
 
-use super::is_word;
+use super::common::is_word;
 use crate::base::clock;
 use crate::command::context::Context;
 use crate::command::flow::{Flow, Stop};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::is_word;
+use super::common::is_word;
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::flow::{Cause, Flow, Stop};

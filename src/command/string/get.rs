@@ -1,6 +1,6 @@
 //! GET, and what gets a value and changes the key: GETDEL, GETEX.
 
-use super::{is_option, reply_bytes, reply_string};
+use super::common::{is_option, reply_bytes, reply_string, string_of};
 use crate::command::context::Context;
 use crate::command::expire_time::TimeOption;
 use crate::command::flow::Stop;
@@ -47,7 +47,7 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Stop> {
         return Ok(());
     };
     // The type is looked at before the time, and the time is not read where there is no key.
-    let value = super::string_of(&entry)?;
+    let value = string_of(&entry)?;
     let had_expiry = entry.expiry_ms().is_some();
     let Some((notation, text)) = time.get() else {
         reply_bytes(context.reply, value);

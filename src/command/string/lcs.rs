@@ -1,6 +1,6 @@
 //! LCS: what two strings have in common.
 
-use super::{is_option, refusal};
+use super::common::{is_option, refusal};
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::flow::Stop;

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::reply_bytes;
+use super::common::reply_bytes;
 use crate::command::context::Context;
 use crate::command::flow::Stop;
 use crate::keyspace::{Key, NewExpiry, SlotGuards};

@@ -1,6 +1,6 @@
 //! Strings that are numbers. Their expiry stays.
 
-use super::{refusal, string_of};
+use super::common::{refusal, string_of};
 use crate::base::long_double::LongDouble;
 use crate::base::number;
 use crate::command::context::Context;

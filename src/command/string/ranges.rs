@@ -1,6 +1,6 @@
 //! Parts and lengths of strings: APPEND, STRLEN, GETRANGE (SUBSTR), SETRANGE.
 
-use super::{check_fits, refusal, string_of};
+use super::common::{check_fits, refusal, string_of};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::number;
 use crate::command::context::Context;

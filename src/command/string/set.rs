@@ -1,6 +1,6 @@
 //! SET with its options, and the older commands that it includes: SETNX, SETEX, PSETEX, GETSET.
 
-use super::{is_option, reply_string};
+use super::common::{is_option, reply_string};
 use crate::command::context::Context;
 use crate::command::expire_time::{Notation, TimeOption};
 use crate::command::flow::Stop;
