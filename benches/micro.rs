@@ -1,4 +1,4 @@
-//! How long the parts of the hot path take: parsers, dispatch, slot and key lookup, journal, merger, record codec.
+//! How long the parts of the hot path take: parsers, execution, slot and key lookup, journal, merger, record codec.
 //!
 //! For finding out what a change does to one part, on a machine that is idle otherwise; what guards against a regression
 //! is `benches/instructions`.
@@ -15,7 +15,7 @@ use rockpool::base::gather::Gather;
 use rockpool::base::memory::Counting;
 use rockpool::base::slot;
 use rockpool::command::clients::{Client, Peer};
-use rockpool::command::dispatch::Turn;
+use rockpool::command::executor::Batch;
 use rockpool::command::session::Session;
 use rockpool::keyspace::Caller;
 use rockpool::net::Kind;
@@ -63,19 +63,19 @@ fn parsers(criterion: &mut Criterion) {
 }
 
 /// Finding, admitting, running and recording a command that does nothing, and one that reads a key.
-fn dispatch(criterion: &mut Criterion) {
+fn execution(criterion: &mut Criterion) {
     let server = filled(Server::start(Kind::Resp, None, "no"));
     let mut session = Session::new(Arc::new(Client::new(1, Peer::default(), clock::now_ms(), true)));
     let key = key(KEYS / 2);
     let commands: [(&str, &[&[u8]]); 2] = [("ping", &[b"PING"]), ("get", &[b"GET", key.as_bytes()])];
     for (name, arguments) in commands {
         let mut output = Gather::default();
-        criterion.bench_function(&format!("dispatch/{name}"), |bencher| {
-            let mut turn = Turn::new(&server.state);
+        criterion.bench_function(&format!("execute/{name}"), |bencher| {
+            let mut batch = Batch::new(&server.state);
             bencher.iter(|| {
                 output.clear();
                 let mut writer = resp::ReplyWriter::new(&mut output, resp::Version::Resp2);
-                turn.execute(&mut session, Args::from_slices(black_box(arguments)), &mut writer)
+                batch.execute(&mut session, Args::from_slices(black_box(arguments)), &mut writer)
             });
         });
     }
@@ -185,6 +185,6 @@ fn filled(mut server: Server) -> Server {
 criterion_group! {
     name = micro;
     config = Criterion::default().warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
-    targets = parsers, dispatch, lookup, journal, merger, records
+    targets = parsers, execution, lookup, journal, merger, records
 }
 criterion_main!(micro);

@@ -8,7 +8,7 @@ use rockpool::base::clock;
 use rockpool::base::gather::Gather;
 use rockpool::base::key_hash::HashSecret;
 use rockpool::command::clients::{Client, Peer};
-use rockpool::command::dispatch::Turn;
+use rockpool::command::executor::Batch;
 use rockpool::command::session::Session;
 use rockpool::command::state::State;
 use rockpool::config::{Settings, find};
@@ -60,13 +60,14 @@ impl Server {
     }
 
     /// Executes a batch, and has what it changed written to the journal. Returns the replies.
-    pub fn run(&mut self, batch: &mut [u8]) -> &Gather {
+    pub fn run(&mut self, input: &mut [u8]) -> &Gather {
         self.output.clear();
-        let (turn, session) = (&mut Turn::new(&self.state), &mut self.session);
-        let progress = self.conversation.turn(turn, None, session, batch, &mut self.output, usize::MAX);
-        assert_eq!(progress.consumed, batch.len(), "a batch is executed in one turn: {:?}", progress.next);
-        if let (Some(ticket), Some(tier)) = (progress.ticket, self.state.keyspace.tier()) {
-            let polled = tier.poll_acknowledged(ticket, &mut Context::from_waker(Waker::noop()));
+        let (batch, session) = (&mut Batch::new(&self.state), &mut self.session);
+        let progress = self.conversation.execute(batch, None, session, input, &mut self.output, usize::MAX);
+        assert_eq!(progress.consumed, input.len(), "it is executed in one batch: {:?}", progress.next);
+        if progress.commit.is_any() {
+            let mut context = Context::from_waker(Waker::noop());
+            let polled = progress.commit.poll(self.state.keyspace.tier(), &mut context);
             assert!(polled.is_ready(), "the journal cannot be written");
         }
         &self.output

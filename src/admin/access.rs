@@ -1,5 +1,6 @@
 //! Who may come in.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Request, State as Shared};
@@ -12,11 +13,12 @@ use base64::prelude::BASE64_STANDARD;
 use super::exchange::Exchange;
 use super::failure::Failure;
 use super::origin;
-use super::routes::HEALTH;
+use crate::command::access::PROTECTED;
 use crate::command::state::State;
+use crate::reply::Error;
 
-const PROTECTED: &str = "DENIED protected mode is on and no password is set: only the loopback interface is served; \
-                         set 'requirepass', or 'protected-mode no' where only trusted clients can reach the server";
+/// The path that needs no password, for probes.
+pub const HEALTH: &str = "/healthz";
 
 const EXTRA: &str = "too many connections, and all of them are being served";
 const FOREIGN: &str = "the request comes from a page of another site";
@@ -36,22 +38,21 @@ pub async fn admit(
     if origin::is_foreign(request.headers()) && !(asks_health && request.method().is_safe()) {
         return Failure::new(StatusCode::FORBIDDEN, FOREIGN).into_response();
     }
-    let password = state.settings.requirepass.get();
-    if password.is_empty() {
-        if state.settings.protected_mode.get() && !exchange.client.peer.is_local {
-            return Failure::new(StatusCode::FORBIDDEN, PROTECTED).into_response();
-        }
+    let client = &exchange.client;
+    if state.is_protected_from(&client.peer) {
+        return Failure::new(StatusCode::FORBIDDEN, PROTECTED.to_string()).into_response();
+    }
+    if !state.has_password() {
         if let Some(host) = origin::unknown_host(&request, &state.settings) {
             let text = format!("'{host}' is no name of this server: ask for an address, or add it to 'http-hosts'");
             return Failure::new(StatusCode::MISDIRECTED_REQUEST, text).into_response();
         }
-    } else if knows(request.headers(), password.as_bytes()) {
-        exchange.client.set_authenticated(true);
-    } else if !asks_health {
+    } else if !password(request.headers()).is_some_and(|password| state.authenticate(client, &password)) && !asks_health
+    {
         if request.headers().contains_key(header::AUTHORIZATION) {
-            tokio::time::sleep(state.note_wrong_password(&exchange.client)).await;
+            tokio::time::sleep(state.note_wrong_password(client)).await;
         }
-        let failure = Failure::new(StatusCode::UNAUTHORIZED, "NOAUTH Authentication required.");
+        let failure = Failure::new(StatusCode::UNAUTHORIZED, Error::NO_AUTH.to_string());
         return ([(header::WWW_AUTHENTICATE, "Basic realm=\"rockpool\"")], failure).into_response();
     }
     next.run(request).await
@@ -66,28 +67,20 @@ pub async fn shield(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether the request brings the password.
-fn knows(headers: &HeaderMap, password: &[u8]) -> bool {
-    let Some(authorization) = headers.get(header::AUTHORIZATION) else { return false };
+/// The password that a request brings.
+fn password(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
+    let authorization = headers.get(header::AUTHORIZATION)?;
     let mut words = authorization.as_bytes().splitn(2, |byte| *byte == b' ');
-    let (Some(scheme), Some(credentials)) = (words.next(), words.next()) else { return false };
+    let (scheme, credentials) = (words.next()?, words.next()?);
     if scheme.eq_ignore_ascii_case(b"Bearer") {
-        return equal(credentials, password);
+        return Some(Cow::Borrowed(credentials));
     }
-    if scheme.eq_ignore_ascii_case(b"Basic")
-        && let Ok(decoded) = BASE64_STANDARD.decode(credentials)
-        && let Some(colon) = decoded.iter().position(|byte| *byte == b':')
-    {
-        return equal(&decoded[colon + 1..], password);
+    if !scheme.eq_ignore_ascii_case(b"Basic") {
+        return None;
     }
-    false
-}
-
-/// Takes as long whether the first byte differs or the last.
-fn equal(given: &[u8], password: &[u8]) -> bool {
-    let differences =
-        (0..given.len()).fold(0, |sum, index| sum | (given[index] ^ password[index % password.len().max(1)]));
-    given.len() == password.len() && std::hint::black_box(differences) == 0
+    let mut decoded = BASE64_STANDARD.decode(credentials).ok()?;
+    let colon = decoded.iter().position(|byte| *byte == b':')?;
+    Some(Cow::Owned(decoded.split_off(colon + 1)))
 }
 
 #[cfg(test)]
@@ -99,7 +92,7 @@ mod tests {
         let knows = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            knows(&headers, b"open: sesame")
+            password(&headers).as_deref() == Some(b"open: sesame")
         };
         let basic = |text: &str| format!("basic {}", BASE64_STANDARD.encode(text));
         assert!(
@@ -109,6 +102,6 @@ mod tests {
             assert!(!knows(value), "{value}");
         }
         assert!(!knows(&basic("open: sesame")) && !knows(&basic("default:")));
-        assert!(!super::knows(&HeaderMap::new(), b"open: sesame"));
+        assert_eq!(password(&HeaderMap::new()), None);
     }
 }

@@ -20,12 +20,14 @@ use tokio::time::{Instant, timeout_at};
 use super::exchange::{Exchange, Served};
 use super::failure::Failure;
 use crate::base::chunks::{BytesRef, Chunks, LARGE_BYTES};
-use crate::command::dispatch::{Flow, Turn};
+use crate::command::commit::Commit;
+use crate::command::executor::Batch;
+use crate::command::flow::Flow;
 use crate::command::session::Session;
 use crate::command::state::State;
+use crate::command::wait::Wait;
 use crate::protocol::Args;
 use crate::reply::{Error, Tree};
-use crate::store::journal::Ticket;
 
 pub const PREFIX: &str = "/cache/";
 
@@ -36,10 +38,6 @@ type Expiry = (&'static [u8], Vec<u8>);
 /// How long a client may take to send a body: so much at first, and more for each so many bytes that came.
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES_A_SECOND: f64 = 16.0 * 1024.0;
-/// How soon a command is tried again while clients are paused.
-const PAUSE_STEP: Duration = Duration::from_millis(10);
-/// The same while the disk has to catch up.
-const STALL_STEP: Duration = Duration::from_millis(1);
 
 pub async fn get(
     Shared(state): Shared<Arc<State>>,
@@ -97,41 +95,36 @@ pub async fn delete(
     Ok(StatusCode::OK)
 }
 
-/// Runs a command through the one door, as soon as clients are not paused and its key is loaded, and returns once what
-/// it changed is in the journal.
+/// Executes a command, again where it has to wait first, and returns once what it changed is in the journal.
 async fn execute(state: &State, exchange: &Exchange, args: &[BytesRef<'_>]) -> Result<Tree, Failure> {
     let _served = Served::new(&exchange.client);
     let mut session = Session::new(exchange.client.clone());
-    loop {
-        let (reply, flow, ticket) = try_execute(state, &mut session, args);
-        match (flow, state.keyspace.tier()) {
-            (Flow::Paused, _) => tokio::time::sleep(PAUSE_STEP).await,
-            (Flow::Cold, Some(tier)) => state.keyspace.load(tier, &mut session.cold).finish(&mut session.cold).await,
-            (Flow::Stalled | Flow::Cold, _) => tokio::time::sleep(STALL_STEP).await,
-            (_, tier) => {
-                if let (Some(ticket), Some(tier)) = (ticket, tier) {
-                    // Others that are being served append meanwhile: one write, or sync, serves all of them.
-                    tokio::task::yield_now().await;
-                    poll_fn(|context| match tier.has_given_up(ticket) {
-                        true => Poll::Ready(()),
-                        false => tier.poll_acknowledged(ticket, context),
-                    })
-                    .await;
-                    if tier.has_given_up(ticket) {
-                        return Err(tier.unwritten().into());
-                    }
-                }
-                return if let Tree::Error(error) = reply { Err(error.into()) } else { Ok(reply) };
+    let (reply, commit) = loop {
+        let (reply, flow, commit) = try_execute(state, &mut session, args);
+        match flow {
+            Flow::Wait(cause) if cause.runs_again() => {
+                Wait::new(cause, state, &mut session).over(state, &mut session).await;
             }
+            _ => break (reply, commit),
         }
+    };
+    let tier = state.keyspace.tier();
+    if commit.is_any() {
+        // Others that are being served append meanwhile: one write, or sync, serves all of them.
+        tokio::task::yield_now().await;
+        poll_fn(|context| commit.poll(tier, context)).await;
+    }
+    match (commit.failure(tier), reply) {
+        (Some(error), _) | (None, Tree::Error(error)) => Err(error.into()),
+        (None, reply) => Ok(reply),
     }
 }
 
-fn try_execute(state: &State, session: &mut Session, args: &[BytesRef<'_>]) -> (Tree, Flow, Option<Ticket>) {
-    let mut turn = Turn::new(state);
+fn try_execute(state: &State, session: &mut Session, args: &[BytesRef<'_>]) -> (Tree, Flow, Commit) {
+    let mut batch = Batch::new(state);
     let mut flow = Flow::Continue;
-    let reply = Tree::record(|sink| flow = turn.execute(session, Args::from_values(args), sink));
-    (reply, flow, turn.ticket())
+    let reply = Tree::record(|sink| flow = batch.execute(session, Args::from_values(args), sink));
+    (reply, flow, batch.take_commit())
 }
 
 /// The key that a path names.

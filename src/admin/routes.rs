@@ -4,12 +4,10 @@ use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{Router, get, post};
 
+use super::access::{self, HEALTH};
 use super::failure::Failure;
-use super::{access, cache, exchange, metrics, status};
+use super::{cache, exchange, metrics, status};
 use crate::command::state::State;
-
-/// The path that needs no password, for probes.
-pub const HEALTH: &str = "/healthz";
 
 /// All calls. Each connection adds its client.
 pub fn router(state: Arc<State>) -> Router {

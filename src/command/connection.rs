@@ -4,9 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::context::Context;
-use super::session::After;
 use super::spec::{Categories, Flags, Spec};
 use crate::base::number;
+use crate::command::flow::{Flow, Stop};
 use crate::reply::Error;
 
 const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE).or(Flags::FAST);
@@ -42,41 +42,41 @@ const SILENT: Flags = Flags::SKIP_MONITOR.or(Flags::SKIP_SLOWLOG);
 /// How often HTTP is complained about, in milliseconds.
 const HTTP_LOG_INTERVAL_MS: u64 = 60_000;
 
-fn ping(context: &mut Context<'_>) -> Result<(), Error> {
+fn ping(context: &mut Context<'_>) -> Result<(), Stop> {
     match context.args.len() {
         1 => context.reply.simple("PONG"),
         2 => context.reply.bulk(context.args.at(1)),
-        _ => return Err(Error::new("ERR wrong number of arguments for 'ping' command")),
+        _ => return Err(Error::new("ERR wrong number of arguments for 'ping' command").into()),
     }
     Ok(())
 }
 
-fn echo(context: &mut Context<'_>) -> Result<(), Error> {
+fn echo(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.bulk(context.args.at(1));
     Ok(())
 }
 
-fn select(context: &mut Context<'_>) -> Result<(), Error> {
+fn select(context: &mut Context<'_>) -> Result<(), Stop> {
     let database = number::parse_i64(context.args.at(1)).ok_or(Error::NOT_AN_INTEGER)?;
     if i32::try_from(database).is_err() {
-        return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647"));
+        return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647").into());
     }
     if !(0..context.state.settings.databases.get()).contains(&database) {
-        return Err(Error::DB_INDEX_OUT_OF_RANGE);
+        return Err(Error::DB_INDEX_OUT_OF_RANGE.into());
     }
     context.session.client.select(database as usize);
     context.reply.ok();
     Ok(())
 }
 
-fn quit(context: &mut Context<'_>) -> Result<(), Error> {
-    context.session.after = After::Close;
+fn quit(context: &mut Context<'_>) -> Result<(), Stop> {
+    context.session.after = Flow::Close;
     context.reply.ok();
     Ok(())
 }
 
 /// A web page can have a browser send commands in the body of a request to any address: the lines before it give it away.
-fn http(context: &mut Context<'_>) -> Result<(), Error> {
+fn http(context: &mut Context<'_>) -> Result<(), Stop> {
     static LOGGED_MS: AtomicU64 = AtomicU64::new(0);
     let logged_ms = LOGGED_MS.load(Ordering::Relaxed);
     if context.now_ms.abs_diff(logged_ms) > HTTP_LOG_INTERVAL_MS {
@@ -86,6 +86,6 @@ fn http(context: &mut Context<'_>) -> Result<(), Error> {
             "possible attack: an HTTP request (POST or Host:) was sent to the RESP port; connection closed"
         );
     }
-    context.session.after = After::Close;
+    context.session.after = Flow::Close;
     Ok(())
 }

@@ -1,10 +1,11 @@
 use std::any::Any;
 use std::time::{Duration, Instant};
 
-use super::session::Session;
-use super::state::State;
 use crate::base::number;
-use crate::keyspace::{Caller, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot, Step, Walk};
+use crate::command::flow::Stop;
+use crate::command::session::Session;
+use crate::command::state::State;
+use crate::keyspace::{Caller, Changes, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot, Step, Walk};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -22,8 +23,10 @@ pub struct Context<'a> {
     pub now_ms: u64,
     /// What a handler took out of the keyspace; it is freed once the gate is let go.
     pub leftovers: &'a mut Flushed,
-    /// Where the argument of that index belongs as a key, if dispatch has found out already.
-    pub foreseen_key: Option<(usize, Spot)>,
+    /// Where the argument of that index belongs as a key, if that was found out ahead.
+    pub hashed_key: Option<(usize, Spot)>,
+    /// What the command changes is reported there.
+    pub changes: &'a Changes,
 }
 
 impl<'a> Context<'a> {
@@ -44,8 +47,8 @@ impl<'a> Context<'a> {
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
-        match self.foreseen_key {
-            Some((foreseen, spot)) if foreseen == index => Key::at(self.args.at(index), spot),
+        match self.hashed_key {
+            Some((hashed, spot)) if hashed == index => Key::at(self.args.at(index), spot),
             _ => self.state.keyspace.key(self.args.at(index)),
         }
     }
@@ -72,16 +75,16 @@ impl<'a> Context<'a> {
     }
 
     /// Locks the slot of a key in the client's database, with all there is of the key in memory. A handler calls this
-    /// before it has done anything, and passes an error on: [`Error::COLD`] has it run again once the key is loaded.
+    /// before it has changed anything, and passes a stop on: [`Stop::Cold`] has it run again once the key is loaded.
     #[inline]
-    pub fn lock(&mut self, key: &Key) -> Result<SlotGuard<'a>, Error> {
+    pub fn lock(&mut self, key: &Key) -> Result<SlotGuard<'a>, Stop> {
         self.lock_as(self.caller(), key)
     }
 
     /// The same for a caller with other habits than the client's.
     #[inline]
-    pub fn lock_as(&mut self, caller: Caller, key: &Key) -> Result<SlotGuard<'a>, Error> {
-        let mut slot = self.state.keyspace.lock(caller, self.database(), key);
+    pub fn lock_as(&mut self, caller: Caller, key: &Key) -> Result<SlotGuard<'a>, Stop> {
+        let mut slot = self.state.keyspace.lock(caller, self.database(), key).report_to(self.changes);
         match slot.make_resident(key, &mut self.session.cold) {
             Residence::Here => Ok(slot),
             residence => Err(not_here(residence)),
@@ -91,7 +94,7 @@ impl<'a> Context<'a> {
     /// Locks the slot of a key that is going to be overwritten, whatever it is.
     #[inline]
     pub fn lock_to_overwrite(&self, key: &Key) -> SlotGuard<'a> {
-        self.state.keyspace.lock(self.caller(), self.database(), key)
+        self.state.keyspace.lock(self.caller(), self.database(), key).report_to(self.changes)
     }
 
     /// Like [`lock`](Self::lock) for several keys, each with the number of its database.
@@ -99,13 +102,14 @@ impl<'a> Context<'a> {
         &mut self,
         caller: Caller,
         keys: impl Iterator<Item = (usize, Key<'k>)> + Clone,
-    ) -> Result<SlotGuards<'a>, Error> {
-        let mut slots = self.state.keyspace.lock_all(caller, keys.clone());
+    ) -> Result<SlotGuards<'a>, Stop> {
+        let mut slots = self.state.keyspace.lock_all(caller, keys.clone()).report_to(self.changes);
         let mut missing = None;
-        // All of them: what is missing is loaded together.
+        // All of them: what is cold is loaded together, before anybody is told of what cannot be read.
         for (database, key) in keys {
             match slots.of(database, &key).make_resident(&key, &mut self.session.cold) {
                 Residence::Here => {}
+                Residence::Failed(_) if missing == Some(Stop::Cold) => {}
                 residence => missing = Some(not_here(residence)),
             }
         }
@@ -113,9 +117,9 @@ impl<'a> Context<'a> {
     }
 
     /// Takes a walk over keys to its end, and returns it with what it has found. As with [`lock`](Self::lock), a handler
-    /// calls this before it has done anything, with the same walk when it runs again, and passes an error on: where
+    /// calls this before it has changed anything, with the same walk when it runs again, and passes a stop on: where
     /// keys are cold, or many, the loader goes on with the walk.
-    pub fn walk<W: Walk>(&mut self, mut walk: W) -> Result<W, Error> {
+    pub fn walk<W: Walk>(&mut self, mut walk: W) -> Result<W, Stop> {
         if let Some(walked) = self.session.cold.take_walked() {
             let walked: Box<dyn Any> = walked?;
             if let Ok(walked) = walked.downcast() {
@@ -130,7 +134,7 @@ impl<'a> Context<'a> {
                 Step::More if self.keyspace().tier().is_none() || began.elapsed() < WALK_ON_WORKER => {}
                 Step::More | Step::Cold => {
                     self.session.cold.want_walk(Box::new(walk));
-                    return Err(Error::COLD);
+                    return Err(Stop::Cold);
                 }
             }
         }
@@ -139,13 +143,13 @@ impl<'a> Context<'a> {
     /// Like [`lock_to_overwrite`](Self::lock_to_overwrite) for several keys.
     pub fn lock_all_to_overwrite<'k>(&self, keys: impl Iterator<Item = Key<'k>>) -> SlotGuards<'a> {
         let database = self.database();
-        self.state.keyspace.lock_all(self.caller(), keys.map(|key| (database, key)))
+        self.state.keyspace.lock_all(self.caller(), keys.map(|key| (database, key))).report_to(self.changes)
     }
 }
 
-fn not_here(residence: Residence) -> Error {
+fn not_here(residence: Residence) -> Stop {
     match residence {
-        Residence::Failed(reason) => Error::owned(format!("IOERR the key cannot be read from disk: {reason}")),
-        Residence::Here | Residence::Cold => Error::COLD,
+        Residence::Failed(reason) => Error::owned(format!("IOERR the key cannot be read from disk: {reason}")).into(),
+        Residence::Here | Residence::Cold => Stop::Cold,
     }
 }

@@ -1,18 +1,23 @@
-//! The commands: declared in their families' `COMMANDS` slices, found in one table, run by one dispatch.
+//! The commands: declared in their families' `COMMANDS` slices, found in one table, run by one executor.
 
+pub mod access;
 pub mod alarm;
+mod assembly;
 pub mod clients;
+pub mod commit;
 pub mod context;
-pub mod dispatch;
+pub mod executor;
+pub mod flow;
 pub mod session;
 mod slow;
 pub mod spec;
 pub mod state;
 pub mod table;
+pub mod user;
+pub mod wait;
 
 mod client;
 mod connection;
-mod disk;
 mod expire_time;
 mod info;
 mod key;

@@ -7,14 +7,14 @@ use super::session::Session;
 use super::spec::{Flags, Spec};
 use super::state::State;
 use crate::base::{clock, words};
+use crate::command::flow::Stop;
 use crate::protocol::Args;
-use crate::reply::Error;
 
 pub const COMMANDS: &[Spec] = &[Spec::new("monitor", 1, monitor)
     .flags(Flags::ADMIN.or(Flags::NO_SCRIPT).or(Flags::LOADING).or(Flags::STALE))
     .doc("server", "1.0.0", "O(1)", "Shows every command that the server has run, as it runs")];
 
-fn monitor(context: &mut Context<'_>) -> Result<(), Error> {
+fn monitor(context: &mut Context<'_>) -> Result<(), Stop> {
     // As in Redis, there is no second answer.
     if !context.session.client.is_monitor() {
         context.reply.ok();

@@ -1,23 +1,10 @@
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::clients::Client;
 use crate::base::chunks::BytesRef;
+use crate::command::clients::Client;
+use crate::command::flow::Flow;
 use crate::keyspace::loader::Cold;
 use crate::protocol::Args;
-
-/// What a connection does once a command's reply is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum After {
-    Continue,
-    /// Send what is written, then close.
-    Close,
-    /// Send the reply, and read on, only this much later (DEBUG SLEEP); `None`: never.
-    Delay(Option<Duration>),
-    /// The same for what waits for others (WAIT): it does not count as the command's time, and ends when the client closes
-    /// its half.
-    Block(Option<Duration>),
-}
 
 /// CLIENT REPLY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +21,8 @@ pub enum ReplyMode {
 pub struct Session {
     pub client: Arc<Client>,
     pub reply_mode: ReplyMode,
-    /// Set by a handler, taken by the connection.
-    pub after: After,
+    /// What the connection does once the present command's reply is written, set by its handler.
+    pub after: Flow,
     /// The present command's arguments that are secrets; see [`Context::redact`](super::context::Context::redact).
     pub(super) redacted: Vec<usize>,
     /// Keys of its commands that were not in memory.
@@ -52,7 +39,7 @@ impl Session {
         Session {
             client,
             reply_mode: ReplyMode::On,
-            after: After::Continue,
+            after: Flow::Continue,
             redacted: Vec::new(),
             cold: Cold::default(),
             awaited_save: None,

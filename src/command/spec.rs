@@ -1,7 +1,8 @@
-//! How a command is declared: everything that dispatch, COMMAND, routing and the documentation need to know of it,
+//! How a command is declared: everything that the executor, COMMAND, routing and the documentation need to know of it,
 //! beside its handler.
 
-use super::context::Context;
+use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::protocol::Args;
 use crate::reply::Error;
 
@@ -209,7 +210,7 @@ impl KeyUse {
 /// See [`Spec::result_bytes`].
 pub type ResultBytes = fn(&Args<'_>, usize, usize) -> usize;
 
-pub type Handler = fn(&mut Context<'_>) -> Result<(), Error>;
+pub type Handler = fn(&mut Context<'_>) -> Result<(), Stop>;
 
 /// A command or subcommand.
 pub struct Spec {
@@ -271,7 +272,7 @@ impl Spec {
     /// A command that does nothing without a subcommand.
     pub const fn container(name: &'static str, subcommands: &'static [Spec]) -> Spec {
         // Not reached: with an argument more, that argument is looked up as a subcommand.
-        Spec::new(name, -2, |_| Err(Error::SYNTAX)).subcommands(subcommands)
+        Spec::new(name, -2, |_| Err(Error::SYNTAX.into())).subcommands(subcommands)
     }
 
     pub const fn flags(mut self, flags: Flags) -> Spec {

@@ -1,26 +1,14 @@
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::clients::{Client, Clients};
-use super::table::Table;
-use crate::base::key_hash::HashSecret;
 use crate::base::{clock, memory};
-use crate::config::{Permission, Settings, Share};
+use crate::command::clients::Clients;
+use crate::config::{Settings, Share};
 use crate::keyspace::Keyspace;
-use crate::keyspace::tier::Tier;
 use crate::stats::Stats;
-
-/// How often wrong passwords are logged at most, in milliseconds.
-const WRONG_PASSWORD_LOG_INTERVAL_MS: u64 = 1000;
-/// Wrong passwords in a row that are answered at once.
-const FREE_WRONG_PASSWORDS: u32 = 3;
-/// How long the answer to the next one is delayed; to each further one twice as long.
-const WRONG_PASSWORD_DELAY_MIN: Duration = Duration::from_millis(100);
-const WRONG_PASSWORD_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// What commands act upon: one for the whole server.
 pub struct State {
@@ -41,33 +29,12 @@ pub struct State {
     pub active_workers: AtomicUsize,
     /// File descriptors that are set apart from connections; the node tells.
     pub reserved_descriptors: AtomicU64,
-    peak_memory_bytes: AtomicU64,
-    shutdown: watch::Sender<bool>,
-    failed: AtomicBool,
+    pub(super) peak_memory_bytes: AtomicU64,
+    pub(super) shutdown: watch::Sender<bool>,
+    pub(super) failed: AtomicBool,
 }
 
 impl State {
-    /// `secret` is that of the hash that places keys; `tier` is the disk below them, if there is one.
-    pub fn new(settings: Arc<Settings>, secret: HashSecret, tier: Option<Tier>) -> State {
-        let stats = Arc::new(Stats::new(Table::get().commands().len()));
-        State {
-            keyspace: Arc::new(Keyspace::new(secret, tier, settings.clone(), stats.clone())),
-            settings,
-            stats,
-            clients: Clients::default(),
-            started: Instant::now(),
-            run_id: random_id(),
-            replication_id: random_id(),
-            startup_memory_bytes: memory::used_bytes(),
-            resp_port: AtomicU16::new(0),
-            active_workers: AtomicUsize::new(1),
-            reserved_descriptors: AtomicU64::new(0),
-            peak_memory_bytes: AtomicU64::new(0),
-            shutdown: watch::Sender::new(false),
-            failed: AtomicBool::new(false),
-        }
-    }
-
     /// The most bytes that were in use at any time somebody looked.
     pub fn peak_memory_bytes(&self) -> u64 {
         let used_bytes = memory::used_bytes();
@@ -120,13 +87,6 @@ impl State {
         self.settings.slowlog_max_len.get().max(0) as usize
     }
 
-    /// Whether the client must give the password before anything else. Who came in without one stays in when one is
-    /// set, and nobody is asked once there is none.
-    #[inline]
-    pub fn requires_auth(&self, client: &Client) -> bool {
-        !client.is_authenticated() && self.has_password()
-    }
-
     /// What all clients may take together by `maxmemory-clients`, in bytes; `None`: there is no limit.
     #[inline]
     pub fn max_client_bytes(&self) -> Option<u64> {
@@ -140,38 +100,6 @@ impl State {
     /// Puts down that `count` clients were cut for `maxmemory-clients`.
     pub fn note_evicted_clients(&self, count: usize) {
         self.stats.shard().evicted_clients.add(count as u64);
-    }
-
-    /// Whether `requirepass` is set.
-    pub fn has_password(&self) -> bool {
-        !self.settings.requirepass.get().is_empty()
-    }
-
-    /// Counts a wrong password, and logs it unless that was done less than a second ago. Returns how long to wait before the
-    /// client is told: longer with each guess in a row, so that a connection cannot try many.
-    pub fn note_wrong_password(&self, client: &Client) -> Duration {
-        static LOGGED_MS: AtomicU64 = AtomicU64::new(0);
-        self.stats.shard().wrong_passwords.add(1);
-        let in_a_row = client.count_wrong_password();
-        let now_ms = clock::now_ms();
-        if now_ms.abs_diff(LOGGED_MS.load(Ordering::Relaxed)) >= WRONG_PASSWORD_LOG_INTERVAL_MS {
-            LOGGED_MS.store(now_ms, Ordering::Relaxed);
-            let since_start = self.stats.sum(|shard| &shard.wrong_passwords);
-            tracing::warn!(address = client.peer.address, in_a_row, since_start, "a client gave a wrong password");
-        }
-        match in_a_row.checked_sub(FREE_WRONG_PASSWORDS + 1) {
-            None => Duration::ZERO,
-            Some(doublings) => (WRONG_PASSWORD_DELAY_MIN * (1 << doublings.min(10))).min(WRONG_PASSWORD_DELAY_MAX),
-        }
-    }
-
-    /// Whether `enable-debug-command` lets the client use DEBUG.
-    pub fn allows_debug(&self, client: &Client) -> bool {
-        match self.settings.enable_debug_command.get() {
-            Permission::No => false,
-            Permission::Yes => true,
-            Permission::Local => client.peer.is_local,
-        }
     }
 
     /// Asks the node to end in good order.
@@ -199,10 +127,4 @@ impl State {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = receiver.wait_for(|requested| *requested).await;
     }
-}
-
-/// 40 hexadecimal digits by chance.
-fn random_id() -> String {
-    let digits: String = (0..3).map(|part| format!("{:016x}", RandomState::new().hash_one(part))).collect();
-    digits[..40].to_owned()
 }

@@ -4,6 +4,7 @@ use smallvec::SmallVec;
 
 use super::Keyspace;
 use super::disk::gate::Shared;
+use super::memory::changes::Changes;
 use super::memory::guard::SlotGuard;
 use super::memory::key::{Caller, Key};
 use crate::base::gather::Gather;
@@ -11,6 +12,7 @@ use crate::base::gather::Gather;
 /// Several slots, locked together. What is changed in them gets into the journal whole, when they are let go.
 pub struct SlotGuards<'k> {
     guards: SmallVec<[SlotGuard<'k>; 4]>,
+    changes: Option<&'k Changes>,
     /// From before it was looked at whether a round is open until the changes are made.
     #[allow(dead_code, reason = "it is held, not read")]
     holding_rounds_back: Option<Shared<'k>>,
@@ -22,12 +24,20 @@ impl Drop for SlotGuards<'_> {
         // Before the locks go, so that nobody's later change of these slots can come before this in the journal.
         let staged = || self.guards.iter().filter_map(|guard| guard.staged.as_ref());
         if staged().any(|bytes| !bytes.is_empty()) {
-            tier.journal(|journal| staged().for_each(|bytes| journal.extend(bytes)));
+            let ticket = tier.journal(|journal| staged().for_each(|bytes| journal.extend(bytes)));
+            self.changes.iter().for_each(|changes| changes.note_journaled(ticket));
         }
     }
 }
 
 impl<'k> SlotGuards<'k> {
+    /// Has what is changed by them reported to `changes`.
+    pub fn report_to(mut self, changes: &'k Changes) -> Self {
+        self.guards.iter_mut().for_each(|guard| guard.changes = Some(changes));
+        self.changes = Some(changes);
+        self
+    }
+
     /// The guard of a key that was named when the slots were locked.
     ///
     /// # Panics
@@ -56,6 +66,6 @@ impl Keyspace {
         };
         let mut guards: SmallVec<_> = positions.into_iter().map(lock).collect();
         let holding_rounds_back = self.tier().map(|tier| self.merger.collect_first(tier, &mut guards));
-        SlotGuards { guards, holding_rounds_back }
+        SlotGuards { guards, changes: None, holding_rounds_back }
     }
 }

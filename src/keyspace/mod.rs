@@ -39,6 +39,7 @@ use merge::merger::{Merger, Merging};
 pub use disk::{gate, tier};
 pub use flush::Flushed;
 pub use guards::SlotGuards;
+pub use memory::changes::Changes;
 pub use memory::counts::Size;
 pub use memory::databases::Databases;
 pub use memory::entry::{self, Owned};

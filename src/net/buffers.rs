@@ -3,8 +3,12 @@
 
 use crate::base::gather::Gather;
 
-/// One that grew past this is given back.
-const KEPT_BYTES: usize = 1024 * 1024;
+/// Read at once, in bytes.
+pub const READ_BYTES: usize = 64 * 1024;
+/// A connection's own buffers that grew past this are given back once they are empty.
+pub const KEPT_BYTES: usize = 16 * 1024;
+/// A worker's that grew past this is given back.
+const WORKER_KEPT_BYTES: usize = 1024 * 1024;
 
 #[derive(Default)]
 pub struct Buffers {
@@ -15,7 +19,7 @@ pub struct Buffers {
 impl Buffers {
     /// Gives a buffer back whose content has been sent, and that has become very large.
     pub fn bound(buffer: &mut Gather) {
-        if buffer.capacity() > KEPT_BYTES {
+        if buffer.capacity() > WORKER_KEPT_BYTES {
             *buffer = Gather::default();
         }
     }

@@ -1,4 +1,4 @@
-//! One connection: reads, has turns taken, writes; whatever it waits for, it waits for here.
+//! One connection: reads, executes, writes; whatever it waits for, it waits for here.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,35 +7,32 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::balance;
-use super::buffers::Buffers;
+use super::buffers::{Buffers, KEPT_BYTES, READ_BYTES};
 use super::conversation::{Conversation, Next};
-use super::held::Held;
 use super::listener::Kind;
 use super::outgoing::Outgoing;
 use super::sockets::Readiness;
 use super::stream::Stream;
 use super::sweep;
-use super::wait::{Outcome, Wait};
+use super::uncommitted::Uncommitted;
 use crate::base::clock;
 use crate::base::gather::{Gather, Mark};
 use crate::command::clients::{BufferSizes, Client, Ending};
-use crate::command::dispatch::{Flow, Foreseen, Turn};
+use crate::command::executor::{Ahead, Batch};
+use crate::command::flow::Cause;
 use crate::command::session::Session;
 use crate::command::state::State;
+use crate::command::wait::{Outcome, Wait};
 use crate::keyspace::Spot;
 
-/// Read at once, in bytes.
-pub const READ_BYTES: usize = 64 * 1024;
 /// Read at once of a long argument, in bytes.
 const LARGE_READ_BYTES: usize = 512 * 1024;
-/// Sent at once, in bytes; then the worker's other connections have their turn.
+/// Sent at once, in bytes; then the worker's other connections go on.
 const SENT_AT_ONCE_BYTES: usize = 512 * 1024;
-/// A connection's buffers that grew past this are given back once they are empty.
-pub const KEPT_BYTES: usize = 16 * 1024;
-/// Turns taken before the worker's other connections have theirs.
-const TURNS_A_POLL: usize = 16;
+/// Batches executed before the worker's other connections have theirs.
+const BATCHES_A_POLL: usize = 16;
 /// What may wait for a client that has not given the password, in bytes.
-const STRANGER_OUTPUT_BYTES: usize = 16 * 1024;
+const UNAUTHENTICATED_OUTPUT_BYTES: usize = 16 * 1024;
 
 /// Where a connection is served, and where it should be.
 struct Place {
@@ -73,13 +70,13 @@ pub struct Connection {
     output: Outgoing,
     wait: Option<Wait>,
     /// What of the output has to wait for the journal.
-    held: Held,
+    uncommitted: Uncommitted,
     /// Close once the output is sent.
     closing: bool,
     /// The input may hold complete commands.
     pending: bool,
     /// Of the present poll.
-    turns_left: usize,
+    batches_left: usize,
 }
 
 impl Connection {
@@ -102,10 +99,10 @@ impl Connection {
             input: Vec::new(),
             output: Outgoing::default(),
             wait: None,
-            held: Held::default(),
+            uncommitted: Uncommitted::default(),
             closing: false,
             pending: false,
-            turns_left: 0,
+            batches_left: 0,
         }
     }
 
@@ -134,7 +131,7 @@ impl Connection {
     pub fn receive(&mut self, buffer: &mut [u8]) -> usize {
         let is_at_rest = self.input.is_empty()
             && self.output.is_empty()
-            && !self.held.is_any()
+            && !self.uncommitted.is_any()
             && self.wait.is_none()
             && !self.closing
             && !self.pending
@@ -158,19 +155,19 @@ impl Connection {
     }
 
     /// Looks at the command that was received, if it is one alone; [`Connection::execute`] has to follow.
-    pub fn foresee(&mut self, input: &mut [u8]) -> Option<Foreseen> {
-        self.conversation.foresee(&self.state, &self.session, input)
+    pub fn look_ahead(&mut self, input: &mut [u8]) -> Option<Ahead> {
+        self.conversation.look_ahead(&self.state, &self.session, input)
     }
 
-    /// Where a foreseen command's key is: in which database, and there.
-    pub fn spot(&self, foreseen: &Foreseen) -> Option<(usize, Spot)> {
-        Some((self.session.client.database(), foreseen.spot()?))
+    /// Where the key of a command is that was looked ahead at: in which database, and there.
+    pub fn spot(&self, ahead: &Ahead) -> Option<(usize, Spot)> {
+        Some((self.session.client.database(), ahead.spot()?))
     }
 
     /// Executes the complete commands of what was received; the replies are appended to `output`, to be sent next.
-    pub fn execute(&mut self, turn: &mut Turn<'_>, first: Option<Foreseen>, input: &mut [u8], output: &mut Gather) {
-        self.turns_left = TURNS_A_POLL;
-        let consumed = self.take_turns(turn, first, input, output);
+    pub fn execute(&mut self, batch: &mut Batch<'_>, first: Option<Ahead>, input: &mut [u8], output: &mut Gather) {
+        self.batches_left = BATCHES_A_POLL;
+        let consumed = self.execute_all(batch, first, input, output);
         self.input.extend_from_slice(&input[consumed..]);
     }
 
@@ -185,24 +182,24 @@ impl Connection {
 
     /// Whether its replies wait for the journal: so long, polling it leads to nothing.
     pub fn awaits_commit(&self) -> bool {
-        self.held.awaits(self.state.keyspace.tier()) && self.session.client.ending() != Ending::Killed
+        self.uncommitted.is_awaited(self.state.keyspace.tier()) && self.session.client.ending() != Ending::Killed
     }
 
     /// Whether it has not gone on since its replies had to wait for the journal.
     pub fn is_uncommitted(&self) -> bool {
-        self.held.is_any()
+        self.uncommitted.is_any()
     }
 
     /// Brings into the journal what its replies tell of, and with it what anybody's do. Ready: it is there, as `appendfsync`
     /// wants it, or the client need not wait for it any more.
     pub fn poll_commit(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let polled = self.held.poll(self.state.keyspace.tier(), context);
+        let polled = self.uncommitted.poll(self.state.keyspace.tier(), context);
         if self.session.client.ending() == Ending::Killed { Poll::Ready(()) } else { polled }
     }
 
     /// Goes as far as it can without waiting.
     pub fn poll(&mut self, context: &mut Context<'_>, buffers: &mut Buffers) -> Poll<End> {
-        self.turns_left = TURNS_A_POLL;
+        self.batches_left = BATCHES_A_POLL;
         let mut result = self.progress(context, buffers);
         let large_bytes = self.conversation.large_bytes();
         self.session.client.set_buffer_sizes(BufferSizes {
@@ -244,7 +241,7 @@ impl Connection {
     /// Whether the sweep was right to suspect it, now that its socket has been read and written as far as that goes: after
     /// the process has stood still, what a client did meanwhile is still in the kernel.
     fn is_overdue(&self) -> bool {
-        let is_served = self.wait.is_some() || self.held.is_any() || self.pending;
+        let is_served = self.wait.is_some() || self.uncommitted.is_any() || self.pending;
         let is_overdue = sweep::is_overdue(&self.state, &self.session.client, is_served);
         if !is_overdue {
             self.session.client.clear_suspicion();
@@ -283,7 +280,7 @@ impl Connection {
                 return Poll::Pending;
             }
             let tier = self.state.keyspace.tier();
-            self.held.end(tier, &self.conversation, &self.session, self.output.buffer());
+            self.uncommitted.end(tier, &self.conversation, &self.session, self.output.buffer());
             self.session.client.take_pushes(self.output.buffer().bytes());
             let flushed = self.flush(context)?;
             if self.closing {
@@ -301,7 +298,7 @@ impl Connection {
                 self.mark_active();
                 continue;
             }
-            if self.turns_left == 0 {
+            if self.batches_left == 0 {
                 // After the others of its worker, those included whose sockets have become ready meanwhile.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
@@ -359,7 +356,7 @@ impl Connection {
             let count = ready!(incoming.read(|room| self.stream.read(room)))?;
             // It may be the end of its command.
             self.pending = incoming.is_whole();
-            self.turns_left = self.turns_left.saturating_sub(1);
+            self.batches_left = self.batches_left.saturating_sub(1);
             self.received(count);
             return Poll::Ready(Ok(count));
         }
@@ -416,7 +413,7 @@ impl Connection {
         let output = &mut buffers.output;
         output.clear();
         let state = self.state.clone();
-        let consumed = self.take_turns(&mut Turn::new(&state), None, input, output);
+        let consumed = self.execute_all(&mut Batch::new(&state), None, input, output);
         let end = output.mark();
         let result = self.send(output, Mark::default(), end);
         Buffers::bound(output);
@@ -425,33 +422,33 @@ impl Connection {
 
     /// Executes the complete commands of `input` and appends the replies to `output`. Returns how many bytes of the input
     /// are done with.
-    fn take_turns(
+    fn execute_all(
         &mut self,
-        turn: &mut Turn<'_>,
-        mut first: Option<Foreseen>,
+        batch: &mut Batch<'_>,
+        mut first: Option<Ahead>,
         input: &mut [u8],
         output: &mut Gather,
     ) -> usize {
         self.session.client.set_input(input.len(), input.len().max(READ_BYTES));
         let output_max_bytes = (output.len() + self.output_limit_bytes()).saturating_sub(self.output.unsent_bytes());
-        self.held.begin(self.output.buffer().mark());
+        self.uncommitted.begin(self.output.buffer().mark());
         let mut consumed = 0;
         loop {
-            self.turns_left = self.turns_left.saturating_sub(1);
+            self.batches_left = self.batches_left.saturating_sub(1);
             let input = &mut input[consumed..];
             let progress =
-                self.conversation.turn(turn, first.take(), &mut self.session, input, output, output_max_bytes);
+                self.conversation.execute(batch, first.take(), &mut self.session, input, output, output_max_bytes);
             consumed += progress.consumed;
-            self.held.add(progress.ticket, progress.replies);
+            self.uncommitted.add(progress.commit, progress.replies);
             match progress.next {
                 Next::Read => {}
-                Next::Again if self.turns_left > 0 && self.session.client.ending() == Ending::Not => {
-                    *turn = Turn::new(turn.state());
+                Next::Again if self.batches_left > 0 && self.session.client.ending() == Ending::Not => {
+                    *batch = Batch::new(batch.state());
                     continue;
                 }
                 Next::Again => self.pending = true,
                 Next::Close => self.close(),
-                Next::Suspend(flow) => self.suspend(flow),
+                Next::Wait(cause) => self.begin_wait(cause),
             }
             return consumed;
         }
@@ -472,15 +469,15 @@ impl Connection {
         self.state.clients.kill(&self.session.client);
     }
 
-    fn suspend(&mut self, flow: Flow) {
-        let wait = Wait::new(flow, &self.state, &mut self.session);
+    fn begin_wait(&mut self, cause: Cause) {
+        let wait = Wait::new(cause, &self.state, &mut self.session);
         self.session.client.set_blocked(wait.is_wanted());
         self.wait = Some(wait);
     }
 
     /// Whether what there is to send is held back.
     fn is_held(&self) -> bool {
-        self.held.is_any() || self.wait.as_ref().is_some_and(Wait::holds_replies) && !self.closing
+        self.uncommitted.is_any() || self.wait.as_ref().is_some_and(Wait::holds_replies) && !self.closing
     }
 
     /// Sends the replies between two marks, behind what waits already; what the socket does not take at once is kept.
@@ -494,7 +491,7 @@ impl Connection {
                 }
             }
         }
-        if self.output.unsent_bytes() > STRANGER_OUTPUT_BYTES && self.state.requires_auth(&self.session.client) {
+        if self.output.unsent_bytes() > UNAUTHENTICATED_OUTPUT_BYTES && self.state.requires_auth(&self.session.client) {
             self.cut_for_output();
         }
         Ok(())
@@ -559,7 +556,7 @@ impl Connection {
         buffers.input.resize(READ_BYTES, 0);
         // Nobody may have told of the last of it.
         self.stream.look_again();
-        for _ in 0..TURNS_A_POLL {
+        for _ in 0..BATCHES_A_POLL {
             if !matches!(self.stream.read(&mut buffers.input), Poll::Ready(Ok(1..))) {
                 break;
             }

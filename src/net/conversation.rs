@@ -3,18 +3,16 @@
 use super::listener::Kind;
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::gather::Gather;
-use crate::command::dispatch::{FORESIGHT, Flow, Foreseen, TURN_COMMANDS, Turn, large_result_bytes};
+use crate::command::access::NO_PASSWORD;
+use crate::command::commit::Commit;
+use crate::command::executor::{Ahead, BATCH_COMMANDS, Batch, LOOK_AHEAD_COMMANDS, large_result_bytes};
+use crate::command::flow::{Cause, Flow};
 use crate::command::session::{ReplyMode, Session};
 use crate::command::state::State;
 use crate::protocol::{Announced, Args, Incoming, book, resp};
 use crate::reply::{Error, Sink};
-use crate::store::journal::Ticket;
 
-/// The answer of the plain TCP protocol, which has no way to say a password, where one is set.
-pub const NO_PASSWORD: Error =
-    Error::new("NOAUTH Authentication required: this protocol has none, use RESP or HTTP where 'requirepass' is set.");
-
-/// What follows from a turn.
+/// What follows from executing what was received.
 #[derive(Debug)]
 pub struct Progress {
     /// Bytes to drop from the input's front.
@@ -23,7 +21,7 @@ pub struct Progress {
     pub replies: usize,
     pub next: Next,
     /// What has to be in the journal before the replies go.
-    pub ticket: Option<Ticket>,
+    pub commit: Commit,
 }
 
 #[derive(Debug)]
@@ -32,7 +30,7 @@ pub enum Next {
     Read,
     /// There may be more complete commands.
     Again,
-    Suspend(Flow),
+    Wait(Cause),
     /// Send what there is, then close.
     Close,
 }
@@ -59,33 +57,33 @@ impl Conversation {
     }
 
     /// Looks at the command in `input`, if it is the only one that is complete. It must be executed next.
-    pub fn foresee(&mut self, state: &State, session: &Session, input: &mut [u8]) -> Option<Foreseen> {
+    pub fn look_ahead(&mut self, state: &State, session: &Session, input: &mut [u8]) -> Option<Ahead> {
         match self {
-            Conversation::Resp(parser) => foresee(parser, state, session, input),
-            Conversation::Book(parser) => foresee(parser, state, session, input),
+            Conversation::Resp(parser) => look_ahead(parser, state, session, input),
+            Conversation::Book(parser) => look_ahead(parser, state, session, input),
         }
     }
 
-    /// Executes, in `turn`, the next complete commands of `input`, the first of which may be foreseen, and appends their
-    /// replies to `output`, which may not grow past `output_max_bytes` by more than one reply.
-    pub fn turn(
+    /// Executes, in `batch`, the next complete commands of `input`, the first of which may have been looked ahead at, and
+    /// appends their replies to `output`, which may not grow past `output_max_bytes` by more than one reply.
+    pub fn execute(
         &mut self,
-        turn: &mut Turn<'_>,
-        first: Option<Foreseen>,
+        batch: &mut Batch<'_>,
+        first: Option<Ahead>,
         session: &mut Session,
         input: &mut [u8],
         output: &mut Gather,
         output_max_bytes: usize,
     ) -> Progress {
-        turn.turn_to_client(first);
+        batch.begin_client(first);
         match self {
-            Conversation::Resp(parser) => take_turn(parser, turn, session, input, output, output_max_bytes),
+            Conversation::Resp(parser) => execute(parser, batch, session, input, output, output_max_bytes),
             // Set since it was let in.
-            Conversation::Book(_) if turn.state().has_password() => {
+            Conversation::Book(_) if batch.state().has_password() => {
                 book::ReplyWriter::new(output).error(&NO_PASSWORD);
-                Progress { consumed: input.len(), replies: 0, next: Next::Close, ticket: None }
+                Progress { consumed: input.len(), replies: 0, next: Next::Close, commit: Commit::default() }
             }
-            Conversation::Book(parser) => take_turn(parser, turn, session, input, output, output_max_bytes),
+            Conversation::Book(parser) => execute(parser, batch, session, input, output, output_max_bytes),
         }
     }
 
@@ -97,7 +95,7 @@ impl Conversation {
         }
     }
 
-    /// Bytes from the input's front that are known to be needed before a turn can do anything.
+    /// Bytes from the input's front that are known to be needed before anything can be executed.
     pub fn wanted_bytes(&self) -> usize {
         match self {
             Conversation::Resp(parser) => parser.wanted_bytes(),
@@ -131,7 +129,7 @@ impl Conversation {
     }
 }
 
-/// What a turn needs of a protocol.
+/// What execution needs of a protocol.
 trait Protocol {
     /// Reads up to `max_commands` complete commands. Those before an error stay readable.
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error>;
@@ -267,20 +265,20 @@ impl Protocol for book::RequestParser {
 fn read<P: Protocol>(protocol: &mut P, state: &State, authenticated: bool, input: &mut [u8]) -> (usize, Option<Error>) {
     let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
-    let max_commands = if authenticated { TURN_COMMANDS } else { 1 };
+    let max_commands = if authenticated { BATCH_COMMANDS } else { 1 };
     (max_commands, protocol.advance(input, &limits, max_commands).err())
 }
 
-fn foresee<P: Protocol>(protocol: &mut P, state: &State, session: &Session, input: &mut [u8]) -> Option<Foreseen> {
+fn look_ahead<P: Protocol>(protocol: &mut P, state: &State, session: &Session, input: &mut [u8]) -> Option<Ahead> {
     read(protocol, state, !state.requires_auth(&session.client), input);
-    let look = |args: Args<'_>| Some(Foreseen::only(state, session, &args));
+    let look = |args: Args<'_>| Some(Ahead::only(state, session, &args));
     if protocol.commands() == 1 { protocol.with_command(input, 0, look) } else { None }
 }
 
 #[cold]
 fn execute_large<P: Protocol>(
     protocol: &P,
-    turn: &mut Turn<'_>,
+    batch: &mut Batch<'_>,
     session: &mut Session,
     input: &[u8],
     index: usize,
@@ -289,9 +287,9 @@ fn execute_large<P: Protocol>(
     protocol.with_large(input, index, |args| {
         let mut sink = P::sink(output, session);
         match args {
-            Some(args) => turn.execute(session, args, &mut sink),
+            Some(args) => batch.execute(session, args, &mut sink),
             None => {
-                protocol.with_command(input, index, |args| turn.refuse(session, args, Error::OUT_OF_MEMORY, &mut sink))
+                protocol.with_command(input, index, |args| batch.refuse(session, args, Error::OUT_OF_MEMORY, &mut sink))
             }
         }
     })
@@ -314,30 +312,30 @@ fn incoming<'p, P: Protocol>(
     protocol.incoming()
 }
 
-fn take_turn<P: Protocol>(
+fn execute<P: Protocol>(
     protocol: &mut P,
-    turn: &mut Turn<'_>,
+    batch: &mut Batch<'_>,
     session: &mut Session,
     input: &mut [u8],
     output: &mut Gather,
     output_max_bytes: usize,
 ) -> Progress {
-    let state = turn.state();
+    let state = batch.state();
     let authenticated = !state.requires_auth(&session.client);
     let (max_commands, mut error) = read(protocol, state, authenticated, input);
     let (mut executed, mut replies) = (0, 0);
     let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
     while executed < protocol.commands() {
-        if executed.is_multiple_of(FORESIGHT) {
-            let count = FORESIGHT.min(protocol.commands() - executed);
+        if executed.is_multiple_of(LOOK_AHEAD_COMMANDS) {
+            let count = LOOK_AHEAD_COMMANDS.min(protocol.commands() - executed);
             // A command alone has nothing to overlap with.
             if count > 1 {
-                turn.foresee(session, count, |number, look| protocol.with_command(input, executed + number, look));
+                batch.look_ahead(session, count, |number, look| protocol.with_command(input, executed + number, look));
             }
         }
         // RESET came before it, and it was read by the limits of before.
         if authenticated && state.requires_auth(&session.client) {
-            let refusal = protocol.with_command(input, executed, |args| resp::refusal_of_stranger(&args));
+            let refusal = protocol.with_command(input, executed, |args| resp::refusal_of_unauthenticated(&args));
             if let Some(refusal) = refusal {
                 error = Some(Error::owned(format!("ERR Protocol error: {refusal}")));
                 next = Next::Again;
@@ -346,20 +344,22 @@ fn take_turn<P: Protocol>(
         }
         let before = output.mark();
         let flow = if protocol.has_large(executed) {
-            execute_large(protocol, turn, session, input, executed, output)
+            execute_large(protocol, batch, session, input, executed, output)
         } else {
             protocol.with_command(input, executed, |args| {
                 let mut sink = P::sink(output, session);
-                turn.execute(session, args, &mut sink)
+                batch.execute(session, args, &mut sink)
             })
         };
-        if matches!(flow, Flow::Paused | Flow::Cold | Flow::Stalled) {
-            if flow == Flow::Cold && !session.cold.wants_walk() {
+        if let Flow::Wait(cause) = flow
+            && cause.runs_again()
+        {
+            if cause == Cause::Cold && !session.cold.wants_walk() {
                 for later in executed + 1..protocol.commands() {
-                    protocol.with_command(input, later, |args| turn.foresee_cold(session, args));
+                    protocol.with_command(input, later, |args| batch.request_cold(session, args));
                 }
             }
-            next = Next::Suspend(flow);
+            next = Next::Wait(cause);
             break;
         }
         executed += 1;
@@ -371,9 +371,7 @@ fn take_turn<P: Protocol>(
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
-            Flow::Delay(_) | Flow::Block(_) | Flow::Paused | Flow::Cold | Flow::Stalled => {
-                next = Next::Suspend(flow);
-            }
+            Flow::Wait(cause) => next = Next::Wait(cause),
         }
         break;
     }
@@ -384,8 +382,8 @@ fn take_turn<P: Protocol>(
         }
         next = Next::Close;
     }
-    if !matches!(next, Next::Suspend(Flow::Cold)) && !session.cold.is_empty() {
+    if !matches!(next, Next::Wait(Cause::Cold)) && !session.cold.is_empty() {
         session.cold.clear();
     }
-    Progress { consumed: protocol.consume(executed), replies, next, ticket: turn.ticket() }
+    Progress { consumed: protocol.consume(executed), replies, next, commit: batch.take_commit() }
 }

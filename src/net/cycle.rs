@@ -15,11 +15,11 @@ use parking_lot::Mutex;
 use slab::Slab;
 use smallvec::SmallVec;
 
-use super::buffers::Buffers;
-use super::connection::{Connection, End, READ_BYTES};
+use super::buffers::{Buffers, READ_BYTES};
+use super::connection::{Connection, End};
 use super::sockets::Sockets;
 use crate::base::gather::{Gather, Mark};
-use crate::command::dispatch::{FORESIGHT, Foreseen, Turn};
+use crate::command::executor::{Ahead, Batch, LOOK_AHEAD_COMMANDS};
 use crate::command::state::State;
 use crate::keyspace::Spot;
 
@@ -28,7 +28,7 @@ const RECEIVED_BYTES: usize = 16 * 1024;
 /// Once so many bytes of replies wait they are sent, before more is executed.
 const REPLIES_BYTES: usize = 256 * 1024;
 /// So many connections wait for a commit at most while others may join them.
-const HELD_MAX: usize = 256;
+const UNCOMMITTED_MAX: usize = 256;
 /// After so many cycles the worker's timers have their turn.
 const CYCLES_A_POLL: usize = 8;
 
@@ -72,8 +72,8 @@ struct Member {
     waker: Waker,
     /// Whether it is among those of the present cycle whose turn has not come.
     is_due: bool,
-    /// Whether it is among those held.
-    is_held: bool,
+    /// Whether it is among those whose replies await a commit.
+    is_uncommitted: bool,
     has_failed: bool,
 }
 
@@ -98,7 +98,8 @@ impl Member {
 struct Exchange {
     place: usize,
     input: Range<usize>,
-    foreseen: Option<Foreseen>,
+    /// Its command, if it is one alone.
+    ahead: Option<Ahead>,
     output: (Mark, Mark),
 }
 
@@ -113,7 +114,7 @@ pub struct Cycle {
     received: Vec<u8>,
     replies: Gather,
     /// Those whose replies wait for the next commit.
-    held: Vec<usize>,
+    uncommitted: Vec<usize>,
     /// Those that are to go on with another worker, of that number.
     leaving: Vec<(Box<Connection>, usize)>,
     buffers: Buffers,
@@ -134,7 +135,7 @@ impl Cycle {
             exchanges: Vec::new(),
             received: Vec::new(),
             replies: Gather::default(),
-            held: Vec::new(),
+            uncommitted: Vec::new(),
             leaving: Vec::new(),
             buffers: Buffers::default(),
         })
@@ -157,7 +158,7 @@ impl Cycle {
         let waker = Waker::from(notice.clone());
         connection.set_waker(&waker);
         waker.wake_by_ref();
-        vacant.insert(Member { connection, notice, waker, is_due: false, is_held: false, has_failed: false });
+        vacant.insert(Member { connection, notice, waker, is_due: false, is_uncommitted: false, has_failed: false });
         Ok(())
     }
 
@@ -166,7 +167,7 @@ impl Cycle {
     pub fn poll(&mut self, task: &mut Context<'_>) -> Vec<(Box<Connection>, usize)> {
         for _ in 0..CYCLES_A_POLL {
             let is_told = self.gather(task);
-            if !is_told && self.places.is_empty() && self.held.is_empty() {
+            if !is_told && self.places.is_empty() && self.uncommitted.is_empty() {
                 return std::mem::take(&mut self.leaving);
             }
             self.run();
@@ -206,7 +207,7 @@ impl Cycle {
     /// Goes through one cycle with those that were gathered.
     fn run(&mut self) {
         let places = std::mem::take(&mut self.places);
-        let held = self.held.len();
+        let uncommitted = self.uncommitted.len();
         let mut rest = &places[..];
         while !rest.is_empty() {
             let (present, later) = rest.split_at(self.receive(rest));
@@ -221,7 +222,7 @@ impl Cycle {
         }
         self.places = places;
         // Not before nobody joins any more: who has become ready meanwhile is looked for once more.
-        if self.held.len() == held || self.held.len() >= HELD_MAX {
+        if self.uncommitted.len() == uncommitted || self.uncommitted.len() >= UNCOMMITTED_MAX {
             self.commit();
         }
     }
@@ -242,7 +243,7 @@ impl Cycle {
                 self.exchanges.push(Exchange {
                     place,
                     input: end..end + bytes,
-                    foreseen: None,
+                    ahead: None,
                     output: Default::default(),
                 });
                 end += bytes;
@@ -259,11 +260,11 @@ impl Cycle {
     fn execute(&mut self, first: usize) -> usize {
         self.replies.clear();
         let mut executed = first;
-        let mut turn = Turn::new(&self.state);
-        for group in self.exchanges[first..].chunks_mut(FORESIGHT) {
+        let mut batch = Batch::new(&self.state);
+        for group in self.exchanges[first..].chunks_mut(LOOK_AHEAD_COMMANDS) {
             // One alone has nothing to overlap with.
             if group.len() > 1 {
-                foresee(&self.state, &mut self.members, group, &mut self.received);
+                look_ahead(&self.state, &mut self.members, group, &mut self.received);
             }
             for exchange in group {
                 if self.replies.len() >= REPLIES_BYTES {
@@ -271,12 +272,12 @@ impl Cycle {
                 }
                 executed += 1;
                 let Some(member) = self.members.get_mut(exchange.place) else { continue };
-                if turn.is_long() {
-                    turn = Turn::new(&self.state);
+                if batch.is_long() {
+                    batch = Batch::new(&self.state);
                 }
                 let (input, begin) = (&mut self.received[exchange.input.clone()], self.replies.mark());
-                let (turn, replies) = (&mut turn, &mut self.replies);
-                member.step(|connection, _| connection.execute(turn, exchange.foreseen, input, replies));
+                let (batch, replies) = (&mut batch, &mut self.replies);
+                member.step(|connection, _| connection.execute(batch, exchange.ahead, input, replies));
                 exchange.output = (begin, self.replies.mark());
             }
         }
@@ -292,9 +293,9 @@ impl Cycle {
         Buffers::bound(&mut self.replies);
     }
 
-    /// Lets a connection do what is left for it to do, and holds it if it has to wait for a commit.
+    /// Lets a connection do what is left for it to do, and notes it if it has to wait for a commit.
     fn go_on(&mut self, place: usize) {
-        let Some(member) = self.members.get_mut(place).filter(|member| !member.is_held) else { return };
+        let Some(member) = self.members.get_mut(place).filter(|member| !member.is_uncommitted) else { return };
         let buffers = &mut self.buffers;
         let end = match member.connection.awaits_commit() && !member.has_failed {
             true => Some(Poll::Pending),
@@ -305,8 +306,8 @@ impl Cycle {
             Some(Poll::Ready(End::Over)) | None => drop(self.members.remove(place)),
             // Not whether it still has to wait: others commit, too, and nobody would wake it.
             Some(Poll::Pending) if member.connection.is_uncommitted() => {
-                member.is_held = true;
-                self.held.push(place);
+                member.is_uncommitted = true;
+                self.uncommitted.push(place);
             }
             Some(Poll::Pending) => {}
         }
@@ -322,28 +323,28 @@ impl Cycle {
 
     /// Brings what was executed into the journal: the first one does that for all of them.
     fn commit(&mut self) {
-        let mut held = std::mem::take(&mut self.held);
-        for &place in &held {
+        let mut uncommitted = std::mem::take(&mut self.uncommitted);
+        for &place in &uncommitted {
             let Some(member) = self.members.get_mut(place) else { continue };
-            member.is_held = false;
+            member.is_uncommitted = false;
             if member.connection.poll_commit(&mut Context::from_waker(&member.waker)).is_ready() {
                 self.go_on(place);
             }
         }
-        held.clear();
-        held.append(&mut self.held);
-        self.held = held;
+        uncommitted.clear();
+        uncommitted.append(&mut self.uncommitted);
+        self.uncommitted = uncommitted;
     }
 }
 
 /// Looks at the commands of those that have sent one alone, and has their keys brought into the cache together.
-fn foresee(state: &State, members: &mut Slab<Member>, group: &mut [Exchange], received: &mut [u8]) {
-    let mut spots = SmallVec::<[(usize, Spot); FORESIGHT]>::new();
+fn look_ahead(state: &State, members: &mut Slab<Member>, group: &mut [Exchange], received: &mut [u8]) {
+    let mut spots = SmallVec::<[(usize, Spot); LOOK_AHEAD_COMMANDS]>::new();
     for exchange in &mut *group {
         let Some(member) = members.get_mut(exchange.place) else { continue };
         let input = &mut received[exchange.input.clone()];
-        exchange.foreseen = member.step(|connection, _| connection.foresee(input)).flatten();
-        spots.extend(exchange.foreseen.and_then(|foreseen| member.connection.spot(&foreseen)));
+        exchange.ahead = member.step(|connection, _| connection.look_ahead(input)).flatten();
+        spots.extend(exchange.ahead.and_then(|ahead| member.connection.spot(&ahead)));
     }
     for alike in spots.chunk_by(|(database, _), (other, _)| database == other) {
         state.keyspace.prefetch(alike[0].0, alike.iter().map(|&(_, spot)| spot));

@@ -5,13 +5,12 @@ mod buffers;
 mod connection;
 mod conversation;
 mod cycle;
-mod held;
 mod listener;
 mod outgoing;
 mod sockets;
 mod stream;
 mod sweep;
-mod wait;
+mod uncommitted;
 mod workers;
 
 pub use conversation::{Conversation, Next, Progress};

@@ -3,7 +3,7 @@
 use std::io;
 use std::task::Poll;
 
-use super::connection::{KEPT_BYTES, READ_BYTES};
+use super::buffers::{KEPT_BYTES, READ_BYTES};
 use super::stream::Stream;
 use crate::base::gather::Gather;
 

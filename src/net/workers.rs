@@ -15,13 +15,13 @@ use tokio::task::unconstrained;
 
 use super::balance;
 use super::connection::Connection;
-use super::conversation;
 use super::cycle::Cycle;
 use super::listener::{AsyncListener, BoundListener, Kind};
 use super::stream::Stream;
 use super::sweep;
 use crate::base::clock;
 use crate::base::gather::Gather;
+use crate::command::access::{NO_PASSWORD, PROTECTED};
 use crate::command::alarm::Alarm;
 use crate::command::clients::{Client, Peer, Place};
 use crate::command::state::State;
@@ -29,12 +29,6 @@ use crate::protocol::{book, resp};
 use crate::reply::{Error, Sink};
 
 const MAX_CLIENTS: Error = Error::new("ERR max number of clients reached");
-const PROTECTED: Error = Error::new(
-    "DENIED Rockpool is running in protected mode because protected mode is enabled and no password is set for the \
-     default user. In this mode connections are only accepted from the loopback interface. If you want to connect \
-     from external computers, either set a password with 'requirepass', or turn protected mode off with \
-     'protected-mode no' where only trusted clients can reach the server.",
-);
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What Linux takes for the time without traffic before a probe, in seconds.
@@ -275,10 +269,10 @@ fn max_clients(state: &State) -> usize {
 /// Registers a client, or says why it may not come in.
 fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     let has_password = state.has_password();
-    let refused = if state.settings.protected_mode.get() && !has_password && !peer.is_local {
+    let refused = if state.is_protected_from(&peer) {
         PROTECTED
     } else if has_password && kind == Kind::Book {
-        conversation::NO_PASSWORD
+        NO_PASSWORD
     } else {
         match state.clients.connect(max_clients(state), |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
             Some(client) => return Ok(client),

@@ -16,12 +16,6 @@ impl Error {
     pub const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
     pub const DB_INDEX_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
     pub const NO_AUTH: Error = Error::new("NOAUTH Authentication required.");
-    /// Never sent: the command has done nothing yet and runs again once its keys are loaded.
-    pub const COLD: Error = Error::new("COLD keys of the command are being loaded");
-
-    /// Never sent: the command runs again in a moment.
-    pub const STALLED: Error = Error::new("STALLED the command has to wait");
-
     /// Of what may be long, as much is quoted as Redis quotes.
     pub const QUOTED_MAX_BYTES: usize = 128;
 

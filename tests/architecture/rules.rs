@@ -51,7 +51,7 @@ const BLIND_TO_NAMES: &[&str] = &[
     "cluster/",
     "admin/",
     "node.rs",
-    "command/dispatch.rs",
+    "command/executor.rs",
     "command/session.rs",
 ];
 

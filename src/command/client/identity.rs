@@ -1,7 +1,9 @@
 //! Who the client says it is: password, protocol, names.
 
 use crate::command::context::Context;
-use crate::command::session::{After, ReplyMode};
+use crate::command::flow::{Cause, Flow, Stop};
+use crate::command::session::ReplyMode;
+use crate::command::user::{DEFAULT, User};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 
@@ -9,8 +11,6 @@ use crate::base::number;
 
 /// The version of Redis whose commands and answers these are; clients choose their commands by it.
 const REDIS_VERSION: &str = "7.0.15";
-/// The only user.
-pub(super) const USER: &[u8] = b"default";
 
 const WRONG_PASSWORD: Error = Error::new("WRONGPASS invalid username-password pair or user is disabled.");
 const NO_PASSWORD_SET: Error = Error::new(
@@ -24,46 +24,34 @@ const HELLO_WITHOUT_AUTH: Error = Error::new(
 const BAD_NAME: Error = Error::new("ERR Client names cannot contain spaces, newlines or special characters.");
 
 /// AUTH password, AUTH user password.
-pub(super) fn auth(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn auth(context: &mut Context<'_>) -> Result<(), Stop> {
     let count = context.args.len();
     if count > 3 {
-        return Err(Error::SYNTAX);
+        return Err(Error::SYNTAX.into());
     }
     (1..count).for_each(|index| context.redact(index));
     if count == 2 && !context.state.has_password() {
-        return Err(NO_PASSWORD_SET);
+        return Err(NO_PASSWORD_SET.into());
     }
-    let user = if count == 2 { USER } else { context.args.at(1) };
+    let user = if count == 2 { DEFAULT.as_bytes() } else { context.args.at(1) };
     authenticate(context, user, context.args.at(count - 1))?;
     context.reply.ok();
     Ok(())
 }
 
 fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), Error> {
-    let expected = context.state.settings.requirepass.get();
-    // Without a password any will do, as in Redis.
-    if user != USER || !(expected.is_empty() || equal_in_constant_time(password, expected.as_bytes())) {
-        let delay = context.state.note_wrong_password(&context.session.client);
-        if !delay.is_zero() {
-            context.session.after = After::Block(Some(delay));
-        }
-        return Err(WRONG_PASSWORD);
+    if user == DEFAULT.as_bytes() && context.state.authenticate(&context.session.client, password) {
+        return Ok(());
     }
-    context.session.client.set_authenticated(true);
-    Ok(())
-}
-
-/// Takes a time that depends on the lengths alone, so that it does not tell how much of a guess was right.
-fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
-    let mut difference = u8::from(given.len() != expected.len());
-    for (index, byte) in given.iter().enumerate() {
-        difference |= byte ^ expected.get(index).copied().unwrap_or(0);
+    let delay = context.state.note_wrong_password(&context.session.client);
+    if !delay.is_zero() {
+        context.session.after = Flow::Wait(Cause::Block(Some(delay)));
     }
-    std::hint::black_box(difference) == 0
+    Err(WRONG_PASSWORD)
 }
 
 /// HELLO [version [AUTH user password] [SETNAME name]]. A password before a wrong option takes effect, as in Redis.
-pub(super) fn hello(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn hello(context: &mut Context<'_>) -> Result<(), Stop> {
     let args = context.args;
     let version = args.get(1).map(parse_version).transpose()?;
     let mut name = None;
@@ -79,12 +67,12 @@ pub(super) fn hello(context: &mut Context<'_>) -> Result<(), Error> {
             name = Some(checked_name(args.at(index + 1))?);
             index += 2;
         } else {
-            return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'"));
+            return Err(Error::quoting("ERR Syntax error in HELLO option '", option, "'").into());
         }
     }
     let client = &context.session.client;
-    if !client.is_authenticated() {
-        return Err(HELLO_WITHOUT_AUTH);
+    if client.user() == User::Unauthenticated {
+        return Err(HELLO_WITHOUT_AUTH.into());
     }
     if let Some(name) = name {
         client.change_names(|names| names.name = name.to_vec());
@@ -123,12 +111,12 @@ fn parse_version(word: &[u8]) -> Result<Version, Error> {
 }
 
 /// RESET.
-pub(super) fn reset(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn reset(context: &mut Context<'_>) -> Result<(), Stop> {
     let client = &context.session.client;
     context.state.clients.end_monitoring(client);
     client.select(0);
     client.set_version(Version::Resp2);
-    client.set_authenticated(!context.state.has_password());
+    client.set_user(context.state.first_user());
     client.set_touches(true);
     client.change_names(|names| names.name.clear());
     if context.session.reply_mode != ReplyMode::Skip {
@@ -139,13 +127,13 @@ pub(super) fn reset(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// CLIENT ID.
-pub(super) fn id(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn id(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.integer(context.session.client.id as i64);
     Ok(())
 }
 
 /// CLIENT GETNAME.
-pub(super) fn get_name(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn get_name(context: &mut Context<'_>) -> Result<(), Stop> {
     match context.session.client.names().name {
         name if name.is_empty() => context.reply.null(),
         name => context.reply.bulk(&name),
@@ -154,7 +142,7 @@ pub(super) fn get_name(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// CLIENT SETNAME name.
-pub(super) fn set_name(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn set_name(context: &mut Context<'_>) -> Result<(), Stop> {
     let name = checked_name(context.args.at(2))?;
     context.session.client.change_names(|names| names.name = name.to_vec());
     context.reply.ok();
@@ -166,14 +154,14 @@ fn checked_name(name: &[u8]) -> Result<&[u8], Error> {
 }
 
 /// CLIENT SETINFO (LIB-NAME|LIB-VER) text, of Redis 7.2.
-pub(super) fn set_info(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn set_info(context: &mut Context<'_>) -> Result<(), Stop> {
     let (attribute, text) = (context.args.at(2), context.args.at(3));
     let is_name = attribute.eq_ignore_ascii_case(b"lib-name");
     if !is_name && !attribute.eq_ignore_ascii_case(b"lib-ver") {
-        return Err(Error::quoting("ERR Unrecognized option '", attribute, "'"));
+        return Err(Error::quoting("ERR Unrecognized option '", attribute, "'").into());
     }
     if !fits_the_list(text) {
-        return Err(Error::quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters."));
+        return Err(Error::quoting("ERR ", attribute, " cannot contain spaces, newlines or special characters.").into());
     }
     context.session.client.change_names(|names| {
         *(if is_name { &mut names.library } else { &mut names.library_version }) = text.to_vec();
@@ -185,17 +173,4 @@ pub(super) fn set_info(context: &mut Context<'_>) -> Result<(), Error> {
 /// CLIENT LIST separates its fields by blanks.
 fn fits_the_list(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_graphic)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn passwords_are_compared_whole() {
-        assert!(equal_in_constant_time(b"secret", b"secret"));
-        for wrong in [b"".as_slice(), b"secre", b"secrets", b"Secret", b"secret\0"] {
-            assert!(!equal_in_constant_time(wrong, b"secret"), "{wrong:?}");
-        }
-    }
 }

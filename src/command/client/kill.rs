@@ -1,11 +1,11 @@
 //! CLIENT KILL (<https://redis.io/docs/latest/commands/client-kill/>).
 
-use super::identity::USER;
 use super::list::Kind;
 use crate::base::number;
 use crate::command::clients::Client;
 use crate::command::context::Context;
-use crate::command::session::After;
+use crate::command::flow::{Flow, Stop};
+use crate::command::user::DEFAULT;
 use crate::reply::Error;
 
 /// Which clients are meant.
@@ -30,7 +30,7 @@ impl Filter<'_> {
     }
 }
 
-pub(super) fn kill(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn kill(context: &mut Context<'_>) -> Result<(), Stop> {
     let is_old_form = context.args.len() == 3;
     let filter = if is_old_form {
         Filter { address: Some(context.args.at(2)), with_caller: true, ..Filter::default() }
@@ -45,13 +45,13 @@ pub(super) fn kill(context: &mut Context<'_>) -> Result<(), Error> {
         }
         killed += 1;
         if client.id == caller.id {
-            context.session.after = After::Close;
+            context.session.after = Flow::Close;
         } else {
             context.state.clients.kill(&client);
         }
     }
     match (is_old_form, killed) {
-        (true, 0) => return Err(Error::new("ERR No such client")),
+        (true, 0) => return Err(Error::new("ERR No such client").into()),
         (true, _) => context.reply.ok(),
         (false, killed) => context.reply.integer(killed),
     }
@@ -75,7 +75,7 @@ fn parse<'a>(context: &Context<'a>) -> Result<Filter<'a>, Error> {
             filter.local_address = Some(value);
         } else if is("user") {
             // Everybody is the one user there is.
-            if value != USER {
+            if value != DEFAULT.as_bytes() {
                 return Err(Error::quoting("ERR No such user '", value, "'"));
             }
         } else if is("skipme") {

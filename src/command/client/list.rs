@@ -5,7 +5,9 @@ use std::io::Write;
 use crate::base::number;
 use crate::command::clients::Client;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::table::Table;
+use crate::command::user::DEFAULT;
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 
@@ -38,7 +40,7 @@ impl Kind {
 }
 
 /// CLIENT LIST [TYPE type | ID id …].
-pub(super) fn list(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn list(context: &mut Context<'_>) -> Result<(), Stop> {
     let args = context.args;
     let option = |name: &str| args.at(2).eq_ignore_ascii_case(name.as_bytes());
     let mut text = Vec::new();
@@ -59,14 +61,14 @@ pub(super) fn list(context: &mut Context<'_>) -> Result<(), Error> {
             }
         }
     } else {
-        return Err(Error::SYNTAX);
+        return Err(Error::SYNTAX.into());
     }
     context.reply.verbatim("txt", &text);
     Ok(())
 }
 
 /// CLIENT INFO.
-pub(super) fn info(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn info(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut text = Vec::new();
     describe(context, &context.session.client, &mut text);
     context.reply.verbatim("txt", &text);
@@ -90,7 +92,7 @@ fn describe(context: &Context<'_>, client: &Client, text: &mut Vec<u8>) {
         text,
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={} \
          qbuf-free={} argv-mem={argument_bytes} multi-mem=0 rbs={} rbp={} obl=0 oll={} omem={waiting} \
-         tot-mem={total} events={} cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+         tot-mem={total} events={} cmd={} user={DEFAULT} redir=-1 resp={} lib-name={} lib-ver={}",
         client.id,
         client.peer.address,
         client.peer.local_address,

@@ -1,28 +1,28 @@
 //! How a client is treated: NO-EVICT, NO-TOUCH, REPLY, PAUSE.
 
-use super::on_or_off;
 use crate::base::number;
 use crate::command::clients::Scope;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::session::ReplyMode;
 use crate::reply::Error;
 
 /// CLIENT NO-EVICT ON|OFF.
-pub(super) fn no_evict(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn no_evict(context: &mut Context<'_>) -> Result<(), Stop> {
     context.session.client.set_evictable(!on_or_off(context.args.at(2))?);
     context.reply.ok();
     Ok(())
 }
 
 /// CLIENT NO-TOUCH ON|OFF, of Redis 7.2.
-pub(super) fn no_touch(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn no_touch(context: &mut Context<'_>) -> Result<(), Stop> {
     context.session.client.set_touches(!on_or_off(context.args.at(2))?);
     context.reply.ok();
     Ok(())
 }
 
 /// CLIENT REPLY ON|OFF|SKIP. Only ON is answered.
-pub(super) fn reply(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn reply(context: &mut Context<'_>) -> Result<(), Stop> {
     let mode = context.args.at(2);
     let session = &mut context.session;
     if mode.eq_ignore_ascii_case(b"on") {
@@ -35,23 +35,23 @@ pub(super) fn reply(context: &mut Context<'_>) -> Result<(), Error> {
             session.reply_mode = ReplyMode::SkipNext;
         }
     } else {
-        return Err(Error::SYNTAX);
+        return Err(Error::SYNTAX.into());
     }
     Ok(())
 }
 
 /// CLIENT PAUSE milliseconds [WRITE|ALL].
-pub(super) fn pause(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn pause(context: &mut Context<'_>) -> Result<(), Stop> {
     let args = context.args;
     let scope = match args.get(3) {
         _ if args.len() > 4 => {
             let message = "ERR unknown subcommand or wrong number of arguments for '";
-            return Err(Error::quoting(message, args.at(1), "'. Try CLIENT HELP."));
+            return Err(Error::quoting(message, args.at(1), "'. Try CLIENT HELP.").into());
         }
         None => Scope::All,
         Some(mode) if mode.eq_ignore_ascii_case(b"all") => Scope::All,
         Some(mode) if mode.eq_ignore_ascii_case(b"write") => Scope::Write,
-        Some(_) => return Err(Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        Some(_) => return Err(Error::new("ERR CLIENT PAUSE mode must be WRITE or ALL").into()),
     };
     let timeout_ms =
         number::parse_i64(args.at(2)).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
@@ -62,8 +62,19 @@ pub(super) fn pause(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// CLIENT UNPAUSE.
-pub(super) fn unpause(context: &mut Context<'_>) -> Result<(), Error> {
+pub(super) fn unpause(context: &mut Context<'_>) -> Result<(), Stop> {
     context.state.clients.lift_pause();
     context.reply.ok();
     Ok(())
+}
+
+/// ON or OFF, in any case.
+fn on_or_off(word: &[u8]) -> Result<bool, Error> {
+    if word.eq_ignore_ascii_case(b"on") {
+        Ok(true)
+    } else if word.eq_ignore_ascii_case(b"off") {
+        Ok(false)
+    } else {
+        Err(Error::SYNTAX)
+    }
 }

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use crate::command::user::User;
 use crate::protocol::resp::Version;
 
 /// An outbox that grew past this gives its memory back once it is empty, in bytes.
@@ -87,6 +88,7 @@ pub struct Client {
     pub created_ms: u64,
     database: AtomicUsize,
     resp_version: AtomicU8,
+    /// Whether it acts as the default user.
     authenticated: AtomicBool,
     /// How many times in a row it has given a wrong password.
     wrong_passwords: AtomicU32,
@@ -164,15 +166,15 @@ impl Client {
         self.resp_version.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
     }
 
-    /// Whether it gave the password, or came when none was asked for.
+    /// As whom it acts.
     #[inline]
-    pub fn is_authenticated(&self) -> bool {
-        self.authenticated.load(Ordering::Relaxed)
+    pub fn user(&self) -> User {
+        if self.authenticated.load(Ordering::Relaxed) { User::Default } else { User::Unauthenticated }
     }
 
-    pub fn set_authenticated(&self, authenticated: bool) {
-        self.authenticated.store(authenticated, Ordering::Relaxed);
-        if authenticated {
+    pub fn set_user(&self, user: User) {
+        self.authenticated.store(user == User::Default, Ordering::Relaxed);
+        if user == User::Default {
             self.wrong_passwords.store(0, Ordering::Relaxed);
         }
     }

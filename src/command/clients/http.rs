@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Client;
+use super::entry::Client;
 
 /// One look at all clients finds the next to go for one part in so many of them.
 const LOOK_SHARE: usize = 16;
@@ -54,8 +54,8 @@ fn idle_since_ms(client: &Client) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Peer;
     use super::*;
-    use crate::command::clients::Peer;
 
     #[test]
     fn the_order_is_that_of_idleness_whatever_happens_in_between() {

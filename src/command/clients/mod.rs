@@ -141,9 +141,7 @@ impl Clients {
     /// Ends the pause at once, and lets everyone know who waits for that.
     pub fn lift_pause(&self) {
         self.pause.lift();
-        for client in self.connected.lock().values() {
-            client.wake();
-        }
+        self.all().iter().for_each(|client| client.wake());
     }
 
     /// Has the client see what others do.

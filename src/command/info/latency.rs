@@ -1,8 +1,10 @@
 //! LATENCY: <https://redis.io/docs/latest/commands/latency/>.
 
-use super::{ADMIN, ANYTIME, container, graph, reply_help};
+use super::common::{ADMIN, ANYTIME, container, reply_help};
+use super::graph;
 use crate::base::clock;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::{Flags, Spec};
 use crate::command::table::{Command, Table};
 use crate::reply::Error;
@@ -55,7 +57,7 @@ fn now_s() -> u64 {
     clock::now_ms() / 1000
 }
 
-fn history(context: &mut Context<'_>) -> Result<(), Error> {
+fn history(context: &mut Context<'_>) -> Result<(), Stop> {
     let series = context.state.stats.latency_events.get(context.args.at(2)).unwrap_or_default();
     context.reply.array(series.spikes.len());
     for spike in series.spikes {
@@ -66,7 +68,7 @@ fn history(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn latest(context: &mut Context<'_>) -> Result<(), Error> {
+fn latest(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut events = context.state.stats.latency_events.all();
     events.retain(|(_, series)| !series.spikes.is_empty());
     context.reply.array(events.len());
@@ -81,17 +83,17 @@ fn latest(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn graph(context: &mut Context<'_>) -> Result<(), Error> {
+fn graph(context: &mut Context<'_>) -> Result<(), Stop> {
     let event = context.args.at(2);
     let Some(series) = context.state.stats.latency_events.get(event) else {
-        return Err(Error::quoting("ERR No samples available for event '", event, "'"));
+        return Err(Error::quoting("ERR No samples available for event '", event, "'").into());
     };
     let text = graph::render(&String::from_utf8_lossy(event), &series, now_s());
     context.reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
 
-fn reset(context: &mut Context<'_>) -> Result<(), Error> {
+fn reset(context: &mut Context<'_>) -> Result<(), Stop> {
     let events = &context.state.stats.latency_events;
     let forgotten: usize = match context.args.len() {
         2 => events.forget(None),
@@ -101,7 +103,7 @@ fn reset(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn histogram(context: &mut Context<'_>) -> Result<(), Error> {
+fn histogram(context: &mut Context<'_>) -> Result<(), Stop> {
     let table = Table::get();
     let stats = &context.state.stats;
     let wanted: Vec<&Command> = match context.args.len() {
@@ -139,7 +141,7 @@ fn find<'a>(table: &'a Table, name: &[u8]) -> Option<Vec<&'a Command>> {
     Some(std::iter::once(command).chain(table.subcommands(command)).collect())
 }
 
-fn doctor(context: &mut Context<'_>) -> Result<(), Error> {
+fn doctor(context: &mut Context<'_>) -> Result<(), Stop> {
     let settings = &context.state.settings;
     let threshold_ms = settings.latency_monitor_threshold.get();
     let slow_us = settings.slowlog_log_slower_than.get();
@@ -212,7 +214,7 @@ fn doctor(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn help(context: &mut Context<'_>) -> Result<(), Error> {
+fn help(context: &mut Context<'_>) -> Result<(), Stop> {
     let lines = [
         "DOCTOR",
         "    Return a human readable latency analysis report.",

@@ -1,9 +1,10 @@
 //! MEMORY: <https://redis.io/docs/latest/commands/memory-usage/> and its siblings.
 
+use super::common::{ANYTIME, container, reply_help};
 use super::memory_report::MemoryReport;
-use super::{ANYTIME, container, reply_help};
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::{Flags, KeyUse, Spec};
 use crate::reply::Error;
 
@@ -49,15 +50,15 @@ const SMALL_BYTES: u64 = 5 * 1024 * 1024;
 /// RAM beyond what is in use that is not worth a word.
 const TOLERATED_BYTES: i64 = 10 * 1024 * 1024;
 
-fn usage(context: &mut Context<'_>) -> Result<(), Error> {
+fn usage(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut index = 3;
     while index < context.args.len() {
         if !context.args.at(index).eq_ignore_ascii_case(b"samples") || index + 1 == context.args.len() {
-            return Err(Error::SYNTAX);
+            return Err(Error::SYNTAX.into());
         }
         // Values know their sizes: how many elements to sample is checked, and then not needed.
         if number::parse_i64(context.args.at(index + 1)).ok_or(Error::NOT_AN_INTEGER)? < 0 {
-            return Err(Error::SYNTAX);
+            return Err(Error::SYNTAX.into());
         }
         index += 2;
     }
@@ -69,7 +70,7 @@ fn usage(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn stats(context: &mut Context<'_>) -> Result<(), Error> {
+fn stats(context: &mut Context<'_>) -> Result<(), Stop> {
     let report = MemoryReport::new(context.state);
     let reply = &mut *context.reply;
     reply.map(27 + report.databases.len());
@@ -139,18 +140,18 @@ enum Value {
     Integer(i64),
 }
 
-fn malloc_stats(context: &mut Context<'_>) -> Result<(), Error> {
+fn malloc_stats(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.bulk(b"Stats not supported for the current allocator");
     Ok(())
 }
 
 /// The allocator gives pages back by itself, seconds after they fell free: nothing has to be purged by hand.
-fn purge(context: &mut Context<'_>) -> Result<(), Error> {
+fn purge(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.ok();
     Ok(())
 }
 
-fn doctor(context: &mut Context<'_>) -> Result<(), Error> {
+fn doctor(context: &mut Context<'_>) -> Result<(), Stop> {
     let report = MemoryReport::new(context.state);
     let mut issues = Vec::new();
     if report.peak as f64 / report.used.max(1) as f64 > 1.5 {
@@ -176,7 +177,7 @@ fn doctor(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn help(context: &mut Context<'_>) -> Result<(), Error> {
+fn help(context: &mut Context<'_>) -> Result<(), Stop> {
     let lines = [
         "DOCTOR",
         "    Return memory problems reports.",

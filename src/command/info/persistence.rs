@@ -1,6 +1,6 @@
 //! INFO's sections on the disk: Redis's names in the first, what only Rockpool has in the second.
 
-use super::sections::{line, lines};
+use super::lines::{line, lines};
 use crate::command::context::Context;
 use crate::stats::{Counter, Distribution, Histogram};
 

@@ -4,13 +4,14 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use super::lines::{line, lines};
 use super::memory_report::{MemoryReport, human};
 use super::{persistence, statistics};
 use crate::base::{clock, system};
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::config::Options;
 use crate::keyspace::table_strain;
-use crate::reply::Error;
 
 /// The version of Redis that clients are told.
 const REDIS_VERSION: &str = "7.0.15";
@@ -51,7 +52,7 @@ const SECTIONS: &[Section] = &[
     section("keyspace", "Keyspace", true, statistics::keyspace),
 ];
 
-pub fn info(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn info(context: &mut Context<'_>) -> Result<(), Stop> {
     let shows = |section: &&Section| {
         let is_asked_for = |argument: &[u8]| {
             let is = |name: &str| argument.eq_ignore_ascii_case(name.as_bytes());
@@ -70,18 +71,6 @@ pub fn info(context: &mut Context<'_>) -> Result<(), Error> {
     context.reply.verbatim("txt", text.as_bytes());
     Ok(())
 }
-
-pub(super) fn line(text: &mut String, name: &str, value: impl std::fmt::Display) {
-    let _ = write!(text, "{name}:{value}\r\n");
-}
-
-/// Lines of `name value`.
-macro_rules! lines {
-    ($text:ident, $($name:literal: $value:expr),* $(,)?) => {
-        $(line($text, $name, $value);)*
-    };
-}
-pub(super) use lines;
 
 fn server(context: &Context<'_>, text: &mut String) {
     let (state, settings) = (context.state, &context.state.settings);

@@ -1,8 +1,9 @@
 //! SLOWLOG: <https://redis.io/docs/latest/commands/slowlog/>.
 
-use super::{ADMIN, ANYTIME, container, reply_help};
+use super::common::{ADMIN, ANYTIME, container, reply_help};
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::Spec;
 use crate::reply::Error;
 
@@ -29,14 +30,14 @@ pub const COMMAND: Spec = Spec::new("slowlog", -2, container)
 const DEFAULT_COUNT: usize = 10;
 const BAD_COUNT: Error = Error::new("ERR count should be greater than or equal to -1");
 
-fn get(context: &mut Context<'_>) -> Result<(), Error> {
+fn get(context: &mut Context<'_>) -> Result<(), Stop> {
     let count = match context.args.len() {
         2 => DEFAULT_COUNT,
         3 => match number::parse_i64(context.args.at(2)).ok_or(BAD_COUNT)? {
             -1 => usize::MAX,
             count => usize::try_from(count).map_err(|_| BAD_COUNT)?,
         },
-        _ => return Err(syntax_error(context, "SLOWLOG")),
+        _ => return Err(syntax_error(context, "SLOWLOG").into()),
     };
     let commands = context.state.stats.slow_log.newest(count, context.state.slow_log_max_len());
     context.reply.array(commands.len());
@@ -55,19 +56,19 @@ fn get(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn len(context: &mut Context<'_>) -> Result<(), Error> {
+fn len(context: &mut Context<'_>) -> Result<(), Stop> {
     let len = context.state.stats.slow_log.len(context.state.slow_log_max_len());
     context.reply.integer(len as i64);
     Ok(())
 }
 
-fn reset(context: &mut Context<'_>) -> Result<(), Error> {
+fn reset(context: &mut Context<'_>) -> Result<(), Stop> {
     context.state.stats.slow_log.clear();
     context.reply.ok();
     Ok(())
 }
 
-fn help(context: &mut Context<'_>) -> Result<(), Error> {
+fn help(context: &mut Context<'_>) -> Result<(), Stop> {
     let lines = [
         "GET [<count>]",
         "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",

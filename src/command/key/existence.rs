@@ -1,24 +1,24 @@
 //! DEL, UNLINK, EXISTS, TOUCH, TYPE.
 
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::keyspace::{Caller, Key, SlotGuard};
-use crate::reply::Error;
 
 /// DEL and UNLINK. A string is freed in one step, so there is nothing to leave to another thread.
-pub fn delete(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn delete(context: &mut Context<'_>) -> Result<(), Stop> {
     let deleted = count(context, context.caller(), |slot, key| slot.remove(key))?;
     context.reply.integer(deleted);
     Ok(())
 }
 
-pub fn exists(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn exists(context: &mut Context<'_>) -> Result<(), Stop> {
     let found = count(context, context.caller(), |slot, key| slot.inspect(key).is_some())?;
     context.reply.integer(found);
     Ok(())
 }
 
 /// TOUCH is a use of the keys whatever CLIENT NO-TOUCH says.
-pub fn touch(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn touch(context: &mut Context<'_>) -> Result<(), Stop> {
     let caller = Caller { touches: true, ..context.caller() };
     let found = count(context, caller, |slot, key| slot.read(key).is_some())?;
     context.reply.integer(found);
@@ -31,7 +31,7 @@ fn count(
     context: &mut Context<'_>,
     caller: Caller,
     mut action: impl FnMut(&mut SlotGuard<'_>, &Key<'_>) -> bool,
-) -> Result<i64, Error> {
+) -> Result<i64, Stop> {
     if context.args.len() == 2 {
         let key = context.key(1);
         return Ok(i64::from(action(&mut context.lock_as(caller, &key)?, &key)));
@@ -42,7 +42,7 @@ fn count(
     Ok(keys.iter().filter(|key| action(slots.of(database, key), key)).count() as i64)
 }
 
-pub fn type_of(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn type_of(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     context.reply.simple(slot.inspect(&key).map_or("none", |entry| entry.type_name()));

@@ -3,6 +3,7 @@
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::expire_time::Notation;
+use crate::command::flow::Stop;
 use crate::protocol::until_nul;
 use crate::reply::Error;
 
@@ -51,23 +52,23 @@ impl Conditions {
     }
 }
 
-pub fn expire(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn expire(context: &mut Context<'_>) -> Result<(), Stop> {
     set_expiry(context, "expire", Notation::SecondsFromNow)
 }
 
-pub fn expire_milliseconds(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn expire_milliseconds(context: &mut Context<'_>) -> Result<(), Stop> {
     set_expiry(context, "pexpire", Notation::MillisecondsFromNow)
 }
 
-pub fn expire_at(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn expire_at(context: &mut Context<'_>) -> Result<(), Stop> {
     set_expiry(context, "expireat", Notation::UnixSeconds)
 }
 
-pub fn expire_at_milliseconds(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn expire_at_milliseconds(context: &mut Context<'_>) -> Result<(), Stop> {
     set_expiry(context, "pexpireat", Notation::UnixMilliseconds)
 }
 
-fn set_expiry(context: &mut Context<'_>, name: &str, notation: Notation) -> Result<(), Error> {
+fn set_expiry(context: &mut Context<'_>, name: &str, notation: Notation) -> Result<(), Stop> {
     let conditions = Conditions::parse(context.args.iter_from(3))?;
     let time = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
     let expiry_ms = notation.unix_ms(time, context.now_ms, name)?;
@@ -91,24 +92,24 @@ enum Unit {
     Milliseconds,
 }
 
-pub fn time_to_live(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn time_to_live(context: &mut Context<'_>) -> Result<(), Stop> {
     tell_expiry(context, Unit::Seconds, context.now_ms)
 }
 
-pub fn time_to_live_milliseconds(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn time_to_live_milliseconds(context: &mut Context<'_>) -> Result<(), Stop> {
     tell_expiry(context, Unit::Milliseconds, context.now_ms)
 }
 
-pub fn expire_time(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn expire_time(context: &mut Context<'_>) -> Result<(), Stop> {
     tell_expiry(context, Unit::Seconds, 0)
 }
 
-pub fn expire_time_milliseconds(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn expire_time_milliseconds(context: &mut Context<'_>) -> Result<(), Stop> {
     tell_expiry(context, Unit::Milliseconds, 0)
 }
 
 /// The time of expiry from `base_ms` on, seconds rounded to the nearest; -1 for a key without, -2 for no key.
-fn tell_expiry(context: &mut Context<'_>, unit: Unit, base_ms: u64) -> Result<(), Error> {
+fn tell_expiry(context: &mut Context<'_>, unit: Unit, base_ms: u64) -> Result<(), Stop> {
     let key = context.key(1);
     let answer = match context.lock(&key)?.inspect(&key).map(|entry| entry.expiry_ms()) {
         None => -2,
@@ -126,7 +127,7 @@ fn tell_expiry(context: &mut Context<'_>, unit: Unit, base_ms: u64) -> Result<()
     Ok(())
 }
 
-pub fn persist(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn persist(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     let expires = slot.read_for_write(&key).is_some_and(|entry| entry.expiry_ms().is_some());

@@ -2,25 +2,26 @@
 
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::keyspace::Flushed;
 use crate::reply::Error;
 
-pub fn flush_database(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn flush_database(context: &mut Context<'_>) -> Result<(), Stop> {
     let database = context.database();
     flush(context, database..database + 1)
 }
 
-pub fn flush_all(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn flush_all(context: &mut Context<'_>) -> Result<(), Stop> {
     let databases = context.keyspace().databases();
     flush(context, 0..databases)
 }
 
-fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result<(), Error> {
+fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result<(), Stop> {
     let in_background = match (context.args.len(), context.args.at(1)) {
         (1, _) => context.state.settings.lazyfree_lazy_user_flush.get(),
         (2, mode) if mode.eq_ignore_ascii_case(b"async") => true,
         (2, mode) if mode.eq_ignore_ascii_case(b"sync") => false,
-        _ => return Err(Error::SYNTAX),
+        _ => return Err(Error::SYNTAX.into()),
     };
     let flushed = context.keyspace().flush(databases)?;
     // Either way nobody waits at the gate while it is freed.
@@ -40,7 +41,7 @@ fn free_in_background(flushed: Flushed) {
     }
 }
 
-pub fn swap_databases(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn swap_databases(context: &mut Context<'_>) -> Result<(), Stop> {
     let check = |index: usize, message: &'static str| {
         let number = number::parse_i64(context.args.at(index)).and_then(|number| i32::try_from(number).ok());
         number.map(drop).ok_or(Error::new(message))

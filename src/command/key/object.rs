@@ -3,6 +3,7 @@
 use crate::base::chunks::BytesRef;
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::{Categories, Flags, Handler, KeyUse, Spec};
 use crate::keyspace::entry::Entry;
 use crate::reply::Error;
@@ -61,11 +62,11 @@ const fn on_key(name: &'static str, handler: Handler) -> Spec {
 }
 
 /// OBJECT itself: not reached, since whatever follows it is looked up as a subcommand.
-pub fn object(_: &mut Context<'_>) -> Result<(), Error> {
-    Err(Error::SYNTAX)
+pub fn object(_: &mut Context<'_>) -> Result<(), Stop> {
+    Err(Error::SYNTAX.into())
 }
 
-fn help(context: &mut Context<'_>) -> Result<(), Error> {
+fn help(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.array(HELP.len());
     for line in HELP {
         context.reply.simple(line);
@@ -74,7 +75,7 @@ fn help(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// What `look` sees in the entry at the command's key, if there is one.
-fn look<R>(context: &mut Context<'_>, look: impl FnOnce(&Entry) -> R) -> Result<Option<R>, Error> {
+fn look<R>(context: &mut Context<'_>, look: impl FnOnce(&Entry) -> R) -> Result<Option<R>, Stop> {
     let key = context.key(2);
     Ok(context.lock(&key)?.inspect(&key).map(|entry| look(&entry)))
 }
@@ -86,7 +87,7 @@ fn reply_integer(context: &mut Context<'_>, value: Option<i64>) {
     }
 }
 
-fn encoding(context: &mut Context<'_>) -> Result<(), Error> {
+fn encoding(context: &mut Context<'_>) -> Result<(), Stop> {
     match look(context, Entry::encoding)? {
         Some(name) => context.reply.bulk(name.as_bytes()),
         None => context.reply.null(),
@@ -94,7 +95,7 @@ fn encoding(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn references(context: &mut Context<'_>) -> Result<(), Error> {
+fn references(context: &mut Context<'_>) -> Result<(), Stop> {
     let references = look(context, |entry| {
         let integer = entry.string().filter(|_| entry.encoding() == string::INTEGER);
         let integer = integer.and_then(BytesRef::slice).and_then(number::parse_i64);
@@ -104,21 +105,21 @@ fn references(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn idle_time(context: &mut Context<'_>) -> Result<(), Error> {
+fn idle_time(context: &mut Context<'_>) -> Result<(), Stop> {
     let now_ms = context.now_ms;
     let idle_seconds = look(context, |entry| entry.recency().idle_seconds(now_ms) as i64)?;
     if idle_seconds.is_some() && context.keyspace().rules().is_lfu() {
-        return Err(NO_IDLE_TIME);
+        return Err(NO_IDLE_TIME.into());
     }
     reply_integer(context, idle_seconds);
     Ok(())
 }
 
-fn frequency(context: &mut Context<'_>) -> Result<(), Error> {
+fn frequency(context: &mut Context<'_>) -> Result<(), Stop> {
     let (now_ms, rules) = (context.now_ms, context.keyspace().rules());
     let frequency = look(context, |entry| i64::from(entry.recency().frequency(now_ms, &rules)))?;
     if frequency.is_some() && !rules.is_lfu() {
-        return Err(NO_FREQUENCY);
+        return Err(NO_FREQUENCY.into());
     }
     reply_integer(context, frequency);
     Ok(())

@@ -1,30 +1,31 @@
 //! RENAME, RENAMENX, COPY, MOVE: a value comes to another key.
 
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::keyspace::{Event, NewExpiry, Owned};
 use crate::reply::Error;
 
 const SAME_OBJECT: Error = Error::new("ERR source and destination objects are the same");
 
-pub fn rename(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn rename(context: &mut Context<'_>) -> Result<(), Stop> {
     rename_unless(context, false)?;
     context.reply.ok();
     Ok(())
 }
 
-pub fn rename_if_free(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn rename_if_free(context: &mut Context<'_>) -> Result<(), Stop> {
     let is_renamed = rename_unless(context, true)?;
     context.reply.integer(i64::from(is_renamed));
     Ok(())
 }
 
 /// Renames a key, unless `only_free` and the new name is taken; by itself it is, too.
-fn rename_unless(context: &mut Context<'_>, only_free: bool) -> Result<bool, Error> {
+fn rename_unless(context: &mut Context<'_>, only_free: bool) -> Result<bool, Stop> {
     let (source, target) = (context.key(1), context.key(2));
     let database = context.database();
     let mut slots = context.lock_all(context.caller(), [(database, source), (database, target)].into_iter())?;
     if slots.of(database, &source).read_for_write(&source).is_none() {
-        return Err(Error::NO_SUCH_KEY);
+        return Err(Error::NO_SUCH_KEY.into());
     }
     if source.bytes() == target.bytes() {
         return Ok(!only_free);
@@ -38,7 +39,7 @@ fn rename_unless(context: &mut Context<'_>, only_free: bool) -> Result<bool, Err
     Ok(true)
 }
 
-pub fn copy(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn copy(context: &mut Context<'_>) -> Result<(), Stop> {
     let (source, target) = (context.key(1), context.key(2));
     let source_database = context.database();
     let (mut target_database, mut replace) = (source_database, false);
@@ -50,12 +51,12 @@ pub fn copy(context: &mut Context<'_>) -> Result<(), Error> {
             index += 1;
             target_database = context.database_number(index)?;
         } else {
-            return Err(Error::SYNTAX);
+            return Err(Error::SYNTAX.into());
         }
         index += 1;
     }
     if source_database == target_database && source.bytes() == target.bytes() {
-        return Err(SAME_OBJECT);
+        return Err(SAME_OBJECT.into());
     }
     let both = [(source_database, source), (target_database, target)];
     let mut slots = context.lock_all(context.caller(), both.into_iter())?;
@@ -71,11 +72,11 @@ pub fn copy(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn move_key(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn move_key(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let (source, target) = (context.database(), context.database_number(2)?);
     if source == target {
-        return Err(SAME_OBJECT);
+        return Err(SAME_OBJECT.into());
     }
     let mut slots = context.lock_all(context.caller(), [(source, key), (target, key)].into_iter())?;
     let is_free = slots.of(target, &key).peek(&key).is_none();

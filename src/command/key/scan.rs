@@ -2,6 +2,7 @@
 
 use crate::base::{glob, number, thread};
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::keyspace::entry::Entry;
 use crate::keyspace::{Cursor, Visitor};
 use crate::protocol::until_nul;
@@ -53,7 +54,7 @@ impl Visitor for Listing {
     }
 }
 
-pub fn keys(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn keys(context: &mut Context<'_>) -> Result<(), Stop> {
     let listing = Listing { pattern: context.args.at(1).to_vec(), type_name: None, names: Names::default() };
     let (caller, database) = (context.caller(), context.database());
     let scan = context.walk(context.keyspace().scan(caller, database, Cursor::START, usize::MAX, listing))?;
@@ -61,7 +62,7 @@ pub fn keys(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn scan(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn scan(context: &mut Context<'_>) -> Result<(), Stop> {
     let cursor = parse_cursor(context.args.at(1)).ok_or(Error::new("ERR invalid cursor"))?;
     let mut listing = Listing { pattern: b"*".to_vec(), type_name: None, names: Names::default() };
     let mut count = DEFAULT_COUNT;
@@ -76,7 +77,7 @@ pub fn scan(context: &mut Context<'_>) -> Result<(), Error> {
         } else if option.eq_ignore_ascii_case(b"type") {
             listing.type_name = Some(until_nul(value).to_vec());
         } else {
-            return Err(Error::SYNTAX);
+            return Err(Error::SYNTAX.into());
         }
         index += 2;
     }
@@ -104,7 +105,7 @@ fn parse_cursor(text: &[u8]) -> Option<Cursor> {
     Some(Cursor(if negative { magnitude.wrapping_neg() } else { magnitude }))
 }
 
-pub fn random_key(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn random_key(context: &mut Context<'_>) -> Result<(), Stop> {
     let draw = context.keyspace().draw(context.caller(), context.database(), thread::random);
     match context.walk(draw)?.name {
         Some(name) => context.reply.bulk(&name),
@@ -113,7 +114,7 @@ pub fn random_key(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn database_size(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn database_size(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.integer(context.keyspace().len(context.database()) as i64);
     Ok(())
 }

@@ -1,13 +1,11 @@
 //! ACL, as far as a server with one user has something to tell (<https://redis.io/docs/latest/commands/acl/>).
 
-use super::introspection::reply_names;
-use super::{ADMIN, ANYTIME, CONSTANT, help_of, reply_lines, wrong_subcommand};
+use super::common::{ADMIN, ANYTIME, CONSTANT, help_of, reply_lines, reply_names, wrong_subcommand};
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::{Categories, Flags, Spec};
+use crate::command::user::DEFAULT;
 use crate::reply::Error;
-
-/// The one user that there is.
-const USER: &str = "default";
 
 const HELP: &[&str] = &[
     "ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -36,7 +34,7 @@ pub const SUBCOMMANDS: &[Spec] = &[
     Spec::new("whoami", 2, who_am_i).flags(ANYBODY).doc("server", "6.0.0", CONSTANT, "Tell the connection's user"),
 ];
 
-fn categories(context: &mut Context<'_>) -> Result<(), Error> {
+fn categories(context: &mut Context<'_>) -> Result<(), Stop> {
     match context.args.len() {
         2 => {
             context.reply.array(Categories::ALL.len());
@@ -50,18 +48,18 @@ fn categories(context: &mut Context<'_>) -> Result<(), Error> {
                 Categories::named(name).ok_or_else(|| Error::quoting_start("ERR Unknown category '", name, "'"))?;
             reply_names(context.reply, |command| command.spec.all_categories().has(category));
         }
-        _ => return Err(wrong_subcommand("ACL", context.args.at(1))),
+        _ => return Err(wrong_subcommand("ACL", context.args.at(1)).into()),
     }
     Ok(())
 }
 
-fn users(context: &mut Context<'_>) -> Result<(), Error> {
+fn users(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.array(1);
-    context.reply.bulk(USER.as_bytes());
+    context.reply.bulk(DEFAULT.as_bytes());
     Ok(())
 }
 
-fn who_am_i(context: &mut Context<'_>) -> Result<(), Error> {
-    context.reply.bulk(USER.as_bytes());
+fn who_am_i(context: &mut Context<'_>) -> Result<(), Stop> {
+    context.reply.bulk(DEFAULT.as_bytes());
     Ok(())
 }

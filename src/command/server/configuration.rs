@@ -2,9 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{ADMIN, CONSTANT, help_of, reply_lines};
+use super::common::{ADMIN, CONSTANT, help_of, reply_lines};
 use crate::base::system;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::Spec;
 use crate::command::state::State;
 use crate::config::{Caller, Integer, NotApplied, NotSet, Settings, UNKNOWN_BEFORE_NAME, find, is_sensitive};
@@ -50,7 +51,7 @@ pub const SUBCOMMANDS: &[Spec] =
 
 /// A parameter asked for by its name is answered in the client's spelling; those that a pattern matches follow in
 /// ours. None comes twice, whatever the spelling.
-fn get(context: &mut Context<'_>) -> Result<(), Error> {
+fn get(context: &mut Context<'_>) -> Result<(), Stop> {
     let settings = &context.state.settings;
     let is_pattern = |text: &&[u8]| text.iter().any(|byte| b"[*?".contains(byte));
     let mut found: Vec<(&[u8], String)> = Vec::new();
@@ -74,11 +75,11 @@ fn get(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn set(context: &mut Context<'_>) -> Result<(), Error> {
+fn set(context: &mut Context<'_>) -> Result<(), Stop> {
     let words: Vec<&[u8]> = context.args.iter_from(2).collect();
     let (pairs, rest) = words.as_chunks::<2>();
     if !rest.is_empty() {
-        return Err(Error::SYNTAX);
+        return Err(Error::SYNTAX.into());
     }
     let secrets = pairs.iter().enumerate().filter(|(_, [name, _])| is_sensitive(name));
     secrets.for_each(|(index, _)| context.redact(2 * index + 3));
@@ -161,13 +162,13 @@ fn fit_descriptors(state: &State, changed: &[&'static str]) -> Result<(), NotApp
     Err(NotApplied { name, reason })
 }
 
-fn reset_statistics(context: &mut Context<'_>) -> Result<(), Error> {
+fn reset_statistics(context: &mut Context<'_>) -> Result<(), Stop> {
     context.state.reset_statistics();
     context.reply.ok();
     Ok(())
 }
 
-fn rewrite(context: &mut Context<'_>) -> Result<(), Error> {
+fn rewrite(context: &mut Context<'_>) -> Result<(), Stop> {
     context.state.settings.rewrite().map_err(|reason| {
         tracing::warn!(reason, "the configuration file could not be rewritten");
         Error::owned(format!("ERR {reason}"))

@@ -3,12 +3,12 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::common::{is_word, reply_lines, wrong_subcommand};
 use super::digest::Digest;
-use super::{is_word, reply_lines, wrong_subcommand};
 use crate::base::chunks::BytesRef;
 use crate::base::number;
 use crate::command::context::Context;
-use crate::command::session::After;
+use crate::command::flow::{Cause, Flow, Stop};
 use crate::keyspace::entry::Entry;
 use crate::keyspace::{Caller, Cursor, Databases, Key, NewExpiry, Scan, Step, Visitor, Walk};
 use crate::protocol::resp::Version;
@@ -53,7 +53,7 @@ const HELP: &[&str] = &[
     "    Prints this help.",
 ];
 
-type Subcommand = fn(&mut Context<'_>) -> Result<(), Error>;
+type Subcommand = fn(&mut Context<'_>) -> Result<(), Stop>;
 
 /// Name, least and most arguments beside the name, what it does.
 const SUBCOMMANDS: &[(&str, usize, usize, Subcommand)] = &[
@@ -72,18 +72,18 @@ const SUBCOMMANDS: &[(&str, usize, usize, Subcommand)] = &[
     ("SLEEP", 1, 1, sleep),
 ];
 
-pub fn debug(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn debug(context: &mut Context<'_>) -> Result<(), Stop> {
     let (name, arguments) = (context.args.at(1), context.args.len() - 2);
     let known = SUBCOMMANDS
         .iter()
         .find(|(known, least, most, _)| is_word(name, known) && (*least..=*most).contains(&arguments));
     match known {
         Some((.., run)) => run(context),
-        None => Err(wrong_subcommand("DEBUG", name)),
+        None => Err(wrong_subcommand("DEBUG", name).into()),
     }
 }
 
-fn accept(context: &mut Context<'_>) -> Result<(), Error> {
+fn accept(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.ok();
     Ok(())
 }
@@ -93,7 +93,7 @@ fn flag(argument: &[u8]) -> bool {
     number::parse_i64(argument).is_some_and(|number| number != 0)
 }
 
-fn digest(context: &mut Context<'_>) -> Result<(), Error> {
+fn digest(context: &mut Context<'_>) -> Result<(), Stop> {
     let digest =
         context.walk(DigestWalk { caller: context.caller(), next: 0, scan: None, digest: Digest::default() })?;
     context.reply.simple(&digest.digest.to_string());
@@ -145,7 +145,7 @@ impl Walk for DigestWalk {
     }
 }
 
-fn digest_values(context: &mut Context<'_>) -> Result<(), Error> {
+fn digest_values(context: &mut Context<'_>) -> Result<(), Stop> {
     let database = context.database();
     let keys: Vec<Key<'_>> = (2..context.args.len()).map(|index| context.key(index)).collect();
     let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
@@ -157,18 +157,18 @@ fn digest_values(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn error(context: &mut Context<'_>) -> Result<(), Error> {
-    Err(Error::verbatim(context.args.at(2)))
+fn error(context: &mut Context<'_>) -> Result<(), Stop> {
+    Err(Error::verbatim(context.args.at(2)).into())
 }
 
-fn log(context: &mut Context<'_>) -> Result<(), Error> {
+fn log(context: &mut Context<'_>) -> Result<(), Stop> {
     tracing::warn!("DEBUG LOG: {}", context.args.at(2).escape_ascii());
     context.reply.ok();
     Ok(())
 }
 
 /// One line of facts. The value's address is nobody's business, and reads as 0.
-fn object(context: &mut Context<'_>) -> Result<(), Error> {
+fn object(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(2);
     let line = context.lock(&key)?.peek(&key).map(|entry| {
         format!(
@@ -204,7 +204,7 @@ fn serialized_bytes(entry: &Entry) -> usize {
 }
 
 /// Makes keys of numbered names that are not there yet, in the client's database.
-fn populate(context: &mut Context<'_>) -> Result<(), Error> {
+fn populate(context: &mut Context<'_>) -> Result<(), Stop> {
     let positive = |index: usize| -> Result<Option<u64>, Error> {
         let parse = |text| number::parse_i64(text).and_then(|number| u64::try_from(number).ok()).ok_or(NOT_POSITIVE);
         context.args.get(index).map(parse).transpose()
@@ -213,7 +213,7 @@ fn populate(context: &mut Context<'_>) -> Result<(), Error> {
     let prefix = context.args.get(3).unwrap_or(b"key");
     let value_bytes = positive(4)?.unwrap_or(0);
     if value_bytes > context.state.settings.proto_max_bulk_len.get() {
-        return Err(Error::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)"));
+        return Err(Error::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)").into());
     }
     for index in 0..count {
         let name = [prefix, format!(":{index}").as_bytes()].concat();
@@ -222,6 +222,8 @@ fn populate(context: &mut Context<'_>) -> Result<(), Error> {
             value.resize(value_bytes as usize, 0);
         }
         let key = context.keyspace().key(&name);
+        // Where it comes to a cold key, it begins anew, and passes over what it has made.
+        context.changes.begin();
         let mut slot = context.lock(&key)?;
         if slot.peek(&key).is_none() {
             slot.set_string(&key, &value, NewExpiry::Clear);
@@ -232,7 +234,7 @@ fn populate(context: &mut Context<'_>) -> Result<(), Error> {
 }
 
 /// A reply of each type.
-fn protocol(context: &mut Context<'_>) -> Result<(), Error> {
+fn protocol(context: &mut Context<'_>) -> Result<(), Stop> {
     let is_resp3 = context.session.client.version() == Version::Resp3;
     let reply = &mut *context.reply;
     match context.args.at(2).to_ascii_lowercase().as_slice() {
@@ -268,7 +270,7 @@ fn protocol(context: &mut Context<'_>) -> Result<(), Error> {
             }
             reply.bulk(b"Some real reply following the attribute");
         }
-        b"push" if !is_resp3 => return Err(Error::new("ERR RESP2 is not supported by this command")),
+        b"push" if !is_resp3 => return Err(Error::new("ERR RESP2 is not supported by this command").into()),
         b"push" => {
             reply.push(2);
             reply.bulk(b"server-cpu-usage");
@@ -278,28 +280,28 @@ fn protocol(context: &mut Context<'_>) -> Result<(), Error> {
         b"true" => reply.boolean(true),
         b"false" => reply.boolean(false),
         b"verbatim" => reply.verbatim("txt", b"This is a verbatim\nstring"),
-        _ => return Err(NO_PROTOCOL_TYPE),
+        _ => return Err(NO_PROTOCOL_TYPE.into()),
     }
     Ok(())
 }
 
-fn quicklist_threshold(context: &mut Context<'_>) -> Result<(), Error> {
+fn quicklist_threshold(context: &mut Context<'_>) -> Result<(), Stop> {
     const MAX_BYTES: u64 = 1 << 32;
     match number::parse_memory(context.args.at(2)) {
         Some(..MAX_BYTES) => accept(context),
-        _ => Err(Error::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb")),
+        _ => Err(Error::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb").into()),
     }
 }
 
-fn set_active_expire(context: &mut Context<'_>) -> Result<(), Error> {
+fn set_active_expire(context: &mut Context<'_>) -> Result<(), Stop> {
     context.keyspace().expires_actively.store(flag(context.args.at(2)), Ordering::Relaxed);
     accept(context)
 }
 
 /// Redis stands still meanwhile; here only this connection does.
-fn sleep(context: &mut Context<'_>) -> Result<(), Error> {
+fn sleep(context: &mut Context<'_>) -> Result<(), Stop> {
     let seconds = number::parse_f64(context.args.at(2)).unwrap_or(0.0).max(0.0);
     // What no `Duration` can hold never ends.
-    context.session.after = After::Delay(Duration::try_from_secs_f64(seconds).ok());
+    context.session.after = Flow::Wait(Cause::Delay(Duration::try_from_secs_f64(seconds).ok()));
     accept(context)
 }

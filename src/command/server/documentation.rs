@@ -1,11 +1,12 @@
 //! COMMAND DOCS (<https://redis.io/docs/latest/commands/command-docs/>).
 
-use super::introspection::reply_statuses;
+use super::common::reply_statuses;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::table::{Command, Table};
-use crate::reply::{Error, Sink};
+use crate::reply::Sink;
 
-pub fn docs(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn docs(context: &mut Context<'_>) -> Result<(), Stop> {
     let table = Table::get();
     let commands: Vec<&Command> = if context.args.len() == 2 {
         table.top_level().collect()

@@ -1,9 +1,11 @@
 //! COMMAND: the commands as data (<https://redis.io/docs/latest/commands/command/>). Everything comes from the table.
 
-use super::{ANYTIME, CONSTANT, documentation, help_of, is_word, key_extraction, reply_lines};
+use super::common::{ANYTIME, CONSTANT, help_of, is_word, reply_lines, reply_names, reply_statuses};
+use super::{documentation, key_extraction};
 use crate::base::glob;
 use crate::command::context::Context;
-use crate::command::spec::{Categories, Flags, Handler, KeyUse, Keys, Spec};
+use crate::command::flow::Stop;
+use crate::command::spec::{Categories, Handler, KeyUse, Keys, Spec};
 use crate::command::table::{Command, Table};
 use crate::reply::{Error, Sink};
 
@@ -65,17 +67,17 @@ const fn subcommand(name: &'static str, arity: i32, handler: Handler) -> Spec {
 }
 
 /// Without a subcommand.
-pub fn command(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn command(context: &mut Context<'_>) -> Result<(), Stop> {
     reply_all(context.reply);
     Ok(())
 }
 
-fn count(context: &mut Context<'_>) -> Result<(), Error> {
+fn count(context: &mut Context<'_>) -> Result<(), Stop> {
     context.reply.integer(Table::get().top_level().count() as i64);
     Ok(())
 }
 
-fn info(context: &mut Context<'_>) -> Result<(), Error> {
+fn info(context: &mut Context<'_>) -> Result<(), Stop> {
     if context.args.len() == 2 {
         reply_all(context.reply);
         return Ok(());
@@ -124,15 +126,6 @@ fn reply_command(reply: &mut dyn Sink, command: &Command) {
         for subcommand in subcommands {
             reply_command(reply, subcommand);
         }
-    }
-}
-
-/// A set of statuses, each after `prefix`.
-pub fn reply_statuses(reply: &mut dyn Sink, names: impl Iterator<Item = &'static str>, prefix: &str) {
-    let names: Vec<_> = names.collect();
-    reply.set(names.len());
-    for name in names {
-        reply.simple(&format!("{prefix}{name}"));
     }
 }
 
@@ -212,7 +205,7 @@ impl Filter<'_> {
     }
 }
 
-fn list(context: &mut Context<'_>) -> Result<(), Error> {
+fn list(context: &mut Context<'_>) -> Result<(), Stop> {
     let args = context.args;
     let filter = match args.len() {
         2 => Filter::None,
@@ -221,18 +214,8 @@ fn list(context: &mut Context<'_>) -> Result<(), Error> {
             Filter::Category(Categories::named(args.at(4)))
         }
         5 if is_word(args.at(2), "FILTERBY") && is_word(args.at(3), "PATTERN") => Filter::Pattern(args.at(4)),
-        _ => return Err(Error::SYNTAX),
+        _ => return Err(Error::SYNTAX.into()),
     };
     reply_names(context.reply, |command| filter.keeps(command));
     Ok(())
-}
-
-/// The full names of the commands and subcommands that are wanted.
-pub fn reply_names(reply: &mut dyn Sink, is_wanted: impl Fn(&Command) -> bool) {
-    let is_command = |command: &&Command| !command.spec.flags.has(Flags::HTTP) && is_wanted(command);
-    let wanted: Vec<_> = Table::get().commands().iter().filter(is_command).collect();
-    reply.array(wanted.len());
-    for command in wanted {
-        reply.bulk(command.full_name.as_bytes());
-    }
 }

@@ -1,13 +1,14 @@
 //! COMMAND GETKEYS and GETKEYSANDFLAGS (<https://redis.io/docs/latest/commands/command-getkeys/>).
 
-use super::introspection::reply_statuses;
+use super::common::reply_statuses;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::command::spec::{Flags, KeyUse, Keys, Spec};
 use crate::command::table::{Command, Table};
 use crate::protocol::Args;
 use crate::reply::Error;
 
-pub fn get_keys(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn get_keys(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = keys_of(&context.args)?;
     context.reply.array(keys.len());
     for (key, _) in keys {
@@ -16,7 +17,7 @@ pub fn get_keys(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn get_keys_and_flags(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn get_keys_and_flags(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = keys_of(&context.args)?;
     context.reply.array(keys.len());
     for (key, key_use) in keys {

@@ -1,8 +1,9 @@
 //! LOLWUT: a rock pool in which drops fall (<https://redis.io/docs/latest/commands/lolwut/>).
 
-use super::is_word;
+use super::common::is_word;
 use crate::base::{number, thread};
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::reply::Error;
 
 const COLUMNS: i64 = 64;
@@ -16,7 +17,7 @@ const SHADES: &[u8] = b"  .-~=";
 const WAVELENGTH: f64 = 5.0;
 
 /// `LOLWUT [VERSION version [columns [rows]]]`: there is one picture, whatever the version.
-pub fn lolwut(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn lolwut(context: &mut Context<'_>) -> Result<(), Stop> {
     let has_version = is_word(context.args.at(1), "VERSION") && context.args.len() > 2;
     let numbers: Vec<i64> = if has_version {
         let numbers: Option<_> = context.args.iter_from(2).map(number::parse_i64).collect();

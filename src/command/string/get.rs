@@ -1,18 +1,19 @@
 //! GET, and what gets a value and changes the key: GETDEL, GETEX.
 
-use super::{is_option, reply_bytes, reply_string};
+use super::common::{is_option, reply_bytes, reply_string, string_of};
 use crate::command::context::Context;
 use crate::command::expire_time::TimeOption;
+use crate::command::flow::Stop;
 use crate::reply::Error;
 
-pub fn get(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn get(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
     Ok(())
 }
 
-pub fn getdel(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn getdel(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     if reply_string(context.reply, slot.read(&key).as_deref())? {
@@ -21,7 +22,7 @@ pub fn getdel(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn getex(context: &mut Context<'_>) -> Result<(), Stop> {
     let mut time = TimeOption::default();
     let mut persists = false;
     let mut index = 2;
@@ -32,11 +33,11 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
         } else if is_option(option, "PERSIST") {
             persists = true;
         } else {
-            return Err(Error::SYNTAX);
+            return Err(Error::SYNTAX.into());
         }
     }
     if persists && time.is_given() {
-        return Err(Error::SYNTAX);
+        return Err(Error::SYNTAX.into());
     }
 
     let key = context.key(1);
@@ -46,7 +47,7 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Error> {
         return Ok(());
     };
     // The type is looked at before the time, and the time is not read where there is no key.
-    let value = super::string_of(&entry)?;
+    let value = string_of(&entry)?;
     let had_expiry = entry.expiry_ms().is_some();
     let Some((notation, text)) = time.get() else {
         reply_bytes(context.reply, value);

@@ -1,8 +1,9 @@
 //! LCS: what two strings have in common.
 
-use super::{is_option, refusal};
+use super::common::{is_option, refusal};
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::keyspace::{Key, Owned, SlotGuards};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
@@ -43,7 +44,7 @@ impl Options {
     }
 }
 
-pub fn lcs(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn lcs(context: &mut Context<'_>) -> Result<(), Stop> {
     let (first, second) = (context.key(1), context.key(2));
     let database = context.database();
     // Copies, so that the slots are not locked for as long as the comparison takes.
@@ -51,7 +52,7 @@ pub fn lcs(context: &mut Context<'_>) -> Result<(), Error> {
     let (first, second) = (copy(&mut slots, database, &first), copy(&mut slots, database, &second));
     drop(slots);
     let (Some(first), Some(second)) = (first, second) else {
-        return Err(Error::new("ERR The specified keys must contain string values"));
+        return Err(Error::new("ERR The specified keys must contain string values").into());
     };
     let options = Options::parse(&context.args)?;
     let limit_bytes = context.state.settings.proto_max_bulk_len.get();

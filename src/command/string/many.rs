@@ -2,8 +2,9 @@
 
 use smallvec::SmallVec;
 
-use super::reply_bytes;
+use super::common::reply_bytes;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::keyspace::{Key, NewExpiry, SlotGuards};
 use crate::reply::Error;
 
@@ -17,7 +18,7 @@ fn keys<'a>(context: &Context<'a>, step: usize) -> KeyList<'a> {
     (1..context.args.len()).step_by(step).map(|index| context.key(index)).collect()
 }
 
-pub fn mget(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn mget(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = keys(context, 1);
     let database = context.database();
     let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
@@ -31,7 +32,7 @@ pub fn mget(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn mset(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn mset(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = paired_keys(context, "mset")?;
     let mut slots = context.lock_all_to_overwrite(keys.iter().copied());
     set_pairs(context, &keys, &mut slots);
@@ -40,7 +41,7 @@ pub fn mset(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn msetnx(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn msetnx(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = paired_keys(context, "msetnx")?;
     let database = context.database();
     let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;

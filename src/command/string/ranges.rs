@@ -1,15 +1,16 @@
 //! Parts and lengths of strings: APPEND, STRLEN, GETRANGE (SUBSTR), SETRANGE.
 
-use super::{check_fits, refusal, string_of};
+use super::common::{check_fits, refusal, string_of};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flow::Stop;
 use crate::keyspace::{Event, Key, NewExpiry, Owned, SlotGuard};
 use crate::protocol::Args;
 use crate::reply::Error;
 use crate::types::{Change, Value, string};
 
-pub fn strlen(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn strlen(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     let length = match slot.read(&key) {
@@ -20,7 +21,7 @@ pub fn strlen(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn getrange(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn getrange(context: &mut Context<'_>) -> Result<(), Stop> {
     let start = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
     let end = number::parse_i64(context.args.at(3)).ok_or(Error::NOT_AN_INTEGER)?;
     let key = context.key(1);
@@ -50,7 +51,7 @@ pub fn setrange_bytes(args: &Args<'_>, present_bytes: usize, patch_bytes: usize)
     offset.map_or(0, |offset| offset.saturating_add(patch_bytes)).max(present_bytes)
 }
 
-pub fn append(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn append(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let added = context.args.value(2);
     let mut slot = context.lock(&key)?;
@@ -73,7 +74,7 @@ pub fn append(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn setrange(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn setrange(context: &mut Context<'_>) -> Result<(), Stop> {
     let offset = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
     let offset = string::offset(offset).map_err(refusal)?;
     let key = context.key(1);

@@ -1,8 +1,9 @@
 //! SET with its options, and the older commands that it includes: SETNX, SETEX, PSETEX, GETSET.
 
-use super::{is_option, reply_string};
+use super::common::{is_option, reply_string};
 use crate::command::context::Context;
 use crate::command::expire_time::{Notation, TimeOption};
+use crate::command::flow::Stop;
 use crate::command::spec::KeyUse;
 use crate::keyspace::NewExpiry;
 use crate::protocol::Args;
@@ -81,7 +82,7 @@ impl<'a> Options<'a> {
 }
 
 /// A time in the past sets the key all the same; it is gone when it is next looked at.
-pub fn set(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn set(context: &mut Context<'_>) -> Result<(), Stop> {
     if context.args.len() == 3 {
         return overwrite(context, 2, NewExpiry::Clear);
     }
@@ -110,7 +111,7 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn setnx(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn setnx(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     let is_absent = slot.read_for_write(&key).is_none();
@@ -121,29 +122,29 @@ pub fn setnx(context: &mut Context<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub fn setex(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn setex(context: &mut Context<'_>) -> Result<(), Stop> {
     set_with_expiry(context, Notation::SecondsFromNow, "setex")
 }
 
-pub fn psetex(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn psetex(context: &mut Context<'_>) -> Result<(), Stop> {
     set_with_expiry(context, Notation::MillisecondsFromNow, "psetex")
 }
 
-fn set_with_expiry(context: &mut Context<'_>, notation: Notation, command: &str) -> Result<(), Error> {
+fn set_with_expiry(context: &mut Context<'_>, notation: Notation, command: &str) -> Result<(), Stop> {
     let expiry_ms = notation.positive_unix_ms(context.args.at(2), context.now_ms, command)?;
     overwrite(context, 3, NewExpiry::At(expiry_ms))
 }
 
 /// Sets the key, whatever it was, to the argument at `value`.
 #[inline]
-fn overwrite(context: &mut Context<'_>, value: usize, expiry: NewExpiry) -> Result<(), Error> {
+fn overwrite(context: &mut Context<'_>, value: usize, expiry: NewExpiry) -> Result<(), Stop> {
     let key = context.key(1);
     context.lock_to_overwrite(&key).set(&key, context.args.value(value), expiry);
     context.reply.ok();
     Ok(())
 }
 
-pub fn getset(context: &mut Context<'_>) -> Result<(), Error> {
+pub fn getset(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let mut slot = context.lock(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;

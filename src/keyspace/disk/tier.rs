@@ -1,6 +1,5 @@
 //! The disk under the keyspace: RocksDB, the journal, and what moves keys between them and memory.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -16,17 +15,6 @@ use crate::reply::Error;
 use crate::stats::{Counter, Histogram};
 use crate::store::journal::{Journal, SyncPolicy, Ticket};
 use crate::store::rocks::Rocks;
-
-thread_local! {
-    /// The last thing this thread has put into the journal and nobody has asked for.
-    static TICKET: Cell<Option<Ticket>> = const { Cell::new(None) };
-}
-
-/// What this thread has put into the journal since the last call: what must be there before anybody is told.
-#[inline]
-pub fn take_ticket() -> Option<Ticket> {
-    TICKET.take()
-}
 
 /// How the disk stands to writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,14 +123,11 @@ impl Tier {
         self.journaling.swap(journaling, Ordering::AcqRel)
     }
 
-    /// Puts effects into the journal, if there is one.
+    /// Puts effects into the journal, if there is one. Returns what must be there before anybody is told of them.
     #[inline]
-    pub fn journal(&self, write: impl FnOnce(&mut Gather)) {
-        if self.is_journaling()
-            && let Some(journal) = self.journal.get()
-        {
-            TICKET.set(Some(journal.append(write)));
-        }
+    pub fn journal(&self, write: impl FnOnce(&mut Gather)) -> Option<Ticket> {
+        let journal = self.journal.get().filter(|_| self.is_journaling())?;
+        Some(journal.append(write))
     }
 
     /// Has everything that is in the journal now written, and tells where it ends.

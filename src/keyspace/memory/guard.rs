@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 use super::super::watch::effect::Effect;
 use super::super::watch::event::Event;
+use super::changes::Changes;
 use super::counts::SizeChange;
 use super::databases::Databases;
 use super::entry::{Content, Marks, Owned};
@@ -60,6 +61,15 @@ impl Databases {
     #[inline]
     pub fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
         SlotGuard(self.lock_slot(caller, self.physical(database), key.slot))
+    }
+}
+
+impl<'k> SlotGuard<'k> {
+    /// Has what is changed by it reported to `changes`.
+    #[inline]
+    pub fn report_to(mut self, changes: &'k Changes) -> Self {
+        self.changes = Some(changes);
+        self
     }
 }
 

@@ -7,6 +7,7 @@ use parking_lot::MutexGuard;
 use super::super::watch::effect::{ChangeId, Effect};
 use super::super::watch::event::Event;
 use super::super::watch::observer::KeyChange;
+use super::changes::Changes;
 use super::counts::SizeChange;
 use super::databases::Databases;
 use super::entry::{Content, Entry};
@@ -32,6 +33,8 @@ pub struct LockedSlot<'k> {
     pub(in crate::keyspace) caller: Caller,
     /// What goes into the journal once all of a command's changes are made; `None`: each change goes there at once.
     pub(in crate::keyspace) staged: Option<Gather>,
+    /// Where changes are reported; `None`: nobody waits for them.
+    pub(in crate::keyspace) changes: Option<&'k Changes>,
 }
 
 impl Databases {
@@ -41,7 +44,7 @@ impl Databases {
         let slots = database.slots.get().unwrap_or_else(|| self.begin_slots(physical));
         let number = slot;
         let slot = slots.slots[usize::from(number)].lock();
-        LockedSlot { databases: self, database, slots, physical, number, slot, caller, staged: None }
+        LockedSlot { databases: self, database, slots, physical, number, slot, caller, staged: None, changes: None }
     }
 }
 
@@ -146,12 +149,20 @@ impl LockedSlot<'_> {
     #[inline]
     pub(in crate::keyspace) fn changed(&mut self, key: &[u8], effect: Effect<'_>, event: Event) {
         self.databases.stats.count(|shard| &shard.changes);
+        if let Some(changes) = self.changes {
+            changes.note();
+        }
         let id = self.number_change(key, effect, event);
         let Some(tier) = self.databases.tier() else { return };
         match &mut self.staged {
             Some(staged) if tier.is_journaling() => effect.encode(id, key, staged),
             Some(_) => {}
-            None => tier.journal(|bytes| effect.encode(id, key, bytes)),
+            None => {
+                let ticket = tier.journal(|bytes| effect.encode(id, key, bytes));
+                if let Some(changes) = self.changes {
+                    changes.note_journaled(ticket);
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 //! - `guard`: what commands do with a key; `prefetch`, `estimates`, `watching`
 //! - `ghosts`, `lirs`, `eviction`, `expiry_cycle`: which keys go, and when
 
+pub mod changes;
 pub mod counts;
 pub mod databases;
 pub mod entry;

@@ -13,9 +13,7 @@
 //! chapter 6, and its other clients wait.
 
 use std::collections::VecDeque;
-use std::future::Future;
 use std::ops::ControlFlow;
-use std::pin::Pin;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -149,19 +147,6 @@ impl Loading {
         }
         cold.take_loaded(&self.0);
         Poll::Ready(())
-    }
-
-    /// The same as a future.
-    pub fn finish<'c>(self, cold: &'c mut Cold) -> impl Future<Output = ()> + 'c {
-        struct Finish<'c>(Loading, &'c mut Cold);
-        impl Future for Finish<'_> {
-            type Output = ();
-            fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-                let Finish(loading, cold) = &mut *self;
-                loading.poll(cold, context)
-            }
-        }
-        Finish(self, cold)
     }
 }
 

@@ -4,5 +4,5 @@ mod inline;
 mod parser;
 mod writer;
 
-pub use parser::{Limits, ProtocolError, RequestParser, refusal_of_stranger};
+pub use parser::{Limits, ProtocolError, RequestParser, refusal_of_unauthenticated};
 pub use writer::{ReplyWriter, Version};

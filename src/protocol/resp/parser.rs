@@ -346,7 +346,7 @@ impl RequestParser {
 }
 
 /// What is wrong with a complete request of a client that has not authenticated, if anything is.
-pub fn refusal_of_stranger(args: &Args<'_>) -> Option<ProtocolError> {
+pub fn refusal_of_unauthenticated(args: &Args<'_>) -> Option<ProtocolError> {
     if args.len() as i64 > UNAUTHENTICATED_MAX_ARGUMENTS {
         return Some(ProtocolError::UnauthenticatedCount);
     }

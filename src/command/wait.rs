@@ -1,6 +1,6 @@
-//! What keeps a client waiting, and for how long.
+//! What keeps a client waiting, and for how long: the one place that knows how each wait ends, for every protocol.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::base::clock;
-use crate::command::dispatch::Flow;
+use crate::command::flow::Cause;
 use crate::command::session::Session;
 use crate::command::state::State;
 use crate::keyspace::loader::Loading;
@@ -28,42 +28,43 @@ pub enum Outcome {
     Left,
 }
 
-/// What a client waits for.
-enum Cause {
-    /// Its command wants it; the reply, too, is held back until then.
-    Delay(Pin<Box<Sleep>>),
-    /// Its command waits for what others do; so does the reply.
-    Block(Pin<Box<Sleep>>),
-    /// The pause of all clients, until its end or until it is lifted.
-    Pause(Pin<Box<Sleep>>),
-    /// Keys of its command are being loaded.
+/// What ends a wait.
+enum End {
+    Time(Pin<Box<Sleep>>),
     Load(Loading),
-    /// The disk has to catch up.
-    Stall(Pin<Box<Sleep>>),
 }
 
 /// A client's wait. Meanwhile nothing is read: what it sends stays in the kernel.
 pub struct Wait {
     cause: Cause,
+    end: End,
     /// Runs once the client has closed its half.
     patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wait {
-    /// Begins what `flow` asks for.
-    pub fn new(flow: Flow, state: &State, session: &mut Session) -> Wait {
-        let cause = match (flow, state.keyspace.tier()) {
-            (Flow::Cold, Some(tier)) => Cause::Load(state.keyspace.load(tier, &mut session.cold)),
-            (Flow::Stalled | Flow::Cold, _) => Cause::Stall(timer(STALL_STEP)),
-            (Flow::Delay(duration), _) => Cause::Delay(timer(duration.unwrap_or(FOREVER))),
-            (Flow::Block(duration), _) => Cause::Block(timer(duration.unwrap_or(FOREVER))),
-            (Flow::Continue | Flow::Close | Flow::Paused, _) => {
+    /// Begins to wait.
+    pub fn new(cause: Cause, state: &State, session: &mut Session) -> Wait {
+        let end = match (cause, state.keyspace.tier()) {
+            (Cause::Cold, Some(tier)) => End::Load(state.keyspace.load(tier, &mut session.cold)),
+            (Cause::Stalled | Cause::Cold, _) => End::Time(timer(STALL_STEP)),
+            (Cause::Delay(duration) | Cause::Block(duration), _) => End::Time(timer(duration.unwrap_or(FOREVER))),
+            (Cause::Paused, _) => {
                 let now_ms = clock::now_ms();
                 let end_ms = state.clients.pause().end_ms(now_ms).unwrap_or(now_ms);
-                Cause::Pause(timer(Duration::from_millis(end_ms.saturating_sub(now_ms))))
+                End::Time(timer(Duration::from_millis(end_ms.saturating_sub(now_ms))))
             }
         };
-        Wait { cause, patience: None }
+        Wait { cause, end, patience: None }
+    }
+
+    /// Waits to the end, for a client that nothing else wakes: who lifts a pause wakes it.
+    pub async fn over(mut self, state: &State, session: &mut Session) {
+        poll_fn(|context| {
+            session.client.set_waker(context.waker().clone());
+            self.poll(state, session, false, context).map(drop)
+        })
+        .await;
     }
 
     /// Goes on waiting for a client that may have closed its half or the connection (`is_closed`).
@@ -74,34 +75,32 @@ impl Wait {
         is_closed: bool,
         context: &mut Context<'_>,
     ) -> Poll<Outcome> {
-        let polled = match &mut self.cause {
-            Cause::Load(loading) => loading.poll(&mut session.cold, context),
-            Cause::Pause(_) if state.clients.pause().end_ms(clock::now_ms()).is_none() => Poll::Ready(()),
-            Cause::Delay(timer) | Cause::Block(timer) | Cause::Stall(timer) | Cause::Pause(timer) => {
-                timer.as_mut().poll(context)
-            }
+        let is_lifted = || self.cause == Cause::Paused && state.clients.pause().end_ms(clock::now_ms()).is_none();
+        let is_over = match &mut self.end {
+            End::Load(loading) => loading.poll(&mut session.cold, context).is_ready(),
+            End::Time(timer) => timer.as_mut().poll(context).is_ready() || is_lifted(),
         };
         match self.cause {
-            _ if polled.is_ready() => Poll::Ready(Outcome::Over),
+            _ if is_over => Poll::Ready(Outcome::Over),
             _ if !is_closed => Poll::Pending,
             // As in Redis: what is not executed yet, or waits for others, is not owed.
-            Cause::Block(_) | Cause::Pause(_) => Poll::Ready(Outcome::Left),
-            Cause::Delay(_) | Cause::Load(_) => {
+            Cause::Block(_) | Cause::Paused => Poll::Ready(Outcome::Left),
+            Cause::Delay(_) | Cause::Cold => {
                 let patience = self.patience.get_or_insert_with(|| timer(HALF_CLOSED));
                 patience.as_mut().poll(context).map(|()| Outcome::Left)
             }
-            Cause::Stall(_) => Poll::Pending,
+            Cause::Stalled => Poll::Pending,
         }
     }
 
     /// Whether it holds back the replies that were made before it.
     pub fn holds_replies(&self) -> bool {
-        matches!(self.cause, Cause::Delay(_) | Cause::Block(_))
+        !self.cause.runs_again()
     }
 
     /// Whether it is the clients that want it so, and not the server that has something to do.
     pub fn is_wanted(&self) -> bool {
-        matches!(self.cause, Cause::Delay(_) | Cause::Block(_) | Cause::Pause(_))
+        matches!(self.cause, Cause::Delay(_) | Cause::Block(_) | Cause::Paused)
     }
 }
 

@@ -1,0 +1,72 @@
+//! How the execution of a command ends, and what its connection does next.
+
+use std::time::Duration;
+
+use crate::reply::Error;
+use crate::store::rocks::RocksError;
+
+/// Why a command has stopped, before it ran or on its way. Whatever the reason, it has changed nothing that is not meant to
+/// stay; where it is to run again, nothing at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It is answered with this error.
+    Reply(Error),
+    /// Keys that it needs are not in memory: it runs again once those are that its session names.
+    Cold,
+    /// The server has to catch up with something first: it runs again in a moment.
+    Stalled,
+    /// Clients are paused: it runs again once they are not.
+    Paused,
+}
+
+// A handler's result is as small as that of one that could only fail.
+const _: () = assert!(size_of::<Result<(), Stop>>() == size_of::<Result<(), Error>>());
+
+impl From<Error> for Stop {
+    #[inline]
+    fn from(error: Error) -> Stop {
+        Stop::Reply(error)
+    }
+}
+
+/// The disk refused something.
+impl From<RocksError> for Stop {
+    fn from(error: RocksError) -> Stop {
+        Stop::Reply(Error::owned(format!("MISCONF Errors using the disk: {error}")))
+    }
+}
+
+/// What the connection does next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flow {
+    #[default]
+    Continue,
+    /// Send what is written, then close.
+    Close,
+    /// Read and execute nothing more until that is over.
+    Wait(Cause),
+}
+
+/// What a client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The time that its command takes (DEBUG SLEEP), after which the reply is sent; `None`: for ever.
+    Delay(Option<Duration>),
+    /// What others do (WAIT), so long at most: it does not count as the command's time, and ends when the client closes its
+    /// half. The reply is sent then.
+    Block(Option<Duration>),
+    /// The end of the pause of all clients; then the command runs again.
+    Paused,
+    /// The session's cold keys, which are to be loaded; then the command runs again.
+    Cold,
+    /// The server, which has to catch up; then the command runs again.
+    Stalled,
+}
+
+impl Cause {
+    /// Whether the command has done nothing yet, and is executed once the wait is over.
+    #[inline]
+    pub fn runs_again(self) -> bool {
+        matches!(self, Cause::Paused | Cause::Cold | Cause::Stalled)
+    }
+}

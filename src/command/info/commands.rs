@@ -1,0 +1,16 @@
+//! The commands by which the server tells of itself, declared.
+
+use super::common::ANYTIME;
+use super::{latency, memory, sections, slowlog};
+use crate::command::spec::{Categories, Spec};
+
+pub const COMMANDS: &[Spec] = &[
+    Spec::new("info", -1, sections::info)
+        .flags(ANYTIME)
+        .categories(Categories::DANGEROUS)
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
+        .doc("server", "1.0.0", "O(1)", "Tell about the server and what it has counted"),
+    slowlog::COMMAND,
+    latency::COMMAND,
+    memory::COMMAND,
+];

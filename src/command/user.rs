@@ -1,0 +1,13 @@
+//! Users.
+
+/// The one user that there is, as in Redis: `requirepass` is its password, and it may run every command on every key.
+pub const DEFAULT: &str = "default";
+
+/// As whom a session acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// It has not given the password: where there is one, it may run only what leads to that.
+    Unauthenticated,
+    /// [`DEFAULT`].
+    Default,
+}
