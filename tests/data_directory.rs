@@ -2,13 +2,13 @@
 
 mod support;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use support::{Client, Engine, PATIENCE, Server, ServerOptions, Value, eventually};
+use support::{Client, Engine, PATIENCE, Server, ServerOptions, Value, eventually, older};
 
 fn on(directory: &Path) -> ServerOptions {
     Server::options(Engine::Rocksdb).directory(directory)
@@ -348,81 +348,12 @@ fn what_means_one_start_is_not_written_into_the_file() {
     assert!(tree(&copy).keys().all(|path| !path.to_string_lossy().contains("dropped")));
 }
 
-/// Where data directories are kept that the last programs of older formats have made: `ended` after an orderly end, `killed` while
-/// a part of the changes was in the journal alone, and another in RocksDB's log. [`make_fixtures`] tells what is in them.
-fn fixture(format: u32, end: &str) -> PathBuf {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    fixtures.join(format!("format-{format}")).join(format!("{end}.tar.gz"))
-}
-
-const FIXTURES: [(u32, &str); 4] = [(1, "ended"), (1, "killed"), (2, "ended"), (2, "killed")];
-
-/// What a directory of an older format holds: keys by their database, with their value and when they expire.
-type Kept = BTreeMap<(usize, String), (String, Option<u64>)>;
-
-/// In the year 2100, in Unix milliseconds: no key in a fixture that has an expiry has gone yet.
-const FAR_MS: u64 = 4_102_444_800_000;
-
-/// The commands that fill a fixture, in three stages, and what is there afterwards.
-fn fixture_content() -> ([Vec<Vec<String>>; 3], Kept) {
-    let mut kept = Kept::new();
-    let stages = [0, 1, 2].map(|stage: usize| {
-        let mut commands = Vec::new();
-        if stage == 2 {
-            // Databases that do not lie in their own place.
-            commands.push(["SWAPDB", "1", "9"].map(str::to_owned).to_vec());
-            let swapped = std::mem::take(&mut kept).into_iter().map(|((database, name), value)| match database {
-                1 => ((9, name), value),
-                9 => ((1, name), value),
-                _ => ((database, name), value),
-            });
-            kept = swapped.collect();
-        }
-        for (database, keys) in [(0, 60), (1, 20), (9, 20)] {
-            commands.push(vec!["SELECT".to_owned(), database.to_string()]);
-            for number in 0..keys {
-                let name = |end: &str| format!("{stage}:{number}{end}");
-                let mut set = |name: String, value: String, expiry_ms: Option<u64>| {
-                    let mut command = vec!["SET".to_owned(), name.clone(), value.clone()];
-                    command.extend(expiry_ms.into_iter().flat_map(|ms| ["PXAT".to_owned(), ms.to_string()]));
-                    kept.insert((database, name), (value, expiry_ms));
-                    commands.push(command);
-                };
-                set(name(""), format!("value {number} of stage {stage}"), None);
-                match number % 10 {
-                    // In a blob file; in chunks.
-                    1 => set(name("large"), format!("{number}{stage}").repeat(3000), None),
-                    2 if number == 2 => set(name("huge"), format!("{number}{stage}").repeat(100_000), None),
-                    3 => set(name("expires"), format!("{number}"), Some(FAR_MS + number as u64)),
-                    4 => set(name("large, expires"), "x".repeat(5000), Some(FAR_MS + 500 + number as u64)),
-                    5 => set(name("long").repeat(900), format!("{number}"), None),
-                    _ => {}
-                }
-            }
-            // Changes in place, and of what an earlier stage has made.
-            let mut change = |command: &[&str]| commands.push(command.iter().map(|part| (*part).to_owned()).collect());
-            let before = |number: usize| (database, format!("{}:{number}", stage.saturating_sub(1)));
-            change(&["APPEND", &before(7).1, " and more"]);
-            kept.get_mut(&before(7)).expect("it is there").0.push_str(" and more");
-            change(&["SETRANGE", &before(8).1, "0", "VALUE"]);
-            kept.get_mut(&before(8)).expect("it is there").0.replace_range(0..5, "VALUE");
-            change(&["PEXPIREAT", &before(9).1, &(FAR_MS + 9).to_string()]);
-            kept.get_mut(&before(9)).expect("it is there").1 = Some(FAR_MS + 9);
-            change(&["DEL", &before(10).1]);
-            kept.remove(&before(10));
-            change(&["SET", "gone", "before anybody looks", "PX", "1"]);
-        }
-        commands
-    });
-    (stages, kept)
-}
-
 /// Makes them, with the program that `ROCKPOOL_BIN` names.
 #[test]
 #[ignore = "it takes a program of an older version"]
 fn make_fixtures() {
-    let (stages, _) = fixture_content();
-    for (format, end) in FIXTURES {
+    let (stages, _) = older::content();
+    for (format, end) in older::FIXTURES {
         let place = tempfile::tempdir().expect("a directory");
         if format == 1 {
             let text = "format = 1\nseed = \"000643b1c0ffee00\"\ncreated-ms = 1764000000000\nprogram = \"0.1.0\"\n";
@@ -438,83 +369,56 @@ fn make_fixtures() {
             }
             if stage == 0 || end == "ended" { assert!(server.terminate().success()) } else { server.kill() }
         }
-        let archive = fixture(format, end);
+        let archive = older::archive(format, end);
         fs::create_dir_all(archive.parent().expect("a directory")).expect("made");
-        // Without what a start makes anew.
-        let left_out = ["./LOCK", "./reserve", "./journal/spare-*", "./rocksdb/LOG*", "./rocksdb/LOCK"];
+        // Without what a start makes anew; and journals are mostly zeros.
+        let sparse = place.path().join("sparse");
+        fs::create_dir(&sparse).expect("made");
+        for part in ["FORMAT", "journal", "rocksdb"] {
+            let mut copy = std::process::Command::new("cp");
+            assert!(
+                copy.args(["-a", "--sparse=always"])
+                    .arg(place.path().join(part))
+                    .arg(&sparse)
+                    .status()
+                    .expect("cp")
+                    .success()
+            );
+        }
         let mut tar = std::process::Command::new("tar");
-        tar.args(["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0", "-I", "gzip -9n", "-C"]);
-        tar.arg(place.path()).args(left_out.map(|part| format!("--exclude={part}"))).arg("-cf").arg(&archive).arg(".");
+        tar.args(["--sort=name", "--sparse", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"]);
+        tar.args(["--exclude=spare-*", "--exclude=./rocksdb/LO*", "-I", "gzip -9n", "-cf"]);
+        tar.arg(&archive).arg("-C").arg(&sparse).arg(".");
         assert!(tar.status().expect("tar").success());
     }
 }
 
-/// Unpacks a fixture into `data`.
-fn unpack(format: u32, end: &str, data: &Path) {
-    fs::create_dir_all(data).expect("made");
-    let tar = std::process::Command::new("tar").arg("-C").arg(data).arg("-xzf").arg(fixture(format, end)).status();
-    assert!(tar.expect("tar").success());
-}
-
-/// Looks at every key of every database, in memory or not, and that there is no other.
-fn check_kept(client: &mut Client, kept: &Kept) {
-    for database in 0..16 {
-        assert_eq!(client.command(&["SELECT", &database.to_string()]), Value::ok());
-        let of_database: Vec<_> = kept.iter().filter(|((of, _), _)| *of == database).collect();
-        let gone = || client.command(&["DBSIZE"]).integer() == of_database.len() as i64;
-        assert!(eventually(PATIENCE, gone), "database {database}: what had expired is gone");
-        let Value::Array(names) = client.command(&["KEYS", "*"]) else { panic!("names are an array") };
-        let names: BTreeSet<String> = names.iter().map(Value::text).collect();
-        assert!(names.iter().eq(of_database.iter().map(|((_, name), _)| name)), "database {database}");
-        for ((_, name), (value, expiry_ms)) in of_database {
-            let expiry = client.command(&["PEXPIRETIME", name]).integer();
-            assert_eq!(expiry, expiry_ms.map_or(-1, |ms| ms as i64), "{name:.50}");
-            assert!(get(client, name) == Value::bulk(value.as_bytes()), "{name:.50}");
-        }
-    }
-}
-
-fn line_of_format<'t>(text: &'t str, field: &str) -> Option<&'t str> {
-    text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(" = "))
-}
-
-/// `FORMAT` says that the directory is of the present format, and has the hash and the secret that it had.
-fn check_format(data: &Path, before: &str) {
-    let after = fs::read_to_string(data.join("FORMAT")).expect("FORMAT");
-    assert_eq!(line_of_format(&after, "format"), Some("3"), "{after}");
-    let is_of_1 = line_of_format(before, "format") == Some("1");
-    let secret = line_of_format(before, if is_of_1 { "seed" } else { "secret" }).expect("a secret");
-    assert_eq!(line_of_format(&after, "secret"), Some(secret));
-    assert_eq!(line_of_format(&after, "hash"), Some(if is_of_1 { "\"xxh3\"" } else { "\"aes-128-cmac\"" }));
-    assert_eq!(line_of_format(&after, "created-ms"), line_of_format(before, "created-ms"));
-}
-
 #[test]
 fn directories_of_older_formats_open_and_keep_every_key() {
-    let (_, kept) = fixture_content();
-    for (format, end) in FIXTURES {
+    let (_, kept) = older::content();
+    for (format, end) in older::FIXTURES {
         let place = tempfile::tempdir().expect("a directory");
         let (data, copy) = (place.path().join("data"), place.path().join("copy"));
-        unpack(format, end, &data);
+        older::unpack(format, end, &data);
         let before = fs::read_to_string(data.join("FORMAT")).expect("FORMAT");
-        assert_eq!(line_of_format(&before, "format"), Some(&*format.to_string()));
+        assert_eq!(older::line_of_format(&before, "format"), Some(&*format.to_string()));
 
         // As a copy first, from what stays as it is.
         let all = tree(&data.join("rocksdb"));
         let server = restored(&data, &copy, place.path()).start();
-        check_kept(&mut server.client(), &kept);
-        check_format(&copy, &before);
+        older::check_kept(&mut server.client(), &kept);
+        older::check_format(&copy, &before);
         drop(server);
         assert!(tree(&data.join("rocksdb")) == all, "format {format}, {end}");
         assert_eq!(fs::read_to_string(data.join("FORMAT")).expect("FORMAT"), before);
 
         let mut server = on(&data).start();
         assert!(server.log().contains("of an older format"), "{}", server.log());
-        check_kept(&mut server.client(), &kept);
-        check_format(&data, &before);
+        older::check_kept(&mut server.client(), &kept);
+        older::check_format(&data, &before);
         // It goes on as any other does.
         assert_eq!(server.client().command(&["SAVE"]), Value::ok());
-        check_format(&data.join("checkpoint"), &before);
+        older::check_format(&data.join("checkpoint"), &before);
         set(&mut server.client(), "new", "v");
         let mut kept = kept.clone();
         kept.insert((0, "new".to_owned()), ("v".to_owned(), None));
@@ -522,7 +426,7 @@ fn directories_of_older_formats_open_and_keep_every_key() {
             server.kill();
             server = flags.iter().fold(on(&data), |options, flag| options.flag(*flag)).start();
             assert!(!server.log().contains("of an older format"), "{}", server.log());
-            check_kept(&mut server.client(), &kept);
+            older::check_kept(&mut server.client(), &kept);
         }
     }
 }
@@ -530,20 +434,20 @@ fn directories_of_older_formats_open_and_keep_every_key() {
 /// At whatever moment a start ends that makes it one of the present format, it is of the one or of the other, and whole.
 #[test]
 fn a_directory_of_an_older_format_survives_the_end_of_a_start_at_any_moment() {
-    let (_, kept) = fixture_content();
+    let (_, kept) = older::content();
     for format in [1, 2] {
         let place = tempfile::tempdir().expect("a directory");
-        unpack(format, "killed", &place.path().join("first"));
+        older::unpack(format, "killed", &place.path().join("first"));
         let before = fs::read_to_string(place.path().join("first/FORMAT")).expect("FORMAT");
         let begun = Instant::now();
         drop(on(&place.path().join("first")).start());
         let whole = begun.elapsed();
         let (mut older, mut present) = (0, 0);
-        for part in 0..10 {
+        for part in 0..6 {
             let data = place.path().join(format!("{part}"));
-            unpack(format, "killed", &data);
+            older::unpack(format, "killed", &data);
             let begun = Instant::now();
-            on(&data).start_and_kill(|| begun.elapsed() >= whole * part / 10);
+            on(&data).start_and_kill(|| begun.elapsed() >= whole * part / 6);
             let text = fs::read_to_string(data.join("FORMAT")).expect("FORMAT");
             if text == before {
                 older += 1
@@ -551,11 +455,11 @@ fn a_directory_of_an_older_format_survives_the_end_of_a_start_at_any_moment() {
                 present += 1
             }
             if text != before {
-                check_format(&data, &before);
+                older::check_format(&data, &before);
             }
             let server = on(&data).start();
-            check_kept(&mut server.client(), &kept);
-            check_format(&data, &before);
+            older::check_kept(&mut server.client(), &kept);
+            older::check_format(&data, &before);
             drop(server);
             fs::remove_dir_all(&data).expect("removed");
         }
