@@ -17,7 +17,7 @@ use rockpool::config::Settings;
 use rockpool::node;
 use rockpool::node::launch::Launch;
 use rockpool::node::signals::Signals;
-use support::{Client, Engine, PATIENCE, Server, Value, eventually};
+use support::{Client, Engine, PATIENCE, Server, Value, eventually, older};
 
 /// How long a client waits for what is not going to come.
 const MOMENT: Duration = Duration::from_millis(100);
@@ -346,5 +346,53 @@ fn a_start_that_takes_long_says_how_far_it_is() {
         let expected = told.iter().filter(|line| line.contains(&format!("s: {step}"))).count();
         assert!((1..=3).contains(&expected) && told.len() <= 4, "{failpoint}: {told:?}");
         server.kill();
+    }
+}
+
+/// A start that makes a directory of an older format one of the present format is ended at each of its steps: it is of the one or
+/// of the other, whole in both cases, and the next start goes on from there.
+#[test]
+fn a_directory_of_an_older_format_survives_the_end_of_a_start_at_each_step() {
+    let (_, kept) = older::content();
+    let place = tempfile::tempdir().expect("a directory");
+    let is_locked = |data: &Path| std::fs::metadata(data.join("LOCK")).is_ok_and(|lock| lock.len() > 0);
+    // The manifest that the directory has at this moment.
+    let has_family = |data: &Path| {
+        let current = std::fs::read_to_string(data.join("rocksdb/CURRENT")).expect("CURRENT");
+        let manifest = std::fs::read(data.join("rocksdb").join(current.trim_end())).expect("a manifest");
+        manifest.windows(8).any(|part| part == b"elements")
+    };
+    let format = |data: &Path| std::fs::read_to_string(data.join("FORMAT")).expect("FORMAT");
+    for (number, end) in older::FIXTURES {
+        for (step, (point, is_with_family, is_upgraded)) in [
+            ("rocks::open", false, false),
+            ("directory::upgrade", true, false),
+            ("directory::format", true, false),
+            ("directory::upgraded", true, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let data = place.path().join(format!("{number}-{end}-{step}"));
+            older::unpack(number, end, &data);
+            let before = format(&data);
+            let on = |failpoints: &str| {
+                Server::options(Engine::Rocksdb).directory(&data).environment("FAILPOINTS", failpoints)
+            };
+            // Twice: what was begun before is met again.
+            for _ in 0..2 {
+                on(&format!("{point}=pause")).start_and_kill(|| {
+                    is_locked(&data) && has_family(&data) == is_with_family && (format(&data) != before) == is_upgraded
+                });
+                assert_eq!((has_family(&data), format(&data) != before), (is_with_family, is_upgraded), "{point}");
+            }
+            if !is_upgraded && step > 0 {
+                let refused = on("directory::format=return").try_start().expect_err("no room for FORMAT");
+                assert!(refused.contains("cannot write") && format(&data) == before, "{refused}");
+            }
+            older::check_kept(&mut on("").start().client(), &kept);
+            older::check_format(&data, &before);
+            std::fs::remove_dir_all(&data).expect("removed");
+        }
     }
 }

@@ -74,7 +74,7 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
             ),
         }
     }
-    let (directory, is_new) = DataDirectory::open(&path, HashSecret::random()?).map_err(io::Error::other)?;
+    let (mut directory, is_new) = DataDirectory::open(&path, HashSecret::random()?).map_err(io::Error::other)?;
     if settings.repair.get() && !is_new {
         startup.step("looking for damage");
         repair(&directory)?;
@@ -86,6 +86,7 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
         memory_bytes,
         max_open_files,
         create: is_new,
+        adds_families: directory.is_older(),
         compacts: false,
         allocates_ahead: !has_little_room,
         long_keys: directory.long_keys(),
@@ -96,6 +97,10 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
     if is_new {
         directory.finish().map_err(io::Error::other)?;
         tracing::info!(directory = %path.display(), "a new data directory");
+    }
+    if directory.is_older() {
+        directory.upgrade().map_err(io::Error::other)?;
+        tracing::info!(directory = %path.display(), "a data directory of an older format is one of the present format now");
     }
     let secret = directory.secret();
     Ok((Opened { directory, is_new, has_little_room, startup }, Tier::new(store), secret))

@@ -1,5 +1,6 @@
 //! What is on disk: the data directory, the journal, RocksDB and the records in it. Nothing here knows a slot table.
 
+pub mod collection;
 pub mod directory;
 pub mod journal;
 pub mod mark;

@@ -2,6 +2,7 @@
 //!
 //! Numbers in keys are big-endian, so that they sort; numbers in values are little-endian.
 
+use smallvec::SmallVec;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -103,10 +104,16 @@ pub fn prefix(database: u8, slot: u16, hash: u32) -> [u8; RecordKey::PREFIX_BYTE
     [database, slot[0], slot[1], hash[0], hash[1], hash[2], hash[3]]
 }
 
+/// What the records' keys of a slot begin with, and its leaves'.
+pub fn slot_prefix(database: u8, slot: u16) -> [u8; 3] {
+    let slot = slot.to_be_bytes();
+    [database, slot[0], slot[1]]
+}
+
 /// `version u8 | type u8 | flags u8 | written u64 | expiry u64, if flagged | length u32 and key, if flagged | payload`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// 0: a string. Other types are to come; those above 127 will keep their elements in records of their own.
+    /// The type's number. With the bit [`HEAD`](super::collection::HEAD) the value is in leaves besides.
     pub kind: u8,
     /// When the key ceases to exist, in Unix milliseconds.
     pub expiry_ms: Option<u64>,
@@ -277,6 +284,68 @@ impl AgeIndex {
     }
 }
 
+/// What is known of a record's value without reading it: what its slot's counts have of it, and what is to be deleted with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValueSummary {
+    /// Of data, wherever it lies.
+    pub bytes: u64,
+    /// The id of a large collection, whose leaves go with the record.
+    pub collection: Option<u64>,
+}
+
+impl From<usize> for ValueSummary {
+    /// Of a value that is whole in its record, of so many bytes.
+    fn from(bytes: usize) -> ValueSummary {
+        ValueSummary { bytes: bytes as u64, collection: None }
+    }
+}
+
+/// What an index has under a key: [`index_key`] tells the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexValue {
+    pub value: ValueSummary,
+    /// In the index of expiries, when the record was written (`None`: by a version that did not note it); in that of
+    /// ages, when it expires, if it does.
+    pub other_ms: Option<u64>,
+}
+
+impl IndexValue {
+    /// `value bytes u32 | the other time u64, if there is one`; of a large collection
+    /// `0 u32 | the other time u64, or 0 | collection u64 | value bytes u64`.
+    pub fn encode(&self) -> SmallVec<[u8; 28]> {
+        let mut bytes = SmallVec::new();
+        match self.value.collection {
+            None => {
+                bytes.extend(u32::try_from(self.value.bytes).unwrap_or(u32::MAX).to_le_bytes());
+                bytes.extend(self.other_ms.into_iter().flat_map(u64::to_le_bytes));
+            }
+            Some(collection) => {
+                bytes.extend([0; 4]);
+                let numbers = [self.other_ms.unwrap_or(0), collection, self.value.bytes];
+                bytes.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
+            }
+        }
+        bytes
+    }
+
+    /// `None`: no encoder of ours wrote it.
+    pub fn decode(bytes: &[u8]) -> Option<IndexValue> {
+        let (value_bytes, rest) = bytes.split_first_chunk()?;
+        let (numbers, rest) = rest.as_chunks::<8>();
+        let number = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let whole = ValueSummary::from(u32::from_le_bytes(*value_bytes) as usize);
+        match (numbers, rest) {
+            ([], []) => Some(IndexValue { value: whole, other_ms: None }),
+            ([other], []) => Some(IndexValue { value: whole, other_ms: Some(number(other)) }),
+            ([other, collection, bytes], []) => Some(IndexValue {
+                value: ValueSummary { bytes: number(bytes), collection: Some(number(collection)) },
+                other_ms: Some(number(other)).filter(|other_ms| *other_ms != 0),
+            }),
+            _ => None,
+        }
+    }
+}
+
 /// The key of a slot's counts: `'s' | database u8 | slot u16`.
 pub fn slot_key(database: u8, slot: u16) -> [u8; 4] {
     let slot = slot.to_be_bytes();
@@ -337,6 +406,14 @@ mod tests {
             prop_assert_eq!(RecordKey::decode(&record_key), Some(expected));
             let index = AgeIndex { is_complete: kind > 7, disk_bytes_a_byte: f64::from(slot) / 7.0 };
             prop_assert_eq!(AgeIndex::decode(&index.encode()), Ok(index));
+            for other_ms in [None, Some(written_ms.max(1))] {
+                for value in [ValueSummary::from(payload.len()), ValueSummary { bytes: hash, collection: expiry_ms }] {
+                    let bytes = if value.collection.is_some() { value.bytes } else { value.bytes.min(u32::MAX.into()) };
+                    let index = IndexValue { value, other_ms };
+                    let expected = IndexValue { value: ValueSummary { bytes, ..value }, other_ms };
+                    prop_assert_eq!(IndexValue::decode(&index.encode()), Some(expected));
+                }
+            }
             prop_assert_eq!(slot_of_key(&slot_key(database, slot)), Some((database, slot)));
             prop_assert_eq!(index_parts(&index_key(written_ms, &record_key)), Some((written_ms, record_key)));
         }
@@ -356,7 +433,7 @@ mod tests {
         fn garbage_is_refused_without_a_panic(bytes: Vec<u8>) {
             let _ = (Record::decode(&bytes), SlotMeta::decode(&bytes));
             let _ = (RecordKey::decode(&bytes), slot_of_key(&bytes), index_parts(&bytes));
-            let _ = AgeIndex::decode(&bytes);
+            let _ = (AgeIndex::decode(&bytes), IndexValue::decode(&bytes));
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod client;
 mod http;
+pub mod older;
 mod process;
 mod value;
 

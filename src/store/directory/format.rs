@@ -11,20 +11,24 @@ use crate::base::key_hash::HashSecret;
 use crate::base::{clock, file};
 use crate::store::record::LongKeys;
 
-/// The version of the layout that this program makes; it also reads those before. The first one has XXH3 as the hash of keys,
-/// a seed of 64 bits for it, and long keys whole.
-pub(super) const FORMAT: u32 = 2;
+/// The version of the layout that this program makes. It also reads those before, and makes them this one: they lack RocksDB's
+/// column family for elements. The first has XXH3 as the hash of keys, by a seed of 64 bits, and long keys whole; the second
+/// the hash that new directories have.
+pub(super) const FORMAT: u32 = 3;
 const FORMAT_XXH3: u32 = 1;
-/// The name of the hash that newer ones have.
+const FORMAT_AES_CMAC: u32 = 2;
+/// The names of the hashes. A directory keeps the one it was made with, which is the order of its records.
+const XXH3: &str = "xxh3";
 const AES_CMAC: &str = "aes-128-cmac";
 
 /// What a directory was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Format {
+    version: u32,
     /// Of the hash that places keys within their slots.
     pub secret: HashSecret,
     created_ms: u64,
-    /// The version of the program that made it.
+    /// The version of the program that made it, or made it what it is.
     program: String,
     /// What it began as a copy of.
     pub origin: Option<Origin>,
@@ -41,7 +45,18 @@ pub(super) struct Origin {
 
 impl Format {
     pub fn new(secret: HashSecret) -> Format {
-        Format { secret, created_ms: clock::now_ms(), program: env!("CARGO_PKG_VERSION").to_owned(), origin: None }
+        let program = env!("CARGO_PKG_VERSION").to_owned();
+        Format { version: FORMAT, secret, created_ms: clock::now_ms(), program, origin: None }
+    }
+
+    /// Whether an older program made it.
+    pub fn is_older(&self) -> bool {
+        self.version < FORMAT
+    }
+
+    /// The same in this program's version, for a directory that has what that needs.
+    pub fn upgraded(&self) -> Format {
+        Format { version: FORMAT, program: env!("CARGO_PKG_VERSION").to_owned(), ..self.clone() }
     }
 
     pub fn long_keys(&self) -> LongKeys {
@@ -59,16 +74,16 @@ impl Format {
     /// TOML, whose numbers have a sign: the secret goes in as text.
     pub fn text(&self) -> String {
         let mut document = DocumentMut::new();
-        match self.secret {
-            HashSecret::Xxh3(seed) => {
-                document["format"] = toml_edit::value(i64::from(FORMAT_XXH3));
-                document["seed"] = toml_edit::value(format!("{seed:016x}"));
-            }
-            HashSecret::AesCmac(key) => {
-                document["format"] = toml_edit::value(i64::from(FORMAT));
-                document["hash"] = toml_edit::value(AES_CMAC);
-                document["secret"] = toml_edit::value(format!("{:032x}", u128::from_be_bytes(key)));
-            }
+        document["format"] = toml_edit::value(i64::from(self.version));
+        let (hash, secret) = match self.secret {
+            HashSecret::Xxh3(seed) => (XXH3, format!("{seed:016x}")),
+            HashSecret::AesCmac(key) => (AES_CMAC, format!("{:032x}", u128::from_be_bytes(key))),
+        };
+        if self.version == FORMAT_XXH3 {
+            document["seed"] = toml_edit::value(secret);
+        } else {
+            document["hash"] = toml_edit::value(hash);
+            document["secret"] = toml_edit::value(secret);
         }
         document["created-ms"] = toml_edit::value(self.created_ms.min(i64::MAX as u64) as i64);
         document["program"] = toml_edit::value(self.program.as_str());
@@ -85,32 +100,37 @@ impl Format {
         let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| damaged(error.message()))?;
         let text_of = |key: &str| document.get(key).and_then(|item| item.as_str());
         // A later version may mean something else by all the rest.
-        let secret = match document.get("format").and_then(|item| item.as_integer()) {
-            Some(format) if format == i64::from(FORMAT_XXH3) => {
-                let seed = text_of("seed").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-                HashSecret::Xxh3(seed.ok_or_else(|| damaged("no seed"))?)
-            }
-            Some(format) if format == i64::from(FORMAT) => {
-                if text_of("hash") != Some(AES_CMAC) {
-                    return Err(damaged("no hash that is known"));
-                }
-                let digits = text_of("secret").filter(|digits| digits.len() == 32);
-                let key = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
-                HashSecret::AesCmac(key.ok_or_else(|| damaged("no secret"))?.to_be_bytes())
-            }
-            Some(format) if format > i64::from(FORMAT) => {
+        let number = document.get("format").and_then(|item| item.as_integer()).unwrap_or(0);
+        let version = match u32::try_from(number) {
+            Ok(version @ 1..=FORMAT) => version,
+            _ if number > 0 => {
                 let program = text_of("program").unwrap_or("unknown").to_owned();
                 let directory = path.parent().unwrap_or(path);
-                return Err(DirectoryError::NewerFormat(name(directory), format, program));
+                return Err(DirectoryError::NewerFormat(name(directory), number, program));
             }
             _ => return Err(damaged("no format")),
+        };
+        let xxh3 = |field: &str| {
+            let seed = text_of(field).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            seed.map(HashSecret::Xxh3).ok_or_else(|| damaged(&format!("no {field}")))
+        };
+        let aes_cmac = || {
+            let digits = text_of("secret").filter(|digits| digits.len() == 32);
+            let key = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+            key.map(|key| HashSecret::AesCmac(key.to_be_bytes())).ok_or_else(|| damaged("no secret"))
+        };
+        let secret = match (version, text_of("hash")) {
+            (FORMAT_XXH3, _) => xxh3("seed")?,
+            (FORMAT_AES_CMAC.., Some(AES_CMAC)) => aes_cmac()?,
+            (FORMAT.., Some(XXH3)) => xxh3("secret")?,
+            _ => return Err(damaged("no hash that is known")),
         };
         let created_ms = document.get("created-ms").and_then(|item| item.as_integer());
         let created_ms = created_ms.and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| damaged("no created-ms"))?;
         let program = text_of("program").ok_or_else(|| damaged("no program"))?.to_owned();
         let origin = text_of("restored-from").zip(text_of("restored-content"));
         let origin = origin.map(|(path, content)| Origin { path: path.to_owned(), content: content.to_owned() });
-        Ok(Format { secret, created_ms, program, origin })
+        Ok(Format { version, secret, created_ms, program, origin })
     }
 }
 

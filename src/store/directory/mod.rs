@@ -121,7 +121,8 @@ type Identity = (u64, u64);
 
 impl DataDirectory {
     /// Takes the directory. Where there is nothing yet, makes one with `new_secret`, and answers true: RocksDB and the
-    /// journal are to be made within it, and then [`DataDirectory::finish`] called before anybody is served.
+    /// journal are to be made within it, and then [`DataDirectory::finish`] called before anybody is served. One of an older
+    /// format is to be made one of this: [`DataDirectory::is_older`].
     ///
     /// # Errors
     /// When it is not usable; then nothing in it has changed.
@@ -138,7 +139,13 @@ impl DataDirectory {
         }
         let format = match read_format(path, NEW_FILE)? {
             // An earlier start ended before the directory was complete.
-            Some(found) => found,
+            Some(found) if !found.is_older() => found,
+            // One of an older program. What it lacks is made as all the rest is.
+            Some(found) => {
+                let format = found.upgraded();
+                write_format(path, NEW_FILE, &format)?;
+                format
+            }
             None => {
                 if !is_empty(&path.join(ROCKSDB))? || !is_empty(&path.join(JOURNAL))? {
                     return Err(DirectoryError::NoFormat(name(path)));
@@ -215,6 +222,27 @@ impl DataDirectory {
         sync_directory(&self.journal())?;
         rename(&self.path.join(NEW_FILE), &self.path.join(FORMAT_FILE))?;
         sync_directory(&self.path)
+    }
+
+    /// Whether its format is an older one than this program's. Then RocksDB is to be opened with the column families made that it
+    /// lacks, and [`DataDirectory::upgrade`] called before anybody is served. An end in between leaves a directory that is
+    /// still of the older format for this program, and that an older one refuses.
+    pub fn is_older(&self) -> bool {
+        self.format.is_older()
+    }
+
+    /// Declares the directory one of this program's format: older programs refuse it from now on.
+    ///
+    /// # Errors
+    /// When that cannot be written; then it is what it was.
+    pub fn upgrade(&mut self) -> Result<()> {
+        let format = self.format.upgraded();
+        sync_directory(&self.rocksdb())?;
+        fail::fail_point!("directory::upgrade");
+        write_format(&self.path, FORMAT_FILE, &format)?;
+        fail::fail_point!("directory::upgraded");
+        self.format = format;
+        Ok(())
     }
 
     pub fn path(&self) -> &Path {

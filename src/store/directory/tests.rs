@@ -66,23 +66,82 @@ fn a_directory_keeps_what_it_was_made_with() {
     assert_eq!((is_new, directory.secret()), (false, SECRET));
     assert_eq!(fs::read_to_string(path.join(LOCK_FILE)).expect("read").trim(), std::process::id().to_string());
     let text = fs::read_to_string(path.join(FORMAT_FILE)).expect("read");
-    let expected = "format = 2\nhash = \"aes-128-cmac\"\nsecret = \"0123456789abcdef00112233445566ff\"\ncreated-ms = 1";
+    let expected = "format = 3\nhash = \"aes-128-cmac\"\nsecret = \"0123456789abcdef00112233445566ff\"\ncreated-ms = 1";
     assert!(text.starts_with(expected), "{text}");
     assert_eq!(fs::metadata(path.join(FORMAT_FILE)).expect("read").mode() & 0o777, 0o600, "it has a secret");
 }
 
+/// What `FORMAT` said in older formats, with the secret, and what it says now. The seed is more than TOML's numbers hold.
+const OLDER: [(&str, HashSecret, &str); 2] = [
+    (
+        "format = 1\nseed = \"fedcba9876543210\"\ncreated-ms = 12\nprogram = \"0.0.1\"\n",
+        HashSecret::Xxh3(0xfedc_ba98_7654_3210),
+        "format = 3\nhash = \"xxh3\"\nsecret = \"fedcba9876543210\"\ncreated-ms = 12\n",
+    ),
+    (
+        "format = 2\nhash = \"aes-128-cmac\"\nsecret = \"0123456789abcdef00112233445566ff\"\ncreated-ms = 13\n\
+         program = \"0.0.1\"\nrestored-from = \"/there\"\nrestored-content = \"77\"\n",
+        SECRET,
+        "format = 3\nhash = \"aes-128-cmac\"\nsecret = \"0123456789abcdef00112233445566ff\"\ncreated-ms = 13\n",
+    ),
+];
+
 /// Their hash is part of the order of their records.
 #[test]
-fn a_directory_of_format_1_keeps_its_hash() {
-    let scratch = scratch();
-    let path = scratch.path().join("data");
-    complete_at(&path);
-    // More than TOML's numbers hold.
-    let text = "format = 1\nseed = \"fedcba9876543210\"\ncreated-ms = 12\nprogram = \"0.1.0\"\n";
-    fs::write(path.join(FORMAT_FILE), text).expect("written");
-    let (directory, is_new) = DataDirectory::open(&path, OTHER).expect("opened");
-    assert_eq!((is_new, directory.secret()), (false, HashSecret::Xxh3(0xfedc_ba98_7654_3210)));
-    assert_eq!(directory.format.text(), text, "a checkpoint's");
+fn a_directory_of_an_older_format_becomes_one_of_this_with_its_hash() {
+    for (text, secret, expected) in OLDER {
+        let scratch = scratch();
+        let [path, copied] = ["data", "copy"].map(|part| scratch.path().join(part));
+        complete_at(&path);
+        let format = || fs::read_to_string(path.join(FORMAT_FILE)).expect("read");
+        fs::write(path.join(FORMAT_FILE), text).expect("written");
+        // Until it is upgraded it is what it was, and so is a copy of it.
+        for _ in 0..2 {
+            let (directory, is_new) = DataDirectory::open(&path, OTHER).expect("opened");
+            assert_eq!((is_new, directory.is_older(), directory.secret()), (false, true, secret));
+            assert_eq!((directory.format.text(), format()), (text.to_owned(), text.to_owned()));
+        }
+        copy(&path, &copied).expect("restored");
+        let (copy, _) = DataDirectory::open(&copied, OTHER).expect("opened");
+        assert_eq!((copy.is_older(), copy.secret()), (true, secret));
+        let of_copy = fs::read_to_string(copied.join(FORMAT_FILE)).expect("read");
+        assert!(of_copy.starts_with(&text[..40]) && of_copy.contains("restored-from"), "{of_copy}");
+
+        let (mut directory, _) = DataDirectory::open(&path, OTHER).expect("opened");
+        directory.save_checkpoint(fill_checkpoint).expect("saved");
+        directory.upgrade().expect("upgraded");
+        assert!(!directory.is_older());
+        drop(directory);
+        let own = format!("program = \"{}\"\n", env!("CARGO_PKG_VERSION"));
+        assert!(format().starts_with(&format!("{expected}{own}")), "{}", format());
+        assert_eq!(format().contains("restored-content = \"77\""), text.contains("restored-content"));
+        assert_eq!(fs::metadata(path.join(FORMAT_FILE)).expect("read").mode() & 0o777, 0o600, "it has a secret");
+        let (directory, is_new) = DataDirectory::open(&path, OTHER).expect("opened");
+        assert_eq!((is_new, directory.is_older(), directory.secret()), (false, false, secret));
+        // A checkpoint of before is one of it still, and the next has the present format.
+        let checkpoint = directory.save_checkpoint(fill_checkpoint).expect("saved");
+        assert_eq!(fs::read_to_string(checkpoint.join(FORMAT_FILE)).expect("read"), format());
+    }
+}
+
+fn fill_checkpoint(to: &Path) -> io::Result<()> {
+    fill_rocksdb(to);
+    Ok(())
+}
+
+/// An older program was ended before a directory was complete.
+#[test]
+fn a_directory_that_an_older_program_began_is_completed_in_this_format() {
+    for (text, secret, expected) in OLDER {
+        let scratch = scratch();
+        fs::write(scratch.path().join(NEW_FILE), text).expect("written");
+        let (directory, is_new) = DataDirectory::open(scratch.path(), OTHER).expect("opened");
+        assert_eq!((is_new, directory.is_older(), directory.secret()), (true, false, secret));
+        fill(&directory);
+        directory.finish().expect("complete");
+        let format = fs::read_to_string(scratch.path().join(FORMAT_FILE)).expect("read");
+        assert!(format.starts_with(expected), "{format}");
+    }
 }
 
 #[test]
@@ -178,13 +237,19 @@ fn a_directory_that_lost_a_part_is_not_made_anew() {
 #[test]
 fn formats_that_cannot_be_read_are_refused() {
     for (text, expected) in [
-        ("format = 3\nprogram = \"9.1.0\"\nnovelty = true\n", "has format 3, made by version 9.1.0"),
+        ("format = 4\nprogram = \"9.1.0\"\nnovelty = true\n", "has format 4, made by version 9.1.0"),
+        ("format = 9000000000000\nprogram = \"9.1.0\"\n", "has format 9000000000000, made by version 9.1.0"),
+        ("format = -1\n", "is damaged: no format"),
         ("format = 0\n", "is damaged: no format"),
         ("", "is damaged: no format"),
         ("format = 1\nseed = 7\n", "is damaged: no seed"),
         ("format = 1\nseed = \"7\"\n", "is damaged: no created-ms"),
         ("format = 2\nseed = \"7\"\n", "is damaged: no hash that is known"),
         ("format = 2\nhash = \"aes-128-cmac\"\nsecret = \"7\"\n", "is damaged: no secret"),
+        ("format = 2\nhash = \"xxh3\"\nsecret = \"7\"\n", "is damaged: no hash that is known"),
+        ("format = 3\nseed = \"7\"\n", "is damaged: no hash that is known"),
+        ("format = 3\nhash = \"xxh3\"\nseed = \"7\"\n", "is damaged: no secret"),
+        ("format = 3\nhash = \"md5\"\nsecret = \"7\"\n", "is damaged: no hash that is known"),
         ("format = ", "is damaged"),
     ] {
         let scratch = scratch();
@@ -193,7 +258,7 @@ fn formats_that_cannot_be_read_are_refused() {
         let error = refusal(scratch.path());
         assert!(error.contains(expected), "{text:?}: {error}");
         let own = env!("CARGO_PKG_VERSION");
-        assert!(!text.starts_with("format = 3") || error.ends_with(&format!("version {own}, reads formats up to 2")));
+        assert!(!text.starts_with("format = 4") || error.ends_with(&format!("version {own}, reads formats up to 3")));
     }
 }
 

@@ -1,13 +1,13 @@
 //! A batch of changes: whole in RocksDB after a crash, or absent.
 
 use rocksdb::WriteBatch;
-use smallvec::SmallVec;
 
 use super::run::Run;
 use super::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
 use crate::base::chunks::{BytesRef, Chunks};
 use crate::base::gather::Gather;
-use crate::store::record::{self, AgeIndex, SlotMeta};
+use crate::store::collection::LeafKey;
+use crate::store::record::{self, AgeIndex, IndexValue, SlotMeta, ValueSummary};
 
 /// RocksDB's tags of operations: in the default column family, and in one whose number follows.
 const DELETE: [u8; 2] = [0x0, 0x4];
@@ -109,10 +109,9 @@ impl Batch {
         self.changes_records
     }
 
-    /// `value_bytes` is the length of the record's payload: whoever sweeps needs it, and when it was written, and not the
-    /// record.
-    pub fn put_expiry(&mut self, expiry_ms: u64, record_key: &[u8], value_bytes: usize, written_ms: u64) {
-        let value = index_value(value_bytes, Some(written_ms));
+    /// With what whoever sweeps needs, and not the record: of its value, and when it was written.
+    pub fn put_expiry(&mut self, expiry_ms: u64, record_key: &[u8], value: impl Into<ValueSummary>, written_ms: u64) {
+        let value = IndexValue { value: value.into(), other_ms: Some(written_ms) }.encode();
         self.put(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts(), value.as_slice());
     }
 
@@ -120,9 +119,15 @@ impl Batch {
         self.delete(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts());
     }
 
-    /// With what eviction needs, and not the record: the length of its payload and its expiry.
-    pub fn put_age(&mut self, written_ms: u64, record_key: &[u8], value_bytes: usize, expiry_ms: Option<u64>) {
-        let value = index_value(value_bytes, expiry_ms);
+    /// With what eviction needs, and not the record: of its value, and its expiry.
+    pub fn put_age(
+        &mut self,
+        written_ms: u64,
+        record_key: &[u8],
+        value: impl Into<ValueSummary>,
+        expiry_ms: Option<u64>,
+    ) {
+        let value = IndexValue { value: value.into(), other_ms: expiry_ms }.encode();
         self.put(FamilyId::Age, &index_key(written_ms, record_key).parts(), value.as_slice());
     }
 
@@ -144,9 +149,26 @@ impl Batch {
 
     /// Deletes the whole index of ages.
     pub fn delete_ages(&mut self) {
-        self.operation(DELETE_RANGE, FamilyId::Age);
-        append(self.bytes.bytes(), &[&[0]]);
-        append(self.bytes.bytes(), &[&[u8::MAX]]);
+        self.delete_range(FamilyId::Age, &[0], &[u8::MAX]);
+    }
+
+    /// Puts a leaf of a large collection, by [`LeafKey`], as its type has encoded it. Large parts of it are not copied before the
+    /// batch is written.
+    pub fn put_leaf(&mut self, leaf_key: &[u8], leaf: &Gather) {
+        self.operation(PUT, FamilyId::Elements);
+        append(self.bytes.bytes(), &[leaf_key]);
+        append_length(self.bytes.bytes(), leaf.len());
+        self.bytes.extend(leaf);
+    }
+
+    pub fn delete_leaf(&mut self, leaf_key: &[u8]) {
+        self.delete(FamilyId::Elements, &[leaf_key]);
+    }
+
+    /// Deletes all leaves of a collection, whatever their number. Its head is to be deleted or replaced in the same batch.
+    pub fn delete_leaves(&mut self, database: u8, slot: u16, collection: u64) {
+        let prefix = LeafKey::prefix(database, slot, collection);
+        self.delete_range(FamilyId::Elements, &prefix, &after_prefix(&prefix));
     }
 
     /// Which database lies where.
@@ -154,14 +176,28 @@ impl Batch {
         self.put_meta(ORDER_KEY, order);
     }
 
-    /// Deletes all records of a database, and what the indexes have of them.
+    /// Deletes all records and leaves of a database, and what the indexes have of them.
     pub fn delete_database(&mut self, database: u8) {
         self.changes_records = true;
-        for family in [FamilyId::Records, FamilyId::Expiry, FamilyId::Age] {
-            self.operation(DELETE_RANGE, family);
-            append(self.bytes.bytes(), &[&[database]]);
-            append(self.bytes.bytes(), &[&after_prefix(&[database])]);
+        for family in [FamilyId::Records, FamilyId::Expiry, FamilyId::Age, FamilyId::Elements] {
+            self.delete_range(family, &[database], &after_prefix(&[database]));
         }
+    }
+
+    /// Deletes the records of a slot before the key `to`. What the indexes have of them, and their leaves, are left.
+    pub(super) fn delete_records_before(&mut self, database: u8, slot: u16, to: &[u8]) {
+        self.changes_records = true;
+        self.delete_range(FamilyId::Records, &record::slot_prefix(database, slot), to);
+    }
+
+    /// Deletes all records and leaves of a slot, and its counts. What the indexes have of them is left.
+    pub(super) fn delete_slot(&mut self, database: u8, slot: u16) {
+        self.changes_records = true;
+        let prefix = record::slot_prefix(database, slot);
+        for family in [FamilyId::Records, FamilyId::Elements] {
+            self.delete_range(family, &prefix, &after_prefix(&prefix));
+        }
+        self.delete(FamilyId::Meta, &[&record::slot_key(database, slot)]);
     }
 
     pub(super) fn put_meta(&mut self, key: &[u8], value: &[u8]) {
@@ -189,6 +225,12 @@ impl Batch {
     fn delete(&mut self, family: FamilyId, key: &[&[u8]]) {
         self.operation(DELETE, family);
         append(self.bytes.bytes(), key);
+    }
+
+    fn delete_range(&mut self, family: FamilyId, from: &[u8], to: &[u8]) {
+        self.operation(DELETE_RANGE, family);
+        append(self.bytes.bytes(), &[from]);
+        append(self.bytes.bytes(), &[to]);
     }
 
     fn operation(&mut self, [default, other]: [u8; 2], family: FamilyId) {
@@ -222,14 +264,6 @@ impl IndexKey<'_> {
     fn parts(&self) -> [&[u8]; 3] {
         [self.database, &self.time, self.rest]
     }
-}
-
-/// The value of an index entry: `payload length u32 | the other time u64, if there is one`.
-fn index_value(value_bytes: usize, other_ms: Option<u64>) -> SmallVec<[u8; 12]> {
-    let mut value = SmallVec::new();
-    value.extend(u32::try_from(value_bytes).unwrap_or(u32::MAX).to_le_bytes());
-    value.extend(other_ms.into_iter().flat_map(u64::to_le_bytes));
-    value
 }
 
 /// The length of all parts as a base-128 number, lowest digits first, and the parts.
@@ -274,7 +308,7 @@ mod tests {
         assert!(Batch::default().is_empty() && Batch::with_table().is_empty());
         let mut batch = Batch::default();
         let mut expected = WriteBatch::default();
-        rocks.with_families(|[records, meta, expiry, age]| {
+        rocks.with_families(|[records, meta, expiry, age, elements]| {
             for bytes in [&b"a"[..], b"", &long] {
                 let key = RecordKey::encoded(LongKeys::Digest, 1, 2, 3, bytes);
                 let (timed, value) = (record::index_key(7, &key), encoded(None, 9, bytes));
@@ -303,9 +337,32 @@ mod tests {
             batch.put_slot_meta(3, 4, &slot);
             expected.put_cf(meta, record::slot_key(3, 4), slot.encode());
             batch.delete_database(3);
-            for family in [records, expiry, age] {
+            for family in [records, expiry, age, elements] {
                 expected.delete_range_cf(family, [3], [4]);
             }
+            batch.delete_slot(3, 0x0102);
+            for family in [records, elements] {
+                expected.delete_range_cf(family, [3, 1, 2], [3, 1, 3]);
+            }
+            expected.delete_cf(meta, record::slot_key(3, 0x0102));
+            batch.delete_records_before(3, 0x01ff, &[3, 1, 255, 7]);
+            expected.delete_range_cf(records, &[3, 1, 255][..], &[3, 1, 255, 7][..]);
+            let mut leaf = Gather::default();
+            leaf.bytes().extend_from_slice(b"length");
+            leaf.put(BytesRef::Chunks(&large));
+            leaf.bytes().push(7);
+            let leaf_key = LeafKey { database: 1, slot: 2, collection: 3, leaf: b"leaf" }.encoded();
+            batch.put_leaf(&leaf_key, &leaf);
+            expected.put_cf(elements, &leaf_key, leaf.to_vec());
+            batch.delete_leaf(&leaf_key);
+            expected.delete_cf(elements, &leaf_key);
+            batch.delete_leaves(1, 2, 3);
+            let prefix = LeafKey::prefix(1, 2, 3);
+            expected.delete_range_cf(elements, prefix, LeafKey::prefix(1, 2, 4));
+            let value = ValueSummary { bytes: 5, collection: Some(6) };
+            batch.put_age(7, &long, value, None);
+            let numbers = [0_u64, 6, 5].map(u64::to_le_bytes);
+            expected.put_cf(age, record::index_key(7, &long), [&[0; 4], &numbers.concat()[..]].concat());
             batch.put_age_index(Some(AgeIndex { is_complete: true, disk_bytes_a_byte: 2.0 }));
             expected.put_cf(meta, AGE_KEY, [1, 0, 0, 0, 0, 0, 0, 0, 64]);
             batch.put_age_index(None);

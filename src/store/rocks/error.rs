@@ -93,7 +93,11 @@ fn kind(reason: ErrorKind, message: &str) -> RocksErrorKind {
         ErrorKind::IOError if says(&["lock hold by current process", "/LOCK: "]) => RocksErrorKind::Locked,
         ErrorKind::IOError if says(&["No such file or directory"]) => RocksErrorKind::Missing,
         ErrorKind::IOError => RocksErrorKind::Io,
-        ErrorKind::InvalidArgument if says(&["does not exist (create_if_missing is false)"]) => RocksErrorKind::Missing,
+        ErrorKind::InvalidArgument
+            if says(&["does not exist (create_if_missing is false)", "Column family not found"]) =>
+        {
+            RocksErrorKind::Missing
+        }
         ErrorKind::InvalidArgument if says(&["Column families not opened"]) => RocksErrorKind::NewerFormat,
         ErrorKind::NotSupported => RocksErrorKind::NewerFormat,
         ErrorKind::Incomplete if says(&["stall"]) => RocksErrorKind::Stalled,
@@ -123,6 +127,7 @@ mod tests {
             (E::IOError, "IO error: No such file or directory: While open a file: /x/CURRENT", K::Missing),
             (E::InvalidArgument, "Invalid argument: /x: does not exist (create_if_missing is false)", K::Missing),
             (E::InvalidArgument, "Invalid argument: Column families not opened: more", K::NewerFormat),
+            (E::InvalidArgument, "Invalid argument: Column family not found: elements", K::Missing),
             (E::InvalidArgument, "Invalid argument: else", K::Other),
             (E::Corruption, "Corruption: block checksum mismatch", K::Corruption),
             (E::Corruption, "Corruption: Can't access /1.sst: IO error: No such file or directory", K::Missing),

@@ -1,17 +1,19 @@
 //! RocksDB: records and their indexes, below the memory tier. Nothing else in the house knows the `rocksdb` crate.
 //!
-//! Four column families: the records, the slots' metas, and two indexes in the order of time, by expiry and by age. A
-//! round of the merger is one [`Batch`], and so whole or absent in all four. The records of a large one do not go through
+//! Five column families: the records, the slots' metas, two indexes in the order of time, by expiry and by age, and the leaves
+//! of large collections. A round of the merger is one [`Batch`], and so whole or absent in all five. The records of a large one do not go through
 //! RocksDB's log and memtables, see [`run`].
 
 mod batch;
 mod error;
 mod filter;
 mod keys;
+mod leaves;
 mod opening;
 mod options;
 mod read;
 mod run;
+mod slot;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -44,7 +46,11 @@ const RECORDS: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 const META: &str = "meta";
 const EXPIRY: &str = "expiry";
 const AGE: &str = "age";
-const FAMILIES: [&str; 4] = [RECORDS, META, EXPIRY, AGE];
+const ELEMENTS: &str = "elements";
+const FAMILIES: [&str; 5] = [RECORDS, META, EXPIRY, AGE, ELEMENTS];
+
+/// Those whose keys begin with the database.
+const OF_DATABASES: [&str; 4] = [RECORDS, EXPIRY, AGE, ELEMENTS];
 
 /// RocksDB's numbers of the column families: the order in which they are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,7 @@ enum FamilyId {
     Meta = 1,
     Expiry = 2,
     Age = 3,
+    Elements = 4,
 }
 
 /// In `meta`: which database lies where.
@@ -163,7 +170,7 @@ impl Rocks {
         resources.reclaim.set_paused(status::is_mostly_blobs(&database));
         let (disk_bytes, compacts) = (AtomicU64::new(options.disk_bytes), AtomicBool::new(options.compacts));
         // Whatever happens later, it is not made a second time.
-        let options = RocksOptions { create: false, ..options.clone() };
+        let options = RocksOptions { create: false, adds_families: false, ..options.clone() };
         Ok(Rocks {
             directory: directory.to_owned(),
             options,
@@ -335,12 +342,13 @@ impl Rocks {
         FAMILIES.iter().try_for_each(|name| self.compact_range(name, None, None))
     }
 
-    /// Has the records from the key `from` on and before `to` rewritten without what is deleted, and waits for it.
+    /// Rewrites the records from the key `from` on and before `to`, and the leaves of the same slots, without what is deleted, and
+    /// waits for it.
     ///
     /// # Errors
     /// Like [`Rocks::compact`].
     pub fn compact_records(&self, from: &[u8], to: &[u8]) -> Result<(), RocksError> {
-        self.compact_range(RECORDS, Some(from), Some(to))
+        [RECORDS, ELEMENTS].iter().try_for_each(|name| self.compact_range(name, Some(from), Some(to)))
     }
 
     /// The same with the indexes, whole.
@@ -351,7 +359,7 @@ impl Rocks {
         [EXPIRY, AGE].iter().try_for_each(|name| self.compact_range(name, None, None))
     }
 
-    /// Drops the files in which there is nothing but records of a database, and index entries of these. All that is on disk of
+    /// Drops the files in which there is nothing but records and leaves of a database, and index entries of these. All that is on disk of
     /// it must be deleted already (but need not be synced), and nobody may write to it meanwhile. Files in level 0, or that other
     /// databases share, stay for a compaction.
     ///
@@ -361,7 +369,7 @@ impl Rocks {
         // A power cut must not leave a part of the records without what deletes all.
         self.flush_wal(true)?;
         self.with(|open| {
-            [RECORDS, EXPIRY, AGE].iter().try_for_each(|name| {
+            OF_DATABASES.iter().try_for_each(|name| {
                 Ok(open.delete_file_in_range_cf(family(open, name)?, [database], [database + 1])?)
             })
         })
@@ -379,7 +387,7 @@ impl Rocks {
         })
     }
 
-    /// About how many bytes the tables of the records have, and how many one of them has at most.
+    /// About how many bytes the tables of the records and of the leaves have, and how many one of them has at most.
     pub fn record_table_bytes(&self) -> (u64, u64) {
         let bytes = self.state().database().map_or(0, status::record_table_bytes);
         (bytes, options::table_bytes(self.disk_bytes.load(Ordering::Relaxed)))
@@ -493,7 +501,7 @@ impl Rocks {
     }
 
     #[cfg(test)]
-    fn with_families(&self, act: impl FnOnce([&ColumnFamily; 4])) {
+    fn with_families(&self, act: impl FnOnce([&ColumnFamily; 5])) {
         self.with(|database| {
             act(FAMILIES.map(|name| family(database, name).expect("a column family")));
             Ok(())

@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::error::{RocksError, RocksErrorKind};
 use super::options::{self, Resources, RocksOptions};
 use super::verify::{Found, Marked, verify};
-use super::{AGE, EXPIRY, FamilyId, META, Rocks, State, family, run, status};
+use super::{AGE, ELEMENTS, EXPIRY, FamilyId, META, Rocks, State, family, run, status};
 use crate::store::directory::free_bytes;
 
 /// What [`Rocks::try_recover`] writes to see whether writing works.
@@ -150,7 +150,9 @@ fn open_for_reading(directory: &Path, options: &RocksOptions, resources: &Resour
 
 /// Batches name column families by number.
 fn check_numbers(database: &DB) -> Result<(), RocksError> {
-    for (name, id) in [(META, FamilyId::Meta), (EXPIRY, FamilyId::Expiry), (AGE, FamilyId::Age)] {
+    let ids =
+        [(META, FamilyId::Meta), (EXPIRY, FamilyId::Expiry), (AGE, FamilyId::Age), (ELEMENTS, FamilyId::Elements)];
+    for (name, id) in ids {
         let (mut expected, mut ours) = (WriteBatch::default(), Batch::default());
         expected.put_cf(family(database, name)?, b"", b"");
         ours.put_empty(id);

@@ -9,7 +9,7 @@ use rocksdb::{
 
 use super::error::RocksError;
 use super::filter::{self, Reclaim};
-use super::{AGE, EXPIRY, META, RECORDS};
+use super::{AGE, ELEMENTS, EXPIRY, META, RECORDS};
 use crate::store::disk_share;
 use crate::store::record::LongKeys;
 
@@ -78,6 +78,9 @@ pub const OPEN_FILES_MAX: i32 = 4096;
 pub struct RocksOptions {
     /// Makes a database where there is none. Without it, its absence is an error.
     pub create: bool,
+    /// Makes the column families that the program did not know which made the database. Without it, the absence of one is an
+    /// error.
+    pub adds_families: bool,
     /// For cached blocks, filters, indexes and memtables together.
     pub memory_bytes: u64,
     /// Threads that flush and compact.
@@ -107,6 +110,7 @@ impl RocksOptions {
     pub fn for_disk(disk_bytes: u64) -> RocksOptions {
         RocksOptions {
             create: false,
+            adds_families: false,
             memory_bytes: 64 << 20,
             background_jobs: 2,
             max_open_files: OPEN_FILES_MAX,
@@ -125,7 +129,7 @@ pub(super) fn table_bytes(disk_bytes: u64) -> u64 {
 }
 
 /// What can change while it is open, for each column family: RocksDB's names and values.
-pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str, String)>); 4] {
+pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str, String)>); 5] {
     let buffer_bytes = buffer_bytes(bounded(options.memory_bytes)) as u64;
     let disk_bytes = options.disk_bytes;
     let memtable_max = disk_share(disk_bytes, MEMTABLE_SHARE, TABLE_BYTES_MIN, u64::MAX);
@@ -148,12 +152,14 @@ pub(super) fn sizes(options: &RocksOptions) -> [(&'static str, Vec<(&'static str
             ("level0_file_num_compaction_trigger", level_0_files.to_string()),
         ]
     };
+    let record_bytes = (buffer_bytes / 2).min(WRITE_BUFFER_BYTES_MAX);
     let index_bytes = (buffer_bytes / 4).min(INDEX_BUFFER_BYTES_MAX);
     [
-        (RECORDS, of((buffer_bytes / 2).min(WRITE_BUFFER_BYTES_MAX), level_0_files)),
+        (RECORDS, of(record_bytes, level_0_files)),
         (META, of(index_bytes, LEVEL_0_FILES_COMPACTED_META)),
         (EXPIRY, of(index_bytes, level_0_files)),
         (AGE, of(index_bytes, level_0_files)),
+        (ELEMENTS, of(record_bytes, level_0_files)),
     ]
 }
 
@@ -200,7 +206,7 @@ pub(super) fn database(options: &RocksOptions, resources: &Resources) -> Result<
     let as_text = format!("{AS_TEXT};allow_fallocate={}", options.allocates_ahead);
     let mut database = Options::default().get_options_from_string(as_text)?;
     database.create_if_missing(options.create);
-    database.create_missing_column_families(options.create);
+    database.create_missing_column_families(options.create || options.adds_families);
     database.set_paranoid_checks(true);
     database.set_max_background_jobs(options.background_jobs.max(2));
     database.set_write_buffer_manager(&resources.buffers);
@@ -240,7 +246,12 @@ pub(super) fn families(
     let family = |(name, sizes): (&'static str, Vec<(&str, String)>)| {
         let sizes: Vec<String> = sizes.iter().map(|(option, value)| format!("{option}={value}")).collect();
         let family = family(resources, &sizes.join(";"))?;
-        Ok((name, if name == RECORDS { records(family, resources) } else { index(family, resources) }))
+        let family = match name {
+            RECORDS => records(family, resources),
+            ELEMENTS => elements(family, resources),
+            _ => index(family, resources),
+        };
+        Ok((name, family))
     };
     sizes(options).into_iter().map(family).collect()
 }
@@ -256,15 +267,27 @@ fn records(mut records: Options, resources: &Resources) -> Options {
     // A miss in the memtable is then answered by two cache lines instead of a walk through the skip list.
     records.set_memtable_prefix_bloom_ratio(0.02);
     records.set_memtable_whole_key_filtering(true);
-    records.set_enable_blob_files(true);
-    records.set_min_blob_size(BLOB_BYTES as u64);
-    records.set_blob_compression_type(DBCompressionType::Lz4);
-    records.set_enable_blob_gc(true);
-    // The oldest quarter of the blob files is rewritten as compaction meets it, and by force where half is garbage.
-    records.set_blob_gc_age_cutoff(0.25);
-    records.set_blob_gc_force_threshold(0.5);
+    set_blob_files(&mut records);
     filter::install(&mut records, &resources.reclaim);
     records
+}
+
+/// Without a filter: a leaf has no expiry of its own, and goes with its collection.
+fn elements(mut elements: Options, resources: &Resources) -> Options {
+    elements.set_block_based_table_factory(&table(resources, true));
+    // A leaf is that large only for one element that is.
+    set_blob_files(&mut elements);
+    elements
+}
+
+fn set_blob_files(family: &mut Options) {
+    family.set_enable_blob_files(true);
+    family.set_min_blob_size(BLOB_BYTES as u64);
+    family.set_blob_compression_type(DBCompressionType::Lz4);
+    family.set_enable_blob_gc(true);
+    // The oldest quarter of the blob files is rewritten as compaction meets it, and by force where half is garbage.
+    family.set_blob_gc_age_cutoff(0.25);
+    family.set_blob_gc_force_threshold(0.5);
 }
 
 fn family(resources: &Resources, sizes: &str) -> Result<Options, RocksError> {

@@ -8,7 +8,7 @@ use rocksdb::{DB, DBRawIterator, ReadOptions, ReadTier};
 use super::keys::KeyIterator;
 use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
 use crate::base::chunks::LARGE_BYTES;
-use crate::store::record::{self, AgeIndex, Record, RecordKey, SlotMeta};
+use crate::store::record::{self, AgeIndex, IndexValue, Record, RecordKey, SlotMeta};
 
 /// What is known of a record without a read from the disk.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct IndexEntry {
     pub record_key: Vec<u8>,
     /// Length of the value's data.
     pub value_bytes: usize,
+    /// The id of a large collection, whose leaves are to be deleted with the record.
+    pub collection: Option<u64>,
     /// In the index of expiries, when the record was written (`None`: by a version that did not note it); in that of
     /// ages, when it expires, if it does.
     pub other_ms: Option<u64>,
@@ -83,17 +85,25 @@ impl Rocks {
         keys: &[&[u8]],
         take: impl Fn(&[u8]) -> Result<T, RocksError>,
     ) -> Vec<Result<Option<T>, RocksError>> {
+        self.look_at_many_in(RECORDS, keys, take)
+    }
+
+    pub(super) fn look_at_many_in<T>(
+        &self,
+        name: &str,
+        keys: &[&[u8]],
+        take: impl Fn(&[u8]) -> Result<T, RocksError>,
+    ) -> Vec<Result<Option<T>, RocksError>> {
         let all = |error: RocksError| keys.iter().map(|_| Err(error.clone())).collect();
         fail::fail_point!("rocks::get", |argument| all(RocksError::injected(argument)));
         let state = self.state();
-        let records = state.database().and_then(|database| Ok((database, family(database, RECORDS)?)));
-        let (database, records) = match records {
+        let open = state.database().and_then(|database| Ok((database, family(database, name)?)));
+        let (database, family) = match open {
             Ok(open) => open,
             Err(error) => return all(error),
         };
-        let found =
-            database.batched_multi_get_cf_opt(records, keys.iter().copied(), keys.is_sorted(), &self.ways.point);
-        found.into_iter().map(|found| found?.map(|record| take(&record)).transpose()).collect()
+        let found = database.batched_multi_get_cf_opt(family, keys.iter().copied(), keys.is_sorted(), &self.ways.point);
+        found.into_iter().map(|found| found?.map(|found| take(&found)).transpose()).collect()
     }
 
     /// Visits the records of a slot in the order of their hashes, from one on, until `visit` breaks off. The database
@@ -198,6 +208,18 @@ impl Rocks {
         Ok(slots)
     }
 
+    /// What is known of one slot; `None`: it was never written to.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn slot_meta(&self, database: u8, slot: u16) -> Result<Option<SlotMeta>, RocksError> {
+        let state = self.state();
+        let open = state.database()?;
+        let found = open.get_pinned_cf(family(open, META)?, record::slot_key(database, slot))?;
+        let meta = found.map(|value| SlotMeta::decode(&value)).transpose();
+        meta.map_err(|error| RocksError::corruption(error.to_string()))
+    }
+
     /// Which database lies where; those beyond the end of it, and with `None` all, in their own place.
     ///
     /// # Errors
@@ -270,7 +292,7 @@ impl Rocks {
     }
 
     /// From `from` on, and before `end` if that is not empty.
-    fn scan(
+    pub(super) fn scan(
         &self,
         name: &str,
         from: &[u8],
@@ -302,8 +324,7 @@ impl Rocks {
 
 /// Where the records of a slot begin that have this hash or a later one, and where those of the slot end.
 fn slot_bounds(database: u8, slot: u16, from_hash: u32) -> ([u8; RecordKey::PREFIX_BYTES], Vec<u8>) {
-    let [high, low] = slot.to_be_bytes();
-    (record::prefix(database, slot, from_hash), after_prefix(&[database, high, low]))
+    (record::prefix(database, slot, from_hash), after_prefix(&record::slot_prefix(database, slot)))
 }
 
 /// Where the entries of an index begin that lie at or behind the key `after` of it, and where those up to a time end. What
@@ -325,10 +346,10 @@ fn read_index(mut iterator: DBRawIterator<'_>, from: &[u8], most: usize) -> Resu
     {
         let (time_ms, record_key) =
             record::index_parts(key).ok_or_else(|| RocksError::damaged("the index entry", key))?;
-        let (value_bytes, rest) = value.split_first_chunk().unwrap_or((&[0; 4], &[]));
-        let other_ms = rest.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-        let value_bytes = u32::from_le_bytes(*value_bytes) as usize;
-        found.push(IndexEntry { time_ms, record_key, value_bytes, other_ms });
+        let IndexValue { value, other_ms } =
+            IndexValue::decode(value).ok_or_else(|| RocksError::damaged("the value of the index entry", key))?;
+        let value_bytes = usize::try_from(value.bytes).unwrap_or(usize::MAX);
+        found.push(IndexEntry { time_ms, record_key, value_bytes, collection: value.collection, other_ms });
         iterator.next();
     }
     iterator.status()?;
@@ -339,13 +360,13 @@ fn decode_key(key: &[u8]) -> Result<RecordKey<'_>, RocksError> {
     RecordKey::decode(key).ok_or_else(|| RocksError::damaged("the record key", key))
 }
 
-fn long_key(record: &[u8]) -> Result<&[u8], RocksError> {
+pub(super) fn long_key(record: &[u8]) -> Result<&[u8], RocksError> {
     let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
     record.long_key.ok_or_else(|| RocksError::corruption("a record lacks its long key".to_owned()))
 }
 
 /// For a walk over all there is.
-fn sequential() -> ReadOptions {
+pub(super) fn sequential() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.fill_cache(false);
     options.set_readahead_size(2 << 20);

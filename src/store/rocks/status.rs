@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use rocksdb::{DB, properties};
 
 use super::error::RocksError;
-use super::{FAMILIES, Rocks};
+use super::{ELEMENTS, FAMILIES, RECORDS, Rocks};
 
 const LIVE_BLOB_BYTES: &CStr = c"rocksdb.live-blob-file-size";
 const BLOB_GARBAGE_BYTES: &CStr = c"rocksdb.live-blob-file-garbage-size";
@@ -95,9 +95,9 @@ pub(super) fn is_mostly_blobs(database: &DB) -> bool {
     bytes(LIVE_BLOB_BYTES) > bytes(properties::LIVE_SST_FILES_SIZE.as_ref())
 }
 
-/// What the tables of the records have.
+/// What the tables of the records and of the leaves have.
 pub(super) fn record_table_bytes(database: &DB) -> u64 {
-    database.property_int_value(properties::LIVE_SST_FILES_SIZE).ok().flatten().unwrap_or(0)
+    sum_of(&[RECORDS, ELEMENTS], database, properties::LIVE_SST_FILES_SIZE.as_ref())
 }
 
 /// What all present tables and blob files take.
@@ -122,7 +122,11 @@ pub(super) fn check_blobs(database: &DB, directory: &Path) -> Result<(), RocksEr
 
 /// The property's sum over the column families.
 fn sum(database: &DB, name: &CStr) -> u64 {
-    FAMILIES
+    sum_of(&FAMILIES, database, name)
+}
+
+fn sum_of(families: &[&str], database: &DB, name: &CStr) -> u64 {
+    families
         .iter()
         .filter_map(|family| database.cf_handle(family))
         .filter_map(|family| database.property_int_value_cf(family, name).ok().flatten())

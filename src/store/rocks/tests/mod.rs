@@ -1,3 +1,4 @@
+mod elements;
 mod faults;
 mod tables;
 mod verify;
