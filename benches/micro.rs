@@ -18,7 +18,7 @@ use rockpool::command::clients::{Client, Peer};
 use rockpool::command::executor::Batch;
 use rockpool::command::session::Session;
 use rockpool::keyspace::Caller;
-use rockpool::net::Kind;
+use rockpool::net::Protocol;
 use rockpool::protocol::{Args, book, resp};
 use rockpool::store::journal::{Journal, Options, SyncPolicy};
 use rockpool::store::record::{LongKeys, Record, RecordKey};
@@ -39,7 +39,7 @@ fn parsers(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(PIPELINE as u64));
     let limits = resp::Limits { bulk_bytes: 512 << 20, authenticated: true };
     for (name, operation) in [("get", Operation::Get), ("set", Operation::Set)] {
-        let mut input = batch(Kind::Resp, operation, 0..PIPELINE);
+        let mut input = batch(Protocol::Resp, operation, 0..PIPELINE);
         let mut parser = resp::RequestParser::default();
         group.bench_function(format!("resp/{name}"), |bencher| {
             bencher.iter(|| {
@@ -49,7 +49,7 @@ fn parsers(criterion: &mut Criterion) {
                 arguments
             });
         });
-        let input = batch(Kind::Book, operation, 0..PIPELINE);
+        let input = batch(Protocol::Book, operation, 0..PIPELINE);
         let mut parser = book::RequestParser::default();
         group.bench_function(format!("book/{name}"), |bencher| {
             bencher.iter(|| {
@@ -64,7 +64,7 @@ fn parsers(criterion: &mut Criterion) {
 
 /// Finding, admitting, running and recording a command that does nothing, and one that reads a key.
 fn execution(criterion: &mut Criterion) {
-    let server = filled(Server::start(Kind::Resp, None, "no"));
+    let server = filled(Server::start(Protocol::Resp, None, "no"));
     let mut session = Session::new(Arc::new(Client::new(1, Peer::default(), clock::now_ms(), true)));
     let key = key(KEYS / 2);
     let commands: [(&str, &[&[u8]]); 2] = [("ping", &[b"PING"]), ("get", &[b"GET", key.as_bytes()])];
@@ -87,7 +87,7 @@ fn lookup(criterion: &mut Criterion) {
             bencher.iter(|| slot::slot(black_box(key.as_bytes())));
         });
     }
-    let server = filled(Server::start(Kind::Resp, None, "no"));
+    let server = filled(Server::start(Protocol::Resp, None, "no"));
     let keyspace = &server.state.keyspace;
     let caller = Caller { now_ms: clock::now_ms(), touches: true };
     // Far apart, so that neither key nor slot is in the processor's cache by luck.
@@ -133,7 +133,7 @@ fn journal(criterion: &mut Criterion) {
 
 fn merger(criterion: &mut Criterion) {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let mut server = filled(Server::start(Kind::Resp, Some(directory.path()), "yes"));
+    let mut server = filled(Server::start(Protocol::Resp, Some(directory.path()), "yes"));
     let mut first = 0;
     let mut group = criterion.benchmark_group("merger");
     group.throughput(Throughput::Elements(ROUND_ENTRIES as u64));
@@ -143,7 +143,7 @@ fn merger(criterion: &mut Criterion) {
             for _ in 0..rounds {
                 for start in (first..first + ROUND_ENTRIES).step_by(PIPELINE) {
                     let keys = (start..(start + PIPELINE).min(first + ROUND_ENTRIES)).map(|number| number % KEYS);
-                    server.run(&mut batch(Kind::Resp, Operation::Set, keys));
+                    server.run(&mut batch(Protocol::Resp, Operation::Set, keys));
                 }
                 first = (first + ROUND_ENTRIES) % KEYS;
                 let began = std::time::Instant::now();
@@ -178,7 +178,7 @@ fn records(criterion: &mut Criterion) {
 }
 
 fn filled(mut server: Server) -> Server {
-    server.fill(Kind::Resp, KEYS);
+    server.fill(Protocol::Resp, KEYS);
     server
 }
 

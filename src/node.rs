@@ -25,7 +25,7 @@ use crate::admin::HttpServer;
 use crate::base::key_hash::HashSecret;
 use crate::command::state::State;
 use crate::config::{Engine, Settings};
-use crate::net::{BoundListener, Kind, Workers, bind_hosts};
+use crate::net::{BoundListener, Protocol, Workers, bind_hosts};
 
 /// Runs a server until it is asked to end.
 ///
@@ -48,7 +48,7 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     keep_files_private();
     let workers = worker_count(&settings);
     let fitted = descriptors::fit(&settings, bound.clients.len() + bound.http.len(), workers)?;
-    let resp_port = bound.first(Kind::Resp).map_or(0, |address| address.port());
+    let resp_port = bound.first(Protocol::Resp).map_or(0, |address| address.port());
     let (opened, tier, secret) = match settings.r#type.get() {
         Engine::Rocksdb => {
             let (opened, tier, secret) = disk::open(&settings, fitted.open_files)?;
@@ -154,12 +154,17 @@ impl Bound {
     fn bind(settings: &Settings) -> io::Result<Bound> {
         let hosts: Vec<String> = settings.bind.get().iter().map(|host| host.to_string()).collect();
         let backlog = settings.tcp_backlog.get() as i32;
-        let mut clients = BoundListener::bind_tcp(&hosts, settings.port.get() as u16, backlog, Kind::Resp)?;
+        let mut clients = BoundListener::bind_tcp(&hosts, settings.port.get() as u16, backlog, Protocol::Resp)?;
         let path = settings.unixsocket.get();
         if !path.is_empty() {
-            clients.push(BoundListener::bind_unix(Path::new(&*path), settings.unixsocketperm.get(), backlog)?);
+            clients.push(BoundListener::bind_unix(
+                Path::new(&*path),
+                settings.unixsocketperm.get(),
+                backlog,
+                Protocol::Resp,
+            )?);
         }
-        clients.extend(BoundListener::bind_tcp(&hosts, settings.tcp_port.get() as u16, backlog, Kind::Book)?);
+        clients.extend(BoundListener::bind_tcp(&hosts, settings.tcp_port.get() as u16, backlog, Protocol::Book)?);
         let http = bind_hosts(&hosts, settings.http_port.get() as u16, backlog)?;
         Ok(Bound { clients, http })
     }
@@ -170,13 +175,13 @@ impl Bound {
         let describe = |address: Option<SocketAddr>| address.map_or("-".to_owned(), |address| address.to_string());
         format!(
             "resp={} http={} tcp={}",
-            describe(self.first(Kind::Resp)),
+            describe(self.first(Protocol::Resp)),
             describe(http),
-            describe(self.first(Kind::Book))
+            describe(self.first(Protocol::Book))
         )
     }
 
-    fn first(&self, kind: Kind) -> Option<SocketAddr> {
-        self.clients.iter().find(|listener| listener.kind() == kind)?.address()
+    fn first(&self, protocol: Protocol) -> Option<SocketAddr> {
+        self.clients.iter().find(|listener| listener.protocol() == protocol)?.address()
     }
 }

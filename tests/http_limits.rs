@@ -148,6 +148,29 @@ on_every_engine!(requests_under_way_are_not_cut, |server| {
     assert_eq!(resp.command(&["DBSIZE"]), Value::Integer(PLACES as i64));
 });
 
+on_every_engine!(connections_of_http_are_clients_among_others, ["--maxclients", "3"], |server| {
+    let mut resp = server.client();
+    let mut all: Vec<Http> = (0..2).map(|_| Http::connect(&server)).collect();
+    assert!(all.iter_mut().all(|http| http.get("/cache/none").status == 404));
+    let list = resp.command(&["CLIENT", "LIST"]).text();
+    let local_address = format!(" laddr={} ", server.http_address());
+    assert_eq!(list.lines().filter(|line| line.contains(&local_address)).count(), 2, "{list}");
+    assert_eq!(list.lines().count(), 3, "{list}");
+    // The one that has been idle for longer gives way to a session.
+    let mut second = server.client();
+    assert_eq!(second.command(&["PING"]), Value::simple("PONG"));
+    assert!(all[0].at_end());
+    assert_eq!(all[1].get("/cache/none").status, 404);
+    let kill = ["CLIENT", "KILL", "LADDR", &server.http_address().to_string()];
+    assert_eq!(resp.command(&kill), Value::Integer(1));
+    assert!(all[1].at_end());
+    let mut third = server.client();
+    assert_eq!(third.command(&["PING"]), Value::simple("PONG"));
+    assert_eq!(server.client().read_value(), Value::error("ERR max number of clients reached"));
+    assert_eq!(Http::connect(&server).get("/cache/none").status, 503);
+    assert!(is_healthy(&server));
+});
+
 on_every_engine!(the_limit_can_be_changed, ["--http-maxclients", "2"], |server| {
     let mut resp = server.client();
     assert_eq!(resp.command(&["CONFIG", "SET", "http-maxclients", "20"]), Value::ok());

@@ -5,7 +5,7 @@ use std::path::Path as FilePath;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use rockpool::config::Engine;
-use rockpool::net::Kind;
+use rockpool::net::Protocol;
 
 use crate::support::{Operation, Server, VALUE_BYTES, batch};
 
@@ -18,7 +18,7 @@ const WARM_UP_COMMANDS: usize = 3_200;
 pub struct Path {
     pub name: &'static str,
     engine: Engine,
-    kind: Kind,
+    protocol: Protocol,
     appendonly: &'static str,
     operation: Operation,
     /// Commands in a batch.
@@ -26,18 +26,18 @@ pub struct Path {
 }
 
 use Engine::{Memory, Rocksdb};
-use Kind::{Book, Resp};
 use Operation::{Get, Set};
+use Protocol::{Book, Resp};
 
 const fn path(
     name: &'static str,
     engine: Engine,
-    kind: Kind,
+    protocol: Protocol,
     appendonly: &'static str,
     operation: Operation,
     pipeline: usize,
 ) -> Path {
-    Path { name, engine, kind, appendonly, operation, pipeline }
+    Path { name, engine, protocol, appendonly, operation, pipeline }
 }
 
 pub const PATHS: &[Path] = &[
@@ -63,13 +63,13 @@ impl Path {
     /// commands were counted.
     pub fn run(&self, directory: &FilePath, counted: &mut dyn FnMut(&mut dyn FnMut())) -> u64 {
         let directory = (self.engine == Rocksdb).then_some(directory);
-        let mut server = Server::start(self.kind, directory, self.appendonly);
-        server.fill(self.kind, KEYS);
+        let mut server = Server::start(self.protocol, directory, self.appendonly);
+        server.fill(self.protocol, KEYS);
         let mut random = StdRng::seed_from_u64(7);
         let mut commands = 0;
         for number in 0..(WARM_UP_COMMANDS + COMMANDS) / self.pipeline {
             let keys = std::iter::repeat_with(|| random.random_range(0..KEYS)).take(self.pipeline);
-            let mut batch = batch(self.kind, self.operation, keys);
+            let mut batch = batch(self.protocol, self.operation, keys);
             let mut replied_bytes = 0;
             let mut work = || replied_bytes = server.run(&mut batch).len();
             if number < WARM_UP_COMMANDS / self.pipeline {
@@ -78,15 +78,15 @@ impl Path {
                 counted(&mut work);
                 commands += self.pipeline as u64;
             }
-            assert_eq!(replied_bytes, self.pipeline * reply_bytes(self.kind, self.operation), "{}", self.name);
+            assert_eq!(replied_bytes, self.pipeline * reply_bytes(self.protocol, self.operation), "{}", self.name);
         }
         commands
     }
 }
 
 /// How many bytes the reply to a command has whose key exists.
-fn reply_bytes(kind: Kind, operation: Operation) -> usize {
-    match (kind, operation) {
+fn reply_bytes(protocol: Protocol, operation: Operation) -> usize {
+    match (protocol, operation) {
         (Resp, Get) => b"$64\r\n".len() + VALUE_BYTES + b"\r\n".len(),
         (Resp, Set) => b"+OK\r\n".len(),
         (Book, Get) => b"64 ".len() + VALUE_BYTES,

@@ -13,7 +13,7 @@ use rockpool::command::session::Session;
 use rockpool::command::state::State;
 use rockpool::config::{Settings, find};
 use rockpool::keyspace::tier::{Tier, store_memory_bytes, sync_policy};
-use rockpool::net::{Conversation, Kind};
+use rockpool::net::{Conversation, Protocol};
 use rockpool::store::journal::{self, Journal};
 use rockpool::store::rocks::{Rocks, RocksOptions};
 
@@ -33,7 +33,7 @@ pub struct Server {
 impl Server {
     /// With a `directory`, which must be empty, RocksDB lies there under the keys; without one there is no disk. No thread
     /// merges: who wants a round calls for it.
-    pub fn start(kind: Kind, directory: Option<&Path>, appendonly: &str) -> Server {
+    pub fn start(protocol: Protocol, directory: Option<&Path>, appendonly: &str) -> Server {
         let settings = Arc::new(Settings::default());
         let (parameter, _) = find(b"appendonly").expect("a known parameter");
         parameter.value(&settings).assign(appendonly).expect("yes or no");
@@ -54,7 +54,7 @@ impl Server {
         Server {
             state,
             session: Session::new(client),
-            conversation: Conversation::new(kind),
+            conversation: Conversation::new(protocol),
             output: Gather::default(),
         }
     }
@@ -74,9 +74,9 @@ impl Server {
     }
 
     /// Sets the keys numbered from 0 to `keys`, and brings them to disk if there is one.
-    pub fn fill(&mut self, kind: Kind, keys: usize) {
+    pub fn fill(&mut self, protocol: Protocol, keys: usize) {
         for first in (0..keys).step_by(FILL_BATCH) {
-            self.run(&mut batch(kind, Operation::Set, first..keys.min(first + FILL_BATCH)));
+            self.run(&mut batch(protocol, Operation::Set, first..keys.min(first + FILL_BATCH)));
         }
         self.merge();
     }
@@ -99,18 +99,18 @@ pub fn key(number: usize) -> String {
 }
 
 /// The bytes that a client sends to have the operation done on these keys.
-pub fn batch(kind: Kind, operation: Operation, keys: impl Iterator<Item = usize>) -> Vec<u8> {
+pub fn batch(protocol: Protocol, operation: Operation, keys: impl Iterator<Item = usize>) -> Vec<u8> {
     let value = "x".repeat(VALUE_BYTES);
     let command = |number| {
         let key = key(number);
         let key_bytes = key.len();
-        match (kind, operation) {
-            (Kind::Resp, Operation::Get) => format!("*2\r\n$3\r\nGET\r\n${key_bytes}\r\n{key}\r\n"),
-            (Kind::Resp, Operation::Set) => {
+        match (protocol, operation) {
+            (Protocol::Resp, Operation::Get) => format!("*2\r\n$3\r\nGET\r\n${key_bytes}\r\n{key}\r\n"),
+            (Protocol::Resp, Operation::Set) => {
                 format!("*3\r\n$3\r\nSET\r\n${key_bytes}\r\n{key}\r\n${VALUE_BYTES}\r\n{value}\r\n")
             }
-            (Kind::Book, Operation::Get) => format!("G{key_bytes} {key}"),
-            (Kind::Book, Operation::Set) => format!("S{key_bytes} {VALUE_BYTES} {key}{value}"),
+            (Protocol::Book, Operation::Get) => format!("G{key_bytes} {key}"),
+            (Protocol::Book, Operation::Set) => format!("S{key_bytes} {VALUE_BYTES} {key}{value}"),
         }
     };
     keys.map(command).collect::<String>().into_bytes()

@@ -115,7 +115,8 @@ impl Acceptor {
         let local_address = stream.local_addr().unwrap_or(address);
         let peer = Peer::of_tcp(&stream, address, local_address);
         let create = |id| Client::new(id, peer.clone(), clock::now_ms(), true);
-        let registered = self.state.clients.connect_http(max_connections(&self.state), create);
+        let (http_max, max) = (max_connections(&self.state), self.state.max_clients());
+        let registered = self.state.clients.connect_http(http_max, max, create);
         let extra = if registered.is_none() {
             counters.connections_rejected.add(1);
             let Ok(extra) = self.extras.clone().try_acquire_owned() else { return };

@@ -97,12 +97,16 @@ impl<'a> Context<'a> {
         self.state.keyspace.lock(self.caller(), self.database(), key).report_to(self.changes)
     }
 
-    /// Like [`lock`](Self::lock) for several keys, each with the number of its database.
+    /// Like [`lock`](Self::lock) for several keys, each with the number of its database. All of them are brought into the
+    /// processor's cache together first.
     pub fn lock_all<'k>(
         &mut self,
         caller: Caller,
         keys: impl Iterator<Item = (usize, Key<'k>)> + Clone,
     ) -> Result<SlotGuards<'a>, Stop> {
+        let database = self.database();
+        let of_client = keys.clone().filter(|(number, _)| *number == database).map(|(_, key)| key);
+        self.state.keyspace.prefetch_keys(database, of_client);
         let mut slots = self.state.keyspace.lock_all(caller, keys.clone()).report_to(self.changes);
         let mut missing = None;
         // All of them: what is cold is loaded together, before anybody is told of what cannot be read.
@@ -141,8 +145,9 @@ impl<'a> Context<'a> {
     }
 
     /// Like [`lock_to_overwrite`](Self::lock_to_overwrite) for several keys.
-    pub fn lock_all_to_overwrite<'k>(&self, keys: impl Iterator<Item = Key<'k>>) -> SlotGuards<'a> {
+    pub fn lock_all_to_overwrite<'k>(&self, keys: impl Iterator<Item = Key<'k>> + Clone) -> SlotGuards<'a> {
         let database = self.database();
+        self.state.keyspace.prefetch_keys(database, keys.clone());
         self.state.keyspace.lock_all(self.caller(), keys.map(|key| (database, key))).report_to(self.changes)
     }
 }

@@ -87,6 +87,11 @@ impl State {
         self.settings.slowlog_max_len.get().max(0) as usize
     }
 
+    /// How many clients there may be of all protocols.
+    pub fn max_clients(&self) -> usize {
+        self.settings.maxclients.get().max(0) as usize
+    }
+
     /// What all clients may take together by `maxmemory-clients`, in bytes; `None`: there is no limit.
     #[inline]
     pub fn max_client_bytes(&self) -> Option<u64> {

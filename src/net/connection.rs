@@ -8,8 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::balance;
 use super::buffers::{Buffers, KEPT_BYTES, READ_BYTES};
-use super::conversation::{Conversation, Next};
-use super::listener::Kind;
+use super::conversation::{Conversation, Next, Protocol};
 use super::outgoing::Outgoing;
 use super::sockets::Readiness;
 use super::stream::Stream;
@@ -57,6 +56,18 @@ pub enum End {
     Moves(usize),
 }
 
+/// What a connection does next.
+enum Stage {
+    /// Receives: what the input holds is no complete command.
+    Receive,
+    /// Executes: the input may hold complete commands.
+    Execute,
+    /// Waits, and executes then, unless the client has gone.
+    Wait(Wait),
+    /// Ends, once what there is to send is sent. It receives and executes nothing more.
+    Close,
+}
+
 pub struct Connection {
     // The first field is dropped first.
     _registration: Registration,
@@ -68,13 +79,9 @@ pub struct Connection {
     /// Received, but not complete or not executed yet.
     input: Vec<u8>,
     output: Outgoing,
-    wait: Option<Wait>,
     /// What of the output has to wait for the journal.
     uncommitted: Uncommitted,
-    /// Close once the output is sent.
-    closing: bool,
-    /// The input may hold complete commands.
-    pending: bool,
+    stage: Stage,
     /// Of the present poll.
     batches_left: usize,
 }
@@ -85,7 +92,7 @@ impl Connection {
         stream: Stream,
         state: Arc<State>,
         client: Arc<Client>,
-        kind: Kind,
+        protocol: Protocol,
         ordinal: usize,
         worker: usize,
     ) -> Self {
@@ -95,13 +102,11 @@ impl Connection {
             place: Place { ordinal, worker, active_workers: 0 },
             state,
             session: Session::new(client),
-            conversation: Conversation::new(kind),
+            conversation: Conversation::new(protocol),
             input: Vec::new(),
             output: Outgoing::default(),
-            wait: None,
             uncommitted: Uncommitted::default(),
-            closing: false,
-            pending: false,
+            stage: Stage::Receive,
             batches_left: 0,
         }
     }
@@ -132,9 +137,7 @@ impl Connection {
         let is_at_rest = self.input.is_empty()
             && self.output.is_empty()
             && !self.uncommitted.is_any()
-            && self.wait.is_none()
-            && !self.closing
-            && !self.pending
+            && matches!(self.stage, Stage::Receive)
             && self.session.client.ending() == Ending::Not;
         if !is_at_rest {
             return 0;
@@ -241,7 +244,7 @@ impl Connection {
     /// Whether the sweep was right to suspect it, now that its socket has been read and written as far as that goes: after
     /// the process has stood still, what a client did meanwhile is still in the kernel.
     fn is_overdue(&self) -> bool {
-        let is_served = self.wait.is_some() || self.uncommitted.is_any() || self.pending;
+        let is_served = matches!(self.stage, Stage::Wait(_) | Stage::Execute) || self.uncommitted.is_any();
         let is_overdue = sweep::is_overdue(&self.state, &self.session.client, is_served);
         if !is_overdue {
             self.session.client.clear_suspicion();
@@ -252,7 +255,7 @@ impl Connection {
     /// Reads and executes nothing more: once what waits is sent, it is over. The client may have closed its half only, and
     /// still wait for replies.
     fn close(&mut self) {
-        self.closing = true;
+        self.stage = Stage::Close;
         self.state.clients.end_monitoring(&self.session.client);
     }
 
@@ -273,7 +276,7 @@ impl Connection {
             match self.session.client.ending() {
                 Ending::Not => {}
                 Ending::Suspected => self.stream.look_again(),
-                Ending::Drained => self.closing = true,
+                Ending::Drained => self.stage = Stage::Close,
                 Ending::Killed => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
             }
             if self.awaits_commit() {
@@ -283,28 +286,30 @@ impl Connection {
             self.uncommitted.end(tier, &self.conversation, &self.session, self.output.buffer());
             self.session.client.take_pushes(self.output.buffer().bytes());
             let flushed = self.flush(context)?;
-            if self.closing {
-                self.input = Vec::new();
-                self.conversation.forget();
-                return flushed.map(|()| Ok(End::Over));
-            }
-            if let Some(wait) = &mut self.wait {
-                match ready!(wait.poll(&self.state, &mut self.session, self.stream.is_closed(), context)) {
-                    Outcome::Over => self.pending = true,
-                    Outcome::Left => self.close(),
+            match &mut self.stage {
+                Stage::Close => {
+                    self.input = Vec::new();
+                    self.conversation.forget();
+                    return flushed.map(|()| Ok(End::Over));
                 }
-                self.wait = None;
-                self.session.client.set_blocked(false);
-                self.mark_active();
-                continue;
+                Stage::Wait(wait) => {
+                    match ready!(wait.poll(&self.state, &mut self.session, self.stream.is_closed(), context)) {
+                        Outcome::Over => self.stage = Stage::Execute,
+                        Outcome::Left => self.close(),
+                    }
+                    self.session.client.set_blocked(false);
+                    self.mark_active();
+                    continue;
+                }
+                Stage::Receive | Stage::Execute => {}
             }
             if self.batches_left == 0 {
                 // After the others of its worker, those included whose sockets have become ready meanwhile.
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if self.pending {
-                self.pending = false;
+            if let Stage::Execute = self.stage {
+                self.stage = Stage::Receive;
                 let mut input = std::mem::take(&mut self.input);
                 let consumed = self.answer(&mut input, buffers)?;
                 input.drain(..consumed);
@@ -355,7 +360,9 @@ impl Connection {
         if let Some(incoming) = self.conversation.incoming(&self.state, &self.session, &mut self.input) {
             let count = ready!(incoming.read(|room| self.stream.read(room)))?;
             // It may be the end of its command.
-            self.pending = incoming.is_whole();
+            if incoming.is_whole() {
+                self.stage = Stage::Execute;
+            }
             self.batches_left = self.batches_left.saturating_sub(1);
             self.received(count);
             return Poll::Ready(Ok(count));
@@ -446,7 +453,7 @@ impl Connection {
                     *batch = Batch::new(batch.state());
                     continue;
                 }
-                Next::Again => self.pending = true,
+                Next::Again => self.stage = Stage::Execute,
                 Next::Close => self.close(),
                 Next::Wait(cause) => self.begin_wait(cause),
             }
@@ -472,12 +479,13 @@ impl Connection {
     fn begin_wait(&mut self, cause: Cause) {
         let wait = Wait::new(cause, &self.state, &mut self.session);
         self.session.client.set_blocked(wait.is_wanted());
-        self.wait = Some(wait);
+        self.stage = Stage::Wait(wait);
     }
 
-    /// Whether what there is to send is held back.
-    fn is_held(&self) -> bool {
-        self.uncommitted.is_any() || self.wait.as_ref().is_some_and(Wait::holds_replies) && !self.closing
+    /// Whether what there is to send is withheld.
+    fn withholds_output(&self) -> bool {
+        let holds_replies = matches!(&self.stage, Stage::Wait(wait) if wait.holds_replies());
+        self.uncommitted.is_any() || holds_replies
     }
 
     /// Sends the replies between two marks, behind what waits already; what the socket does not take at once is kept.
@@ -502,7 +510,7 @@ impl Connection {
             self.cut_for_output();
             return Ok(());
         }
-        let waits = self.is_held() || !self.output.is_empty();
+        let waits = self.withholds_output() || !self.output.is_empty();
         let kept_from = bytes.len().saturating_sub(SENT_AT_ONCE_BYTES);
         while bytes.len() > kept_from && !waits {
             match self.stream.write(bytes) {
@@ -527,7 +535,7 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(Poll::Ready(()));
         }
-        if self.is_held() {
+        if self.withholds_output() {
             return Ok(Poll::Pending);
         }
         let mut left_bytes = SENT_AT_ONCE_BYTES;

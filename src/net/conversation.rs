@@ -1,6 +1,5 @@
 //! What one connection speaks: turns received bytes into executed commands and bytes to send.
 
-use super::listener::Kind;
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::gather::Gather;
 use crate::command::access::NO_PASSWORD;
@@ -35,16 +34,24 @@ pub enum Next {
     Close,
 }
 
+/// What a client speaks, whatever it comes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Resp,
+    /// The plain TCP cache protocol, see [`crate::protocol::book`].
+    Book,
+}
+
 pub enum Conversation {
     Resp(resp::RequestParser),
     Book(book::RequestParser),
 }
 
 impl Conversation {
-    pub fn new(kind: Kind) -> Conversation {
-        match kind {
-            Kind::Resp => Conversation::Resp(resp::RequestParser::default()),
-            Kind::Book => Conversation::Book(book::RequestParser::default()),
+    pub fn new(protocol: Protocol) -> Conversation {
+        match protocol {
+            Protocol::Resp => Conversation::Resp(resp::RequestParser::default()),
+            Protocol::Book => Conversation::Book(book::RequestParser::default()),
         }
     }
 
@@ -129,8 +136,8 @@ impl Conversation {
     }
 }
 
-/// What execution needs of a protocol.
-trait Protocol {
+/// What execution needs of the parser of a protocol.
+trait Parser {
     /// Reads up to `max_commands` complete commands. Those before an error stay readable.
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error>;
     /// How many complete commands were read.
@@ -153,7 +160,7 @@ trait Protocol {
     fn consume(&mut self, executed: usize) -> usize;
 }
 
-impl Protocol for resp::RequestParser {
+impl Parser for resp::RequestParser {
     #[inline]
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
         self.advance(input, limits, max_commands).map_err(|error| match error {
@@ -206,7 +213,7 @@ impl Protocol for resp::RequestParser {
     }
 }
 
-impl Protocol for book::RequestParser {
+impl Parser for book::RequestParser {
     fn advance(&mut self, input: &mut [u8], limits: &resp::Limits, max_commands: usize) -> Result<(), Error> {
         self.advance(input, limits.bulk_bytes, max_commands)
             .map_err(|error| Error::owned(format!("ERR Protocol error: {error}")))
@@ -262,58 +269,58 @@ impl Protocol for book::RequestParser {
 
 /// Reads what a client may say now: so many commands at most. Returns that bound, and what is wrong behind them.
 #[inline]
-fn read<P: Protocol>(protocol: &mut P, state: &State, authenticated: bool, input: &mut [u8]) -> (usize, Option<Error>) {
+fn read<P: Parser>(parser: &mut P, state: &State, authenticated: bool, input: &mut [u8]) -> (usize, Option<Error>) {
     let limits = resp::Limits { bulk_bytes: state.settings.proto_max_bulk_len.get(), authenticated };
     // What a command before AUTH may look like must not bind the one after it.
     let max_commands = if authenticated { BATCH_COMMANDS } else { 1 };
-    (max_commands, protocol.advance(input, &limits, max_commands).err())
+    (max_commands, parser.advance(input, &limits, max_commands).err())
 }
 
-fn look_ahead<P: Protocol>(protocol: &mut P, state: &State, session: &Session, input: &mut [u8]) -> Option<Ahead> {
-    read(protocol, state, !state.requires_auth(&session.client), input);
+fn look_ahead<P: Parser>(parser: &mut P, state: &State, session: &Session, input: &mut [u8]) -> Option<Ahead> {
+    read(parser, state, !state.requires_auth(&session.client), input);
     let look = |args: Args<'_>| Some(Ahead::only(state, session, &args));
-    if protocol.commands() == 1 { protocol.with_command(input, 0, look) } else { None }
+    if parser.commands() == 1 { parser.with_command(input, 0, look) } else { None }
 }
 
 #[cold]
-fn execute_large<P: Protocol>(
-    protocol: &P,
+fn execute_large<P: Parser>(
+    parser: &P,
     batch: &mut Batch<'_>,
     session: &mut Session,
     input: &[u8],
     index: usize,
     output: &mut Gather,
 ) -> Flow {
-    protocol.with_large(input, index, |args| {
+    parser.with_large(input, index, |args| {
         let mut sink = P::sink(output, session);
         match args {
             Some(args) => batch.execute(session, args, &mut sink),
             None => {
-                protocol.with_command(input, index, |args| batch.refuse(session, args, Error::OUT_OF_MEMORY, &mut sink))
+                parser.with_command(input, index, |args| batch.refuse(session, args, Error::OUT_OF_MEMORY, &mut sink))
             }
         }
     })
 }
 
 /// See [`Conversation::incoming`].
-fn incoming<'p, P: Protocol>(
-    protocol: &'p mut P,
+fn incoming<'p, P: Parser>(
+    parser: &'p mut P,
     state: &State,
     session: &Session,
     input: &mut Vec<u8>,
 ) -> Option<&'p mut Incoming> {
-    let fits = protocol.announced(input, |Announced { args, bytes, others_bytes }| {
+    let fits = parser.announced(input, |Announced { args, bytes, others_bytes }| {
         let result_bytes = if bytes < LARGE_BYTES { None } else { large_result_bytes(state, session, args, bytes) };
         result_bytes.map(|result_bytes| state.keyspace.can_hold(result_bytes + others_bytes, others_bytes))
     });
     if let Some(fits) = fits.flatten() {
-        protocol.begin_large(input, !fits);
+        parser.begin_large(input, !fits);
     }
-    protocol.incoming()
+    parser.incoming()
 }
 
-fn execute<P: Protocol>(
-    protocol: &mut P,
+fn execute<P: Parser>(
+    parser: &mut P,
     batch: &mut Batch<'_>,
     session: &mut Session,
     input: &mut [u8],
@@ -322,20 +329,20 @@ fn execute<P: Protocol>(
 ) -> Progress {
     let state = batch.state();
     let authenticated = !state.requires_auth(&session.client);
-    let (max_commands, mut error) = read(protocol, state, authenticated, input);
+    let (max_commands, mut error) = read(parser, state, authenticated, input);
     let (mut executed, mut replies) = (0, 0);
-    let mut next = if protocol.commands() >= max_commands { Next::Again } else { Next::Read };
-    while executed < protocol.commands() {
+    let mut next = if parser.commands() >= max_commands { Next::Again } else { Next::Read };
+    while executed < parser.commands() {
         if executed.is_multiple_of(LOOK_AHEAD_COMMANDS) {
-            let count = LOOK_AHEAD_COMMANDS.min(protocol.commands() - executed);
+            let count = LOOK_AHEAD_COMMANDS.min(parser.commands() - executed);
             // A command alone has nothing to overlap with.
             if count > 1 {
-                batch.look_ahead(session, count, |number, look| protocol.with_command(input, executed + number, look));
+                batch.look_ahead(session, count, |number, look| parser.with_command(input, executed + number, look));
             }
         }
         // RESET came before it, and it was read by the limits of before.
         if authenticated && state.requires_auth(&session.client) {
-            let refusal = protocol.with_command(input, executed, |args| resp::refusal_of_unauthenticated(&args));
+            let refusal = parser.with_command(input, executed, |args| resp::refusal_of_unauthenticated(&args));
             if let Some(refusal) = refusal {
                 error = Some(Error::owned(format!("ERR Protocol error: {refusal}")));
                 next = Next::Again;
@@ -343,10 +350,10 @@ fn execute<P: Protocol>(
             }
         }
         let before = output.mark();
-        let flow = if protocol.has_large(executed) {
-            execute_large(protocol, batch, session, input, executed, output)
+        let flow = if parser.has_large(executed) {
+            execute_large(parser, batch, session, input, executed, output)
         } else {
-            protocol.with_command(input, executed, |args| {
+            parser.with_command(input, executed, |args| {
                 let mut sink = P::sink(output, session);
                 batch.execute(session, args, &mut sink)
             })
@@ -355,8 +362,8 @@ fn execute<P: Protocol>(
             && cause.runs_again()
         {
             if cause == Cause::Cold && !session.cold.wants_walk() {
-                for later in executed + 1..protocol.commands() {
-                    protocol.with_command(input, later, |args| batch.request_cold(session, args));
+                for later in executed + 1..parser.commands() {
+                    parser.with_command(input, later, |args| batch.request_cold(session, args));
                 }
             }
             next = Next::Wait(cause);
@@ -385,5 +392,5 @@ fn execute<P: Protocol>(
     if !matches!(next, Next::Wait(Cause::Cold)) && !session.cold.is_empty() {
         session.cold.clear();
     }
-    Progress { consumed: protocol.consume(executed), replies, next, commit: batch.take_commit() }
+    Progress { consumed: parser.consume(executed), replies, next, commit: batch.take_commit() }
 }

@@ -363,7 +363,7 @@ mod tests {
     use crate::base::key_hash::HashSecret;
     use crate::command::clients::{Client, Peer};
     use crate::config::Settings;
-    use crate::net::Kind;
+    use crate::net::conversation::Protocol;
     use crate::net::stream::Stream;
 
     /// A cycle with so many connections, and their clients' ends.
@@ -373,7 +373,7 @@ mod tests {
         let add = |ordinal| {
             let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
             let client = state.clients.connect(count, |id| Client::new(id, Peer::default(), 0, true)).expect("room");
-            let connection = Connection::new(stream(ours), state.clone(), client, Kind::Resp, ordinal, 0);
+            let connection = Connection::new(stream(ours), state.clone(), client, Protocol::Resp, ordinal, 0);
             cycle.add(Box::new(connection)).expect("a place");
             theirs
         };
@@ -532,7 +532,7 @@ mod tests {
         let (ours, mut theirs) = UnixStream::pair().expect("a pair of sockets");
         let state = cycle.state.clone();
         let client = state.clients.connect(9, |id| Client::new(id, Peer::default(), 0, true)).expect("room");
-        let connection = Connection::new(stream(ours), state, client, Kind::Resp, 2, 0);
+        let connection = Connection::new(stream(ours), state, client, Protocol::Resp, 2, 0);
         cycle.add(Box::new(connection)).expect("a place");
         // Both wake it while more has come than is read at once: a command lies on the border.
         let requests = "INCR number\r\n".repeat(READ_BYTES / 10);

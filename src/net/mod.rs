@@ -13,6 +13,6 @@ mod sweep;
 mod uncommitted;
 mod workers;
 
-pub use conversation::{Conversation, Next, Progress};
-pub use listener::{BoundListener, Kind, bind_hosts};
+pub use conversation::{Conversation, Next, Progress, Protocol};
+pub use listener::{BoundListener, bind_hosts};
 pub use workers::Workers;

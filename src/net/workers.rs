@@ -3,9 +3,8 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,8 +14,9 @@ use tokio::task::unconstrained;
 
 use super::balance;
 use super::connection::Connection;
+use super::conversation::Protocol;
 use super::cycle::Cycle;
-use super::listener::{AsyncListener, BoundListener, Kind};
+use super::listener::{Accepted, AsyncListener, BoundListener};
 use super::stream::Stream;
 use super::sweep;
 use crate::base::clock;
@@ -31,26 +31,13 @@ use crate::reply::{Error, Sink};
 const MAX_CLIENTS: Error = Error::new("ERR max number of clients reached");
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// What Linux takes for the time without traffic before a probe, in seconds.
-const KEEPALIVE_MAX_S: u64 = 32_767;
 /// How long open connections may take to send what they have when the server ends.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// What comes to a worker.
 enum Arrival {
-    Tcp {
-        place: Place,
-        stream: std::net::TcpStream,
-        address: SocketAddr,
-        kind: Kind,
-        ordinal: usize,
-    },
-    Unix {
-        place: Place,
-        stream: std::os::unix::net::UnixStream,
-        path: String,
-        ordinal: usize,
-    },
+    /// The socket of a new client, which takes a place.
+    Client { place: Place, socket: Accepted, protocol: Protocol, ordinal: usize },
     /// A connection of another worker that this one is to go on with.
     Moved(Box<Connection>),
     /// Nobody any more: the server ends.
@@ -95,9 +82,8 @@ impl Workers {
         drop(tell_time);
         let ordinals = Arc::new(AtomicUsize::new(0));
         for listener in listeners {
-            let kind = listener.kind();
             let acceptor = Acceptor { state: state.clone(), queues: queues.clone(), ordinals: ordinals.clone() };
-            tokio::spawn(acceptor.accept(listener.into_async()?, kind, stopped.clone()));
+            tokio::spawn(acceptor.accept(listener.into_async()?, stopped.clone()));
         }
         tokio::spawn(sweep::run(state.clone(), stopped.clone()));
         match times.iter().collect::<io::Result<Vec<_>>>() {
@@ -131,12 +117,12 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    async fn accept(self, listener: AsyncListener, kind: Kind, mut stopped: watch::Receiver<bool>) {
+    async fn accept(self, listener: AsyncListener, mut stopped: watch::Receiver<bool>) {
         let _alarm = Alarm::new(&self.state, "accept");
         self.state.clients.session_places.add_acceptor();
         loop {
             let accepted = tokio::select! {
-                accepted = self.accept_one(&listener, kind) => accepted,
+                accepted = self.accept_one(&listener) => accepted,
                 _ = stopped.wait_for(|stopped| *stopped) => return,
             };
             match accepted {
@@ -154,22 +140,11 @@ impl Acceptor {
         }
     }
 
-    async fn accept_one(&self, listener: &AsyncListener, kind: Kind) -> io::Result<(Arrival, usize)> {
-        let place = self.state.clients.session_places.take(|| max_clients(&self.state)).await;
-        let next_ordinal = || self.ordinals.fetch_add(1, Ordering::Relaxed);
-        match listener {
-            AsyncListener::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
-                let (stream, ordinal) = (stream.into_std()?, next_ordinal());
-                Ok((Arrival::Tcp { place, stream, address, kind, ordinal }, ordinal))
-            }
-            AsyncListener::Unix(listener, file) => {
-                let (stream, _) = listener.accept().await?;
-                let (stream, ordinal) = (stream.into_std()?, next_ordinal());
-                let path = file.path().display().to_string();
-                Ok((Arrival::Unix { place, stream, path, ordinal }, ordinal))
-            }
-        }
+    async fn accept_one(&self, listener: &AsyncListener) -> io::Result<(Arrival, usize)> {
+        let place = self.state.clients.session_places.take(|| self.state.max_clients()).await;
+        let socket = listener.accept().await?;
+        let ordinal = self.ordinals.fetch_add(1, Ordering::Relaxed);
+        Ok((Arrival::Client { place, socket, protocol: listener.protocol(), ordinal }, ordinal))
     }
 }
 
@@ -230,14 +205,9 @@ impl Worker {
 
     fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
         match arrival {
-            Arrival::Tcp { place, stream, address, kind, ordinal } => {
-                set_options(&stream, self.state.settings.tcp_keepalive.get().max(0) as u64);
-                let peer = Peer::of_tcp(&stream, address, stream.local_addr()?);
-                self.take_in(Stream::in_place(stream.into(), place), peer, kind, ordinal)
-            }
-            Arrival::Unix { place, stream, path, ordinal } => {
-                let peer = Peer::of_unix(&stream, &path);
-                self.take_in(Stream::in_place(stream.into(), place), peer, Kind::Resp, ordinal)
+            Arrival::Client { place, socket, protocol, ordinal } => {
+                let (socket, peer) = socket.set_up(self.state.settings.tcp_keepalive.get().max(0) as u64)?;
+                self.take_in(Stream::in_place(socket, place), peer, protocol, ordinal)
             }
             Arrival::Moved(mut connection) => {
                 connection.settle(self.index);
@@ -248,33 +218,29 @@ impl Worker {
     }
 
     /// Serves a new client, or tells it why it may not come in.
-    fn take_in(&mut self, stream: Stream, peer: Peer, kind: Kind, ordinal: usize) -> io::Result<()> {
-        match admit(&self.state, peer, kind) {
+    fn take_in(&mut self, stream: Stream, peer: Peer, protocol: Protocol, ordinal: usize) -> io::Result<()> {
+        match admit(&self.state, peer, protocol) {
             Ok(client) => {
-                let connection = Connection::new(stream, self.state.clone(), client, kind, ordinal, self.index);
+                let connection = Connection::new(stream, self.state.clone(), client, protocol, ordinal, self.index);
                 self.cycle.add(Box::new(connection))
             }
             Err(error) => {
-                refuse(stream, kind, &error);
+                refuse(stream, protocol, &error);
                 Ok(())
             }
         }
     }
 }
 
-fn max_clients(state: &State) -> usize {
-    state.settings.maxclients.get().max(0) as usize
-}
-
 /// Registers a client, or says why it may not come in.
-fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
+fn admit(state: &State, peer: Peer, protocol: Protocol) -> Result<Arc<Client>, Error> {
     let has_password = state.has_password();
     let refused = if state.is_protected_from(&peer) {
         PROTECTED
-    } else if has_password && kind == Kind::Book {
+    } else if has_password && protocol == Protocol::Book {
         NO_PASSWORD
     } else {
-        match state.clients.connect(max_clients(state), |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
+        match state.clients.connect(state.max_clients(), |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
             Some(client) => return Ok(client),
             None => MAX_CLIENTS,
         }
@@ -283,28 +249,12 @@ fn admit(state: &State, peer: Peer, kind: Kind) -> Result<Arc<Client>, Error> {
     Err(refused)
 }
 
-/// Has the kernel send short replies at once and probe an idle peer, as Redis does: first after `keepalive_s` (0: never),
-/// then each third of it, three times. What it refuses costs no connection.
-fn set_options(stream: &std::net::TcpStream, keepalive_s: u64) {
-    let mut result = stream.set_nodelay(true);
-    if keepalive_s > 0 {
-        let idle_s = keepalive_s.min(KEEPALIVE_MAX_S);
-        let interval = Duration::from_secs((idle_s / 3).max(1));
-        let probes = socket2::TcpKeepalive::new().with_time(Duration::from_secs(idle_s)).with_interval(interval);
-        result = result.and(socket2::SockRef::from(stream).set_tcp_keepalive(&probes.with_retries(3)));
-    }
-    if let Err(error) = result {
-        static TOLD: Once = Once::new();
-        TOLD.call_once(|| tracing::warn!(%error, "the system refuses socket options: connections go on without them"));
-    }
-}
-
 /// Tells a client why it may not come in, as far as its socket takes it at once.
-fn refuse(stream: Stream, kind: Kind, error: &Error) {
+fn refuse(stream: Stream, protocol: Protocol, error: &Error) {
     let mut bytes = Gather::default();
-    match kind {
-        Kind::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
-        Kind::Book => book::ReplyWriter::new(&mut bytes).error(error),
+    match protocol {
+        Protocol::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
+        Protocol::Book => book::ReplyWriter::new(&mut bytes).error(error),
     }
     stream.write_last(bytes.own());
 }
@@ -314,6 +264,7 @@ mod tests {
     use super::*;
     use crate::base::key_hash::HashSecret;
     use std::io::{BufRead, BufReader, Write};
+    use std::net::SocketAddr;
     use std::sync::atomic::AtomicBool;
 
     use crate::config::Settings;
@@ -323,7 +274,8 @@ mod tests {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("threads");
         runtime.block_on(async {
-            let listeners = BoundListener::bind_tcp(&["127.0.0.1".to_owned()], 0, 16, Kind::Resp).expect("a listener");
+            let listeners =
+                BoundListener::bind_tcp(&["127.0.0.1".to_owned()], 0, 16, Protocol::Resp).expect("a listener");
             let address = listeners[0].address().expect("an address");
             let workers = Workers::start(state, listeners, workers).expect("workers");
             let test = tokio::task::spawn_blocking(move || test(address)).await;

@@ -39,7 +39,7 @@ pub(super) fn kill(context: &mut Context<'_>) -> Result<(), Stop> {
     };
     let caller = context.session.client.clone();
     let mut killed = 0;
-    for client in context.state.clients.sessions() {
+    for client in context.state.clients.all() {
         if !filter.fits(&client, &caller) {
             continue;
         }

@@ -45,10 +45,10 @@ pub(super) fn list(context: &mut Context<'_>) -> Result<(), Stop> {
     let option = |name: &str| args.at(2).eq_ignore_ascii_case(name.as_bytes());
     let mut text = Vec::new();
     if args.len() == 2 {
-        context.state.clients.sessions().iter().for_each(|client| describe(context, client, &mut text));
+        context.state.clients.all().iter().for_each(|client| describe(context, client, &mut text));
     } else if args.len() == 4 && option("type") {
         let kind = Kind::parse(args.at(3))?;
-        let clients = context.state.clients.sessions();
+        let clients = context.state.clients.all();
         clients
             .iter()
             .filter(|client| Kind::of(client) == kind)

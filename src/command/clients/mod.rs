@@ -26,7 +26,7 @@ pub struct Clients {
     next_id: AtomicU64,
     /// Of the protocols that have sessions: RESP, the plain TCP protocol.
     connected: Mutex<BTreeMap<u64, Arc<Client>>>,
-    /// Of HTTP: no command tells of them, but they are bounded as others are.
+    /// Of HTTP, which have sessions for as long as a request lasts.
     http: Mutex<HttpClients>,
     /// Of the sockets of either.
     pub session_places: Arc<Places>,
@@ -46,23 +46,28 @@ impl Clients {
         Arc::new(create(self.next_id.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
-    /// Admits a client, unless there are `max` already.
+    /// Admits a client, unless there are `max` already of all protocols. Of HTTP, the one that has been idle for longest is cut
+    /// off for it.
     pub fn connect(&self, max: usize, create: impl FnOnce(u64) -> Client) -> Option<Arc<Client>> {
-        let mut connected = self.connected.lock();
+        let (mut connected, mut http) = (self.connected.lock(), self.http.lock());
         if connected.len() >= max {
             return None;
+        }
+        while connected.len() + http.by_id.len() >= max {
+            let idlest = http.take_idlest()?;
+            cut_off(&idlest);
         }
         let client = self.create(create);
         connected.insert(client.id, client.clone());
         Some(client)
     }
 
-    /// Admits a client of HTTP. Where there are `max` already, the one that has been idle for longest is cut off for it.
-    /// `None`: all of them are being served.
-    pub fn connect_http(&self, max: usize, create: impl FnOnce(u64) -> Client) -> Option<Arc<Client>> {
-        let mut http = self.http.lock();
+    /// Admits a client of HTTP. Where there are `http_max` of these already, or `max` of all protocols, the one of HTTP that
+    /// has been idle for longest is cut off for it. `None`: all of them are being served.
+    pub fn connect_http(&self, http_max: usize, max: usize, create: impl FnOnce(u64) -> Client) -> Option<Arc<Client>> {
+        let (connected, mut http) = (self.connected.lock(), self.http.lock());
         // More than one, where the limit was lowered.
-        while http.by_id.len() >= max {
+        while http.by_id.len() >= http_max || connected.len() + http.by_id.len() >= max {
             let idlest = http.take_idlest()?;
             cut_off(&idlest);
         }
@@ -106,10 +111,11 @@ impl Clients {
         self.http.lock().by_id.len()
     }
 
-    /// Everyone, whatever the protocol.
+    /// Everyone, whatever the protocol, in the order of their ids.
     pub fn all(&self) -> Vec<Arc<Client>> {
         let mut all = self.sessions();
         all.extend(self.http());
+        all.sort_unstable_by_key(|client| client.id);
         all
     }
 
@@ -123,9 +129,9 @@ impl Clients {
         self.connected.lock().values().cloned().collect()
     }
 
-    /// The client with this id.
+    /// The client with this id, whatever its protocol.
     pub fn find(&self, id: u64) -> Option<Arc<Client>> {
-        self.connected.lock().get(&id).cloned()
+        self.connected.lock().get(&id).or(self.http.lock().by_id.get(&id)).cloned()
     }
 
     /// How many are kept waiting by their command or a pause.
@@ -218,6 +224,34 @@ mod tests {
         assert_eq!(clients.feed_monitors(b"12345", 11), 1);
         assert_eq!(monitor.ending(), Ending::Killed);
         assert!(!clients.are_monitored() && clients.is_empty());
+    }
+
+    /// A client with a socket of its own, which is cut off where the client is.
+    fn with_socket(id: u64, socket: &std::os::unix::net::UnixStream) -> Client {
+        use std::os::fd::AsRawFd;
+        Client::new(id, Peer { descriptor: socket.as_raw_fd(), ..Peer::default() }, 0, true)
+    }
+
+    #[test]
+    fn clients_of_http_count_and_give_way() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+        let clients = Clients::default();
+        let create = |id| with_socket(id, &socket);
+        let first = clients.connect_http(9, 2, create).expect("there is room");
+        assert!(clients.connect(2, create).is_some());
+        assert_eq!(clients.all().iter().map(|client| client.id).collect::<Vec<_>>(), [1, 2]);
+        assert!(clients.find(first.id).is_some());
+        let second = clients.connect_http(9, 2, create).expect("an idle one gives way");
+        assert!(clients.find(first.id).is_none() && (clients.len(), clients.http_len()) == (1, 1));
+        second.set_blocked(true);
+        assert!(
+            clients.connect_http(9, 2, create).is_none() && clients.connect(2, create).is_none(),
+            "it is being served"
+        );
+        second.set_blocked(false);
+        assert!(clients.connect(2, create).is_some(), "it gives way to a session, too");
+        assert!(clients.connect_http(9, 2, create).is_none(), "a session does not");
+        assert_eq!((clients.len(), clients.http_len()), (2, 0));
     }
 
     #[test]

@@ -5,13 +5,22 @@
 //! at a time, they overlap; Valkey and Garnet do the like.
 
 use super::databases::Databases;
-use super::key::Spot;
+use super::key::{Key, Spot};
 use super::slot::Slot;
 use super::slots::Slots;
 use super::table::place;
 use crate::base::prefetch::{LINE_BYTES, prefetch};
 
+/// Keys of one command that are prefetched at most: so many fit into the second cache, with room for others.
+const KEYS_OF_A_COMMAND: usize = 256;
+
 impl Databases {
+    /// Prefetches the keys of one command, of one database; see [`Databases::prefetch`].
+    pub fn prefetch_keys<'k>(&self, database: usize, keys: impl Iterator<Item = Key<'k>> + Clone) {
+        let spot = |key: Key<'k>| Spot { hash: key.hash, slot: key.slot };
+        self.prefetch(database, keys.take(KEYS_OF_A_COMMAND).map(spot));
+    }
+
     /// Prefetches the entries of keys, or where they would be. Only a hint: it changes and promises nothing.
     pub fn prefetch(&self, database: usize, spots: impl Iterator<Item = Spot> + Clone) {
         let Some(slots) = self.database(database).slots.get() else { return };
