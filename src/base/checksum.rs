@@ -44,7 +44,7 @@ mod tests {
         // RFC 3720, appendix B.4.
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
-        let bytes: Vec<u8> = (0..600_u32).map(|number| (number * number >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..600_u32).map(|number| ((number * number) >> 3) as u8).collect();
         for length in 0..600 {
             for start in 0..(600 - length).min(9) {
                 let part = &bytes[start..start + length];
