@@ -9,7 +9,7 @@
 pub mod admin;
 /// The clock, slots, patterns, numbers, memory accounting.
 pub mod base;
-/// Commands: declaration, dispatch, handlers.
+/// Commands: declaration, execution, handlers.
 pub mod command;
 /// One table of parameters: file, environment, flags, CONFIG.
 pub mod config;

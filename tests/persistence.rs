@@ -73,6 +73,25 @@ fn scan_all(client: &mut Client) -> Vec<String> {
     }
 }
 
+/// A command that has to be run again has changed nothing, which the server asserts in debug builds; DEBUG POPULATE passes over
+/// what it has made.
+#[test]
+fn populate_goes_on_where_it_comes_to_cold_keys() {
+    let place = tempfile::tempdir().expect("a directory");
+    let mut server = on(place.path(), &[]);
+    let mut client = server.client();
+    assert_eq!(client.command(&["DEBUG", "POPULATE", "20"]), Value::ok());
+    assert_eq!(client.command(&["DEL", "key:0", "key:7"]), Value::Integer(2));
+    server.terminate();
+    let server = on(place.path(), &[]);
+    let mut client = server.client();
+    assert_eq!(client.command(&["DEBUG", "POPULATE", "40"]), Value::ok());
+    assert_eq!(client.command(&["DBSIZE"]), Value::Integer(40));
+    for number in [0, 1, 7, 39] {
+        assert_eq!(client.command(&["GET", &format!("key:{number}")]), Value::bulk(format!("value:{number}")));
+    }
+}
+
 #[test]
 fn what_was_acknowledged_is_there_after_every_end() {
     for (appendonly, sync) in [("yes", "everysec"), ("yes", "always"), ("yes", "no"), ("no", "everysec")] {

@@ -16,10 +16,11 @@ use tokio::task::JoinHandle;
 
 use super::exchange::Exchange;
 use super::routes;
-use super::socket::{Registration, Socket};
+use super::socket::Socket;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
 use crate::command::clients::{Client, Peer, Place};
+use crate::command::registration::Registration;
 use crate::command::state::State;
 
 /// Connections beyond the limit, while all those within it are being served: they may ask for the node's health alone.

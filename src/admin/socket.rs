@@ -11,20 +11,8 @@ use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 
 use super::exchange::Exchange;
-use crate::command::clients::{Client, Place};
-use crate::command::state::State;
-
-/// Takes the client out of the registry, before its socket is closed.
-pub struct Registration {
-    pub state: Arc<State>,
-    pub client: Arc<Client>,
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.state.clients.disconnect(&self.client);
-    }
-}
+use crate::command::clients::Place;
+use crate::command::registration::Registration;
 
 pub struct Socket {
     // Dropped in this order: the client leaves the registry, the socket is closed, its place is free.

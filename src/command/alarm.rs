@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::state::State;
+use crate::command::state::State;
 
 /// Held by a thread or task that the server cannot do without: if it panics, the server ends in good order, and says
 /// so, instead of serving on by halves.

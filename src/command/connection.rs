@@ -3,10 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::context::Context;
-use super::spec::{Categories, Flags, Spec};
-use crate::base::number;
+use crate::command::context::Context;
 use crate::command::flow::{Flow, Stop};
+use crate::command::spec::{Categories, Flags, Spec};
 use crate::reply::Error;
 
 const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE).or(Flags::FAST);
@@ -57,14 +56,8 @@ fn echo(context: &mut Context<'_>) -> Result<(), Stop> {
 }
 
 fn select(context: &mut Context<'_>) -> Result<(), Stop> {
-    let database = number::parse_i64(context.args.at(1)).ok_or(Error::NOT_AN_INTEGER)?;
-    if i32::try_from(database).is_err() {
-        return Err(Error::new("ERR value is out of range, value must between -2147483648 and 2147483647").into());
-    }
-    if !(0..context.state.settings.databases.get()).contains(&database) {
-        return Err(Error::DB_INDEX_OUT_OF_RANGE.into());
-    }
-    context.session.client.select(database as usize);
+    let database = context.database_number(1)?;
+    context.session.client.select(database);
     context.reply.ok();
     Ok(())
 }

@@ -8,6 +8,7 @@ pub mod commit;
 pub mod context;
 pub mod executor;
 pub mod flow;
+pub mod registration;
 pub mod session;
 mod slow;
 pub mod spec;

@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
-use super::context::Context;
-use super::session::Session;
-use super::spec::{Flags, Spec};
-use super::state::State;
 use crate::base::{clock, words};
+use crate::command::context::Context;
 use crate::command::flow::Stop;
+use crate::command::session::Session;
+use crate::command::spec::{Flags, Spec};
+use crate::command::state::State;
 use crate::protocol::Args;
 
 pub const COMMANDS: &[Spec] = &[Spec::new("monitor", 1, monitor)

@@ -1,10 +1,10 @@
 //! Commands that took long: to the slow log, and to the latency events.
 
-use super::session::Session;
-use super::spec::Flags;
-use super::state::State;
-use super::table::Command;
 use crate::base::clock;
+use crate::command::session::Session;
+use crate::command::spec::Flags;
+use crate::command::state::State;
+use crate::command::table::Command;
 use crate::protocol::Args;
 use crate::stats::{SlowCommand, shortened};
 

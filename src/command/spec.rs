@@ -6,6 +6,9 @@ use crate::command::flow::Stop;
 use crate::protocol::Args;
 use crate::reply::Error;
 
+/// The version of Redis whose commands and answers these are; clients and dashboards go by it.
+pub const REDIS_VERSION: &str = "7.0.15";
+
 /// A set of flags; see the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flags(u32);

@@ -19,6 +19,7 @@ use crate::base::gather::{Gather, Mark};
 use crate::command::clients::{BufferSizes, Client, Ending};
 use crate::command::executor::{Ahead, Batch};
 use crate::command::flow::Cause;
+use crate::command::registration::Registration;
 use crate::command::session::Session;
 use crate::command::state::State;
 use crate::command::wait::{Outcome, Wait};
@@ -40,12 +41,6 @@ struct Place {
     worker: usize,
     /// How many workers there were to share the connections when that was looked at last.
     active_workers: usize,
-}
-
-/// Takes the client out of the registry, before its socket is closed.
-struct Registration {
-    state: Arc<State>,
-    client: Arc<Client>,
 }
 
 /// Where a connection that ends here is going on.
@@ -111,8 +106,8 @@ impl Connection {
         }
     }
 
-    /// Has worker number `worker` go on with it.
-    pub fn settle(&mut self, worker: usize) {
+    /// Assigns it to worker number `worker`.
+    pub fn assign_worker(&mut self, worker: usize) {
         self.place.worker = worker;
     }
 
@@ -127,8 +122,8 @@ impl Connection {
 
     /// Notes what its socket has become ready for.
     #[inline]
-    pub fn became(&mut self, ready: Readiness) {
-        self.stream.became(ready);
+    pub fn set_ready(&mut self, ready: Readiness) {
+        self.stream.set_ready(ready);
     }
 
     /// Reads once what the client has sent, if it waits for nothing and nothing of it waits: then it is the beginning of
@@ -569,11 +564,5 @@ impl Connection {
                 break;
             }
         }
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.state.clients.disconnect(&self.client);
     }
 }

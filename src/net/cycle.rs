@@ -195,7 +195,7 @@ impl Cycle {
         });
         let told = self.sockets.poll(task, |place, ready| {
             let Some(member) = members.get_mut(place) else { return };
-            member.connection.became(ready);
+            member.connection.set_ready(ready);
             if !std::mem::replace(&mut member.is_due, true) {
                 self.places.push(place);
             }

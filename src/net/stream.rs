@@ -35,7 +35,7 @@ impl Stream {
 
     /// Notes what it has become ready for.
     #[inline]
-    pub fn became(&mut self, ready: Readiness) {
+    pub fn set_ready(&mut self, ready: Readiness) {
         self.ready.read |= ready.read;
         self.ready.write |= ready.write;
         self.ready.closed |= ready.closed;
@@ -60,7 +60,7 @@ impl Stream {
         let room = buffer.len();
         let received = recv(&self.socket, buffer, RecvFlags::empty()).map(|(count, _)| count);
         // The end comes behind the last bytes, and was told together with them.
-        settle(received, room, self.ready.closed, &mut self.ready.read)
+        update_readiness(received, room, self.ready.closed, &mut self.ready.read)
     }
 
     /// Writes as much of `bytes` as the socket takes. Pending: that is nothing.
@@ -68,7 +68,7 @@ impl Stream {
         if !self.ready.write {
             return Poll::Pending;
         }
-        settle(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), false, &mut self.ready.write)
+        update_readiness(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), false, &mut self.ready.write)
     }
 
     /// The same of several slices, one behind the other.
@@ -78,7 +78,7 @@ impl Stream {
         }
         let bytes = slices.iter().map(|slice| slice.len()).sum();
         let sent = sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
-        settle(sent, bytes, false, &mut self.ready.write)
+        update_readiness(sent, bytes, false, &mut self.ready.write)
     }
 
     /// Writes the beginning of `bytes` that the socket takes at once, as the last that is sent.
@@ -98,7 +98,12 @@ impl AsFd for Stream {
 /// What has come of reading or writing at most `most` bytes. When it was less, the socket has nothing left or takes nothing
 /// more, and need not be asked: it will be told when that changes, unless its end `is_told`.
 #[inline]
-fn settle(result: Result<usize, Errno>, most: usize, is_told: bool, is_ready: &mut bool) -> Poll<io::Result<usize>> {
+fn update_readiness(
+    result: Result<usize, Errno>,
+    most: usize,
+    is_told: bool,
+    is_ready: &mut bool,
+) -> Poll<io::Result<usize>> {
     match result {
         Ok(count) => {
             // The end of the stream stays one.
@@ -142,18 +147,18 @@ mod tests {
         let (mut stream, mut other) = pair();
         other.write_all(b"twelve bytes").expect("room");
         assert_eq!(read(&mut stream, 8), None, "nobody has told it");
-        stream.became(READABLE);
+        stream.set_ready(READABLE);
         assert_eq!(read(&mut stream, 8), Some(8));
         assert_eq!(read(&mut stream, 8), Some(4), "there may be more behind what was asked for");
         other.write_all(b"more").expect("room");
         assert_eq!(read(&mut stream, 8), None, "less came than was asked for: it will be told of more");
-        stream.became(WRITABLE);
+        stream.set_ready(WRITABLE);
         assert_eq!(read(&mut stream, 8), None);
-        stream.became(READABLE);
+        stream.set_ready(READABLE);
         assert_eq!(read(&mut stream, 4), Some(4));
         assert_eq!(read(&mut stream, 4), None, "the kernel was asked, and had nothing");
         drop(other);
-        stream.became(READABLE);
+        stream.set_ready(READABLE);
         assert_eq!((read(&mut stream, 4), read(&mut stream, 4)), (Some(0), Some(0)), "the end stays");
     }
 
@@ -162,7 +167,7 @@ mod tests {
         let (mut stream, mut other) = pair();
         other.write_all(b"twelve bytes").expect("room");
         drop(other);
-        stream.became(CLOSED);
+        stream.set_ready(CLOSED);
         assert_eq!((read(&mut stream, 8), read(&mut stream, 8)), (Some(8), Some(4)));
         assert_eq!((read(&mut stream, 8), read(&mut stream, 8)), (Some(0), Some(0)), "and it stays");
     }
@@ -175,7 +180,7 @@ mod tests {
         let mut received = Vec::new();
         let mut sent = 0;
         while sent < bytes.len() {
-            stream.became(WRITABLE);
+            stream.set_ready(WRITABLE);
             while let Poll::Ready(result) = stream.write(&bytes[sent..]) {
                 sent += result.expect("a whole connection");
                 if sent == bytes.len() {
@@ -188,7 +193,7 @@ mod tests {
         }
         assert!(received == bytes);
         drop(other);
-        stream.became(WRITABLE);
+        stream.set_ready(WRITABLE);
         assert!(matches!(stream.write(&bytes), Poll::Ready(Err(_))), "and no signal ends the process");
     }
 }

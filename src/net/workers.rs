@@ -210,7 +210,7 @@ impl Worker {
                 self.take_in(Stream::in_place(socket, place), peer, protocol, ordinal)
             }
             Arrival::Moved(mut connection) => {
-                connection.settle(self.index);
+                connection.assign_worker(self.index);
                 self.cycle.add(connection)
             }
             Arrival::Stop => Ok(()),

@@ -131,7 +131,7 @@ fn imports_of_lower_modules_are_allowed() {
         ("keyspace/mod.rs", "use crate::{base::slot, store::journal::{self, Record}, types::*};"),
         ("keyspace/scan.rs", "use super::super::types::string;"),
         ("command/string.rs", "fn f() { crate::keyspace::lookup(); } mod tests { use super::*; }"),
-        ("net/connection.rs", "use crate::{protocol::resp, command::dispatch, config::Config, stats};"),
+        ("net/connection.rs", "use crate::{protocol::resp, command::executor, config::Config, stats};"),
         ("protocol/resp/mod.rs", "use crate::{base::number, reply::Reply};"),
         ("node.rs", "use crate::{net, admin, keyspace, protocol};"),
         ("main.rs", "use rockpool::{node, admin}; fn main() {}"),
@@ -197,7 +197,7 @@ fn comparisons_of_command_names_are_found() {
         ("keyspace/mod.rs", "if name == b\"GET\" {}"),
         ("keyspace/mod.rs", "if \"get\" != name {}"),
         ("protocol/resp.rs", "match name { b\"hello\" | b\"x\" => 1, _ => 2 }"),
-        ("command/dispatch.rs", "match name { \"flushall\" => 1, _ => 2 }"),
+        ("command/executor.rs", "match name { \"flushall\" => 1, _ => 2 }"),
         ("admin/rest.rs", "matches!(name, b\"SHUTDOWN\")"),
         ("net/worker.rs", "if name == \"config\" {}"),
     ] {

@@ -3,14 +3,12 @@
 use crate::command::context::Context;
 use crate::command::flow::{Cause, Flow, Stop};
 use crate::command::session::ReplyMode;
+use crate::command::spec::REDIS_VERSION;
 use crate::command::user::{DEFAULT, User};
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 
 use crate::base::number;
-
-/// The version of Redis whose commands and answers these are; clients choose their commands by it.
-const REDIS_VERSION: &str = "7.0.15";
 
 const WRONG_PASSWORD: Error = Error::new("WRONGPASS invalid username-password pair or user is disabled.");
 const NO_PASSWORD_SET: Error = Error::new(

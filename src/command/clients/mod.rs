@@ -196,7 +196,7 @@ impl Clients {
 /// the client is, or was just, in.
 fn cut_off(client: &Client) {
     // SAFETY: who is in a registry has an open socket: a connection leaves it, under its lock, before it closes its
-    // descriptor (`Registration` in `net::connection`, `Socket` in `admin::socket`).
+    // descriptor (`command::registration`, which comes first in `net::connection` and `admin::socket`).
     let socket = unsafe { BorrowedFd::borrow_raw(client.peer.descriptor) };
     // It fails only for a socket whose other end has gone already.
     let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);

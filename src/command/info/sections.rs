@@ -10,11 +10,10 @@ use super::{persistence, statistics};
 use crate::base::{clock, system};
 use crate::command::context::Context;
 use crate::command::flow::Stop;
+use crate::command::spec::REDIS_VERSION;
 use crate::config::Options;
 use crate::keyspace::table_strain;
 
-/// The version of Redis that clients are told.
-const REDIS_VERSION: &str = "7.0.15";
 const DAY_S: u64 = 24 * 3600;
 
 struct Section {

@@ -415,9 +415,12 @@ mod tests {
         assert_eq!(error(&[b'a'; 70_000]).unwrap(), "too big inline request");
         assert_eq!(error(&[b'*'; 70_000]).unwrap(), "too big mbulk count string");
         assert_eq!(error(&[b"*1\r\n".as_slice(), &[b'$'; 70_000]].concat()).unwrap(), "too big bulk count string");
-        let strangers = Limits { authenticated: false, ..LIMITS };
-        assert_eq!(parse_all(&[b"*11\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedCount));
-        assert_eq!(parse_all(&[b"*1\r\n$16385\r\n"], &strangers).1, Some(ProtocolError::UnauthenticatedBulkLength));
+        let unauthenticated = Limits { authenticated: false, ..LIMITS };
+        assert_eq!(parse_all(&[b"*11\r\n"], &unauthenticated).1, Some(ProtocolError::UnauthenticatedCount));
+        assert_eq!(
+            parse_all(&[b"*1\r\n$16385\r\n"], &unauthenticated).1,
+            Some(ProtocolError::UnauthenticatedBulkLength)
+        );
     }
 
     #[test]
