@@ -19,11 +19,14 @@ const FREED_AT_ONCE: usize = 8;
 /// A byte string as it is handed around: a large one in chunks, any other in a row.
 #[derive(Clone, Copy)]
 pub enum BytesRef<'a> {
+    /// In a row.
     Slice(&'a [u8]),
+    /// In chunks.
     Chunks(&'a Chunks),
 }
 
 impl<'a> BytesRef<'a> {
+    /// Length in bytes.
     #[inline]
     pub fn len(self) -> usize {
         match self {
@@ -32,6 +35,7 @@ impl<'a> BytesRef<'a> {
         }
     }
 
+    /// Whether there is no byte.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
@@ -112,10 +116,12 @@ pub struct Chunks {
 }
 
 impl Chunks {
+    /// Length in bytes.
     pub fn len(&self) -> usize {
         self.pieces.last().map_or(0, |piece| piece.end)
     }
 
+    /// Whether there is no byte.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()
     }
@@ -125,6 +131,7 @@ impl Chunks {
         self.len() + self.pieces.capacity() * size_of::<Piece>() + self.pieces.len() * size_of::<[usize; 5]>()
     }
 
+    /// The bytes, piece after piece.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> + Clone {
         self.parts_from(0)
     }
@@ -162,6 +169,7 @@ impl Chunks {
         *self = self.part(bytes.min(self.len())..self.len());
     }
 
+    /// Puts `added` at the end.
     pub fn append(&mut self, added: BytesRef<'_>) {
         match added {
             BytesRef::Slice(bytes) => self.append_slice(bytes),

@@ -82,11 +82,13 @@ impl Gather {
         }
     }
 
+    /// Length in bytes, of shared strings as well.
     #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() + self.shared_bytes
     }
 
+    /// Whether there is nothing.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.shared.is_empty()
@@ -97,6 +99,7 @@ impl Gather {
         self.bytes.capacity() + self.shared_bytes
     }
 
+    /// Takes out everything.
     #[inline]
     pub fn clear(&mut self) {
         self.truncate(Mark::default());
@@ -109,6 +112,7 @@ impl Gather {
         self.shared.shrink_to(bytes / size_of::<Shared>());
     }
 
+    /// The present end, to which `truncate` can go back.
     #[inline]
     pub fn mark(&self) -> Mark {
         Mark { bytes: self.bytes.len(), shared: self.shared.len() }

@@ -15,7 +15,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 /// Which function the hash is, and its secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum HashSecret {
+    /// XXH3 of 64 bits, by its seed: that of data directories of format 1.
     Xxh3(u64),
+    /// AES-128-CMAC, by its key.
     AesCmac([u8; 16]),
 }
 
@@ -61,6 +63,7 @@ enum Function {
 }
 
 impl KeyHash {
+    /// The function of this secret.
     pub fn new(secret: HashSecret) -> KeyHash {
         let key = match secret {
             HashSecret::Xxh3(seed) => return KeyHash(Function::Xxh3(seed)),
@@ -73,6 +76,7 @@ impl KeyHash {
         KeyHash(Function::Portable(Box::new(PortableCmac::new(key))))
     }
 
+    /// Hashes a key.
     #[inline]
     pub fn hash(&self, bytes: &[u8]) -> u64 {
         match &self.0 {

@@ -1,6 +1,8 @@
 //! What everything else stands on: the clock, the system, slots, patterns, numbers and words as Redis reads and prints them,
 //! byte strings that are shared.
 
+#![deny(missing_docs)]
+
 pub mod checksum;
 pub mod chunks;
 pub mod clock;

@@ -62,10 +62,13 @@ pub fn operating_system() -> String {
 /// CPU time in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTimes {
+    /// In the program itself.
     pub user_us: u64,
+    /// In the kernel, on its behalf.
     pub system_us: u64,
     /// Of children that have ended.
     pub children_user_us: u64,
+    /// In the kernel, on behalf of those.
     pub children_system_us: u64,
 }
 

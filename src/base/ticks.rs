@@ -40,6 +40,7 @@ impl Ticker {
         }
     }
 
+    /// The present count of ticks.
     #[inline]
     pub fn now(&self) -> u64 {
         match self.start {

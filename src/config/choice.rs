@@ -197,6 +197,7 @@ impl EvictionPolicy {
         matches!(self, VolatileLru | VolatileLfu | VolatileRandom | VolatileTtl)
     }
 
+    /// Whether the least frequently used keys go.
     pub fn is_lfu(self) -> bool {
         matches!(self, EvictionPolicy::AllkeysLfu | EvictionPolicy::VolatileLfu)
     }

@@ -3,6 +3,8 @@
 //!
 //! A parameter is added by one entry in `table.rs`: its doc comment, its field, its kind with the default, its name.
 
+#![deny(missing_docs)]
+
 mod choice;
 mod entry;
 mod file;

@@ -33,6 +33,7 @@ pub const UNKNOWN_BEFORE_NAME: &str = "Unknown option or number of arguments for
 pub enum NotSet {
     /// There is no parameter of this name, which may be any bytes.
     Unknown(Vec<u8>),
+    /// One of them cannot be set, or not to this value: the reason, as the client is told.
     Refused(String),
 }
 
