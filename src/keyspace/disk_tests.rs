@@ -13,6 +13,8 @@ use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
 use crate::base::key_hash::HashSecret;
 use crate::base::progress::Progress;
+use crate::config::Settings;
+use crate::stats::Stats;
 use crate::store::journal::{self, Journal, Replay};
 use crate::store::record::{LongKeys, Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksOptions};
@@ -85,9 +87,9 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
 fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let keyspace = open(directory.path());
-    let place = |name: &[u8]| ChangeId { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
+    let token = |name: &[u8]| ChangeId { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
     let put = |name: &[u8], kind: u8, into: &mut Gather| {
-        Effect::Put { kind, payload: BytesRef::Slice(b"v"), expiry_ms: None }.encode(place(name), name, into);
+        Effect::Put { kind, payload: BytesRef::Slice(b"v"), expiry_ms: None }.encode(token(name), name, into);
     };
     let mut block = Gather::default();
     (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));
@@ -101,7 +103,7 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
         recovery::replaying(&keyspace, 2, &Progress::default(), |replayer| replayer.block(&block[..block.len() - 1]));
     assert_eq!(refused, Err("a change in it cannot be read".to_owned()));
     let mut elsewhere = Gather::default();
-    Effect::Delete.encode(ChangeId { database: 16, ..place(b"k") }, b"k", &mut elsewhere);
+    Effect::Delete.encode(ChangeId { database: 16, ..token(b"k") }, b"k", &mut elsewhere);
     let elsewhere = elsewhere.to_vec();
     let refused = recovery::replaying(&keyspace, 2, &Progress::default(), |replayer| replayer.block(&elsewhere));
     assert_eq!(refused, Err("it was used with more than 16 databases: start with `databases 17` or more".to_owned()));

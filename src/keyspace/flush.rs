@@ -1,11 +1,11 @@
 //! What concerns whole databases: FLUSHDB, FLUSHALL, SWAPDB.
 
-use super::Keyspace;
 use super::disk::tier::Tier;
 use super::memory::databases::DATABASES_MIN;
 use super::memory::key::Caller;
 use super::memory::table::Table;
 use super::watch::observer::DatabaseChange;
+use super::whole::Keyspace;
 use crate::base::clock;
 use crate::base::slot::SLOTS;
 use crate::store::record::SlotMeta;

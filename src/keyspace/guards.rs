@@ -2,11 +2,11 @@
 
 use smallvec::SmallVec;
 
-use super::Keyspace;
 use super::disk::gate::Shared;
 use super::memory::changes::Changes;
 use super::memory::guard::SlotGuard;
 use super::memory::key::{Caller, Key};
+use super::whole::Keyspace;
 use crate::base::gather::Gather;
 
 /// Several slots, locked together. What is changed in them gets into the journal whole, when they are let go.

@@ -11,14 +11,17 @@ use parking_lot::Mutex;
 use super::effect::Effect;
 use super::loader::Cold;
 use super::memory::entry::Entry;
-use super::memory::table::place;
+use super::memory::table::token;
 use super::observer::{DatabaseChange, KeyChange, Observer};
 use super::residency_tests::open;
 use super::tier::Tier;
 use super::*;
 use crate::base::chunks::BytesRef;
+use crate::base::key_hash::HashSecret;
 use crate::base::progress::Progress;
 use crate::base::slot::SLOTS;
+use crate::config::Settings;
+use crate::stats::Stats;
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 use crate::types::{Change, Value};
@@ -294,7 +297,7 @@ impl World {
             let entry = guard.table().get(index);
             (entry.recency(), entry.expiry_ms())
         };
-        let evicted = guard.evict(place(key.hash), recency, expiry_ms);
+        let evicted = guard.evict(token(key.hash), recency, expiry_ms);
         drop(guard);
         let was = self.model.len();
         self.expect(self.keyspace.tier().is_none(), &[]);

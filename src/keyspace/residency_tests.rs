@@ -7,13 +7,15 @@ use std::sync::Arc;
 
 use super::loader::Cold;
 use super::memory::entry::Marks;
-use super::merge::merger::MergerState;
+use super::merge::merger::{MergerState, Merging};
 use super::merge::round::Round;
 use super::residency::resident::Residence;
 use super::tier::Tier;
 use super::*;
 use crate::base::chunks::BytesRef;
 use crate::base::key_hash::HashSecret;
+use crate::config::Settings;
+use crate::stats::Stats;
 use crate::store::journal::{self, Journal};
 use crate::store::record::Record;
 use crate::store::rocks::{Rocks, RocksOptions};

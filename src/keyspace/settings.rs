@@ -1,7 +1,7 @@
 //! What follows from settings, and from what memory is used for.
 
-use super::Keyspace;
 use super::disk::tier::{set_up_allocator, store_memory_bytes, sync_policy};
+use super::whole::Keyspace;
 use crate::base::{clock, memory};
 
 /// Of `maxmemory`, what is kept free at most.

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::chunks::BytesRef;
 use crate::base::key_hash::HashSecret;
+use crate::config::Settings;
+use crate::stats::Stats;
 use crate::types::{Change, Value};
 
 fn keyspace() -> Keyspace {

@@ -146,8 +146,8 @@ impl Databases {
 
     /// Has database numbers mean these databases.
     pub(in crate::keyspace) fn set_order(&self, order: &[u8]) {
-        for (place, physical) in self.order.iter().zip(order) {
-            place.store(*physical, Ordering::Release);
+        for (token, physical) in self.order.iter().zip(order) {
+            token.store(*physical, Ordering::Release);
         }
     }
 

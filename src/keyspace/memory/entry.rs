@@ -93,7 +93,7 @@ impl Marks {
     /// There is a record on disk, or will be once the round under way is written.
     pub const STORED: Marks = Marks(2);
     /// It was written without a look at the disk: whether an older record is there is not known.
-    pub const UNSETTLED: Marks = Marks(4);
+    pub const BLIND: Marks = Marks(4);
     /// The key is deleted; the entry stands for that until the disk knows.
     pub const DELETED: Marks = Marks(8);
 

@@ -40,7 +40,7 @@ const IDLE: Caller = Caller { now_ms: 0, touches: false };
 struct Candidate {
     physical: u8,
     slot: u16,
-    place: u32,
+    token: u32,
     recency: Recency,
     expiry_ms: Option<u64>,
 }
@@ -172,17 +172,17 @@ impl Eviction<'_> {
         for _ in 0..VISITS {
             let Some((physical, number)) = self.draw_slot(goes_by_expiry) else { break };
             let slot = self.databases.lock_slot(IDLE, physical, number);
-            let mut consider = |place: u32, entry: &Entry| {
+            let mut consider = |token: u32, entry: &Entry| {
                 if self.may_go(&slot, entry) {
                     let (recency, expiry_ms) = (entry.recency(), entry.expiry_ms());
-                    sample.push(Candidate { physical, slot: number, place, recency, expiry_ms });
+                    sample.push(Candidate { physical, slot: number, token, recency, expiry_ms });
                 }
             };
             if goes_by_expiry {
                 slot.sample_expiring(thread::random(), NEIGHBOURS, consider);
             } else {
                 let entries = slot.table().sample(thread::random(), NEIGHBOURS);
-                entries.for_each(|(place, entry)| consider(place, &entry));
+                entries.for_each(|(token, entry)| consider(token, &entry));
             }
             if sample.len() >= wanted {
                 break;
@@ -200,11 +200,11 @@ impl Eviction<'_> {
             })
         };
         let total: u64 = spreads().map(|(_, spread)| spread.total()).sum();
-        let mut place = thread::random().checked_rem(total)?;
+        let mut token = thread::random().checked_rem(total)?;
         for (physical, spread) in spreads() {
-            match place.checked_sub(spread.total()) {
-                Some(behind) => place = behind,
-                None => return spread.slot_at(place).map(|slot| (physical, slot)),
+            match token.checked_sub(spread.total()) {
+                Some(behind) => token = behind,
+                None => return spread.slot_at(token).map(|slot| (physical, slot)),
             }
         }
         None
@@ -240,16 +240,16 @@ impl Eviction<'_> {
     /// Takes an entry of the sample out of memory, unless it has changed since.
     fn evict(&self, candidate: &Candidate) -> Option<Entry> {
         let mut slot = self.databases.lock_slot(self.caller, candidate.physical, candidate.slot);
-        slot.evict(candidate.place, candidate.recency, candidate.expiry_ms)
+        slot.evict(candidate.token, candidate.recency, candidate.expiry_ms)
     }
 }
 
 impl LockedSlot<'_> {
-    /// Takes the entry that was seen with that place, recency and expiry, if it is as it was, out of memory. Where
+    /// Takes the entry that was seen with that token, recency and expiry, if it is as it was, out of memory. Where
     /// there is a disk it stays there, and what is not there yet stays in memory.
-    pub(in crate::keyspace) fn evict(&mut self, place: u32, recency: Recency, expiry_ms: Option<u64>) -> Option<Entry> {
+    pub(in crate::keyspace) fn evict(&mut self, token: u32, recency: Recency, expiry_ms: Option<u64>) -> Option<Entry> {
         let as_seen = |entry: &Entry| entry.recency() == recency && entry.expiry_ms() == expiry_ms;
-        let index = self.slot.table.find(place, as_seen)?;
+        let index = self.slot.table.find(token, as_seen)?;
         if self.databases.tier().is_some() {
             return self.demote(index);
         }
@@ -259,12 +259,12 @@ impl LockedSlot<'_> {
         Some(entry)
     }
 
-    /// Shows up to `count` entries that have an expiry, and their places.
+    /// Shows up to `count` entries that have an expiry, and their tokens.
     fn sample_expiring(&self, random: u64, count: usize, mut show: impl FnMut(u32, &Entry)) {
-        for (place, expiry_ms) in self.slot.expiries.sample(random, count) {
+        for (token, expiry_ms) in self.slot.expiries.sample(random, count) {
             let has_it = |entry: &Entry| entry.expiry_ms().is_some_and(|other_ms| expiry::is_same(other_ms, expiry_ms));
-            if let Some(index) = self.slot.table.find(place, has_it) {
-                show(place, &self.slot.table.get(index));
+            if let Some(index) = self.slot.table.find(token, has_it) {
+                show(token, &self.slot.table.get(index));
             }
         }
     }

@@ -3,14 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::table::PLACE_BITS;
+use super::table::TOKEN_BITS;
 
 /// Deadlines past this (the year 2527) are kept as this; such keys still expire when they are looked at.
-const MAX_DEADLINE_MS: u64 = (1 << (64 - PLACE_BITS)) - 1;
+const MAX_DEADLINE_MS: u64 = (1 << (64 - TOKEN_BITS)) - 1;
 /// A queue this short is never compacted.
 const COMPACT_FROM: usize = 32;
 
-/// A min-heap of 8-byte records, deadline above place: the place leads to the entry in the slot's table. It takes a pointer
+/// A min-heap of 8-byte records, deadline above token: the token leads to the entry in the slot's table. It takes a pointer
 /// as long as no key of the slot has an expiry.
 ///
 /// A record is never searched for. When a key's expiry changes or goes, its old record stays until it is due and then
@@ -25,12 +25,12 @@ struct Deadlines {
     live: usize,
 }
 
-fn record(place: u32, deadline_ms: u64) -> Reverse<u64> {
-    Reverse(deadline_ms.min(MAX_DEADLINE_MS) << PLACE_BITS | u64::from(place))
+fn record(token: u32, deadline_ms: u64) -> Reverse<u64> {
+    Reverse(deadline_ms.min(MAX_DEADLINE_MS) << TOKEN_BITS | u64::from(token))
 }
 
-fn place(record: u64) -> u32 {
-    (record & ((1 << PLACE_BITS) - 1)) as u32
+fn token(record: u64) -> u32 {
+    (record & ((1 << TOKEN_BITS) - 1)) as u32
 }
 
 /// Whether a record's deadline is that of a key with this expiry.
@@ -39,16 +39,16 @@ pub fn is_same(expiry_ms: u64, deadline_ms: u64) -> bool {
 }
 
 impl ExpiryQueue {
-    /// A key of that place got an expiry it did not have.
-    pub fn add(&mut self, place: u32, deadline_ms: u64) {
+    /// A key of that token got an expiry it did not have.
+    pub fn add(&mut self, token: u32, deadline_ms: u64) {
         self.0.get_or_insert_default().live += 1;
-        self.change(place, deadline_ms);
+        self.change(token, deadline_ms);
     }
 
     /// A key that had an expiry got another one.
-    pub fn change(&mut self, place: u32, deadline_ms: u64) {
+    pub fn change(&mut self, token: u32, deadline_ms: u64) {
         if let Some(deadlines) = &mut self.0 {
-            deadlines.records.push(record(place, deadline_ms));
+            deadlines.records.push(record(token, deadline_ms));
         }
     }
 
@@ -69,24 +69,24 @@ impl ExpiryQueue {
     /// The earliest deadline that may be real, in Unix milliseconds; `u64::MAX` if there is none.
     pub fn next_deadline_ms(&self) -> u64 {
         let earliest = self.0.as_ref().and_then(|deadlines| deadlines.records.peek());
-        earliest.map_or(u64::MAX, |record| record.0 >> PLACE_BITS)
+        earliest.map_or(u64::MAX, |record| record.0 >> TOKEN_BITS)
     }
 
-    /// Takes the earliest record if it is due, and gives its place.
+    /// Takes the earliest record if it is due, and gives its token.
     pub fn pop_due(&mut self, now_ms: u64) -> Option<u32> {
         if self.next_deadline_ms() > now_ms {
             return None;
         }
         let earliest = self.0.as_mut().and_then(|deadlines| deadlines.records.pop());
-        earliest.map(|record| place(record.0))
+        earliest.map(|record| token(record.0))
     }
 
-    /// Up to `count` records side by side, from one drawn by chance on: place and deadline. Some may be stale.
+    /// Up to `count` records side by side, from one drawn by chance on: token and deadline. Some may be stale.
     pub fn sample(&self, random: u64, count: usize) -> impl Iterator<Item = (u32, u64)> {
         let records = self.0.as_ref().map_or([].as_slice(), |deadlines| deadlines.records.as_slice());
         let first = random.checked_rem(records.len() as u64).unwrap_or(0) as usize;
         let (before, behind) = records.split_at(first);
-        behind.iter().chain(before).take(count).map(move |record| (place(record.0), record.0 >> PLACE_BITS))
+        behind.iter().chain(before).take(count).map(move |record| (token(record.0), record.0 >> TOKEN_BITS))
     }
 
     /// Bytes of the records, and of what holds them.
@@ -103,7 +103,7 @@ impl ExpiryQueue {
     /// Replaces all records by those of the keys that have an expiry.
     pub fn compact(&mut self, keys: impl Iterator<Item = (u32, u64)>) {
         if let Some(deadlines) = &mut self.0 {
-            deadlines.records = keys.map(|(place, deadline_ms)| record(place, deadline_ms)).collect();
+            deadlines.records = keys.map(|(token, deadline_ms)| record(token, deadline_ms)).collect();
         }
     }
 }
@@ -115,8 +115,8 @@ mod tests {
     #[test]
     fn due_records_come_in_order_and_no_sooner() {
         let mut queue = ExpiryQueue::default();
-        for (place, deadline_ms) in [(3, 300), (1, 100), (2, 200), (4, u64::MAX)] {
-            queue.add(place, deadline_ms);
+        for (token, deadline_ms) in [(3, 300), (1, 100), (2, 200), (4, u64::MAX)] {
+            queue.add(token, deadline_ms);
         }
         assert_eq!((queue.next_deadline_ms(), queue.live()), (100, 4));
         assert_eq!((queue.pop_due(99), queue.pop_due(250), queue.pop_due(250)), (None, Some(1), Some(2)));

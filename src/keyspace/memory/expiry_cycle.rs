@@ -54,10 +54,10 @@ impl LockedSlot<'_> {
         let now_ms = self.caller.now_ms;
         let mut records = 0;
         while records < EXPIRE_STEP {
-            let Some(place) = self.slot.expiries.pop_due(now_ms) else { break };
+            let Some(token) = self.slot.expiries.pop_due(now_ms) else { break };
             records += 1;
             let is_due = |entry: &Entry| entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= now_ms);
-            if let Some(index) = self.slot.table.find(place, is_due) {
+            if let Some(index) = self.slot.table.find(token, is_due) {
                 self.expire(index);
             }
         }

@@ -10,7 +10,7 @@ use super::databases::Databases;
 use super::entry::{Content, Marks, Owned};
 use super::key::{Caller, Key};
 use super::locked::LockedSlot;
-use super::table::{Index, Ref, place};
+use super::table::{Index, Ref, token};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::types::Change;
 
@@ -168,7 +168,7 @@ impl SlotGuard<'_> {
     pub fn set_string_as(&mut self, key: &Key, bytes: &[u8], expiry: NewExpiry, event: Event) {
         let expiry_ms = match self.find(key) {
             Some(index) => {
-                self.differs(index, key.hash);
+                self.mark_dirty(index, key.hash);
                 let old_ms = self.slot.table.get(index).expiry_ms();
                 let new_ms = self.resolve(expiry, Some(old_ms));
                 let mut entry = self.slot.table.get_mut(index);
@@ -177,7 +177,7 @@ impl SlotGuard<'_> {
                 drop(entry);
                 self.resized(old_bytes, bytes.len());
                 self.touch(index);
-                self.expiry_changed(place(key.hash), old_ms, new_ms);
+                self.expiry_changed(token(key.hash), old_ms, new_ms);
                 new_ms
             }
             None => {
@@ -206,7 +206,7 @@ impl SlotGuard<'_> {
     /// Changes the value of an existing key in place. Returns whether the key exists.
     pub fn modify(&mut self, key: &Key, change: Change<'_>) -> bool {
         let Some(index) = self.find(key) else { return false };
-        self.differs(index, key.hash);
+        self.mark_dirty(index, key.hash);
         self.touch(index);
         let mut entry = self.slot.table.get_mut(index);
         let old_bytes = entry.data_bytes();
@@ -222,10 +222,10 @@ impl SlotGuard<'_> {
     /// Gives an existing key another expiry, or none. Returns whether the key exists.
     pub fn set_expiry(&mut self, key: &Key, expiry_ms: Option<u64>) -> bool {
         let Some(index) = self.find(key) else { return false };
-        self.differs(index, key.hash);
+        self.mark_dirty(index, key.hash);
         let old_ms = self.slot.table.get(index).expiry_ms();
         self.slot.table.get_mut(index).set_expiry(expiry_ms);
-        self.expiry_changed(place(key.hash), old_ms, expiry_ms);
+        self.expiry_changed(token(key.hash), old_ms, expiry_ms);
         let effect = Effect::Expire(expiry_ms);
         self.changed(key.bytes, effect, effect.event());
         true
@@ -274,9 +274,9 @@ impl SlotGuard<'_> {
                 self.slot.differences.deleted -= 1;
                 drop(self.slot.table.replace(index, entry));
             }
-            None => self.add_entry(place(key.hash), entry),
+            None => self.add_entry(token(key.hash), entry),
         }
-        self.expiry_changed(place(key.hash), None, expiry_ms);
+        self.expiry_changed(token(key.hash), None, expiry_ms);
     }
 
     /// Counts that a value's data changed its size.

@@ -15,7 +15,7 @@ use super::key::{Caller, Key};
 use super::recency::{Recency, USED_ONCE};
 use super::slot::Slot;
 use super::slots::{Database, Slots};
-use super::table::{Index, Table, place};
+use super::table::{Index, Table, token};
 use crate::base::gather::Gather;
 use crate::config::EvictionPolicy;
 
@@ -60,7 +60,7 @@ impl LockedSlot<'_> {
     /// The key's entry in memory, be it one that stands for a deleted key.
     #[inline]
     pub(in crate::keyspace) fn entry(&self, key: &Key) -> Option<Index> {
-        self.slot.table.find_key(place(key.hash), key.bytes)
+        self.slot.table.find_key(token(key.hash), key.bytes)
     }
 
     /// An entry that is new to memory.
@@ -74,8 +74,8 @@ impl LockedSlot<'_> {
     }
 
     /// Adds an entry to the table.
-    pub(in crate::keyspace) fn add_entry(&mut self, place: u32, entry: Entry) {
-        self.slot.table.insert(place, entry);
+    pub(in crate::keyspace) fn add_entry(&mut self, token: u32, entry: Entry) {
+        self.slot.table.insert(token, entry);
         self.publish_weight();
     }
 
@@ -92,9 +92,9 @@ impl LockedSlot<'_> {
     }
 
     /// Counts off a key that has ceased to exist.
-    pub(in crate::keyspace) fn gone(&mut self, place: u32, entry: &Entry) {
+    pub(in crate::keyspace) fn uncount(&mut self, token: u32, entry: &Entry) {
         self.count(entry, -1);
-        self.expiry_changed(place, entry.expiry_ms(), None);
+        self.expiry_changed(token, entry.expiry_ms(), None);
     }
 
     /// Counts an entry in (1) or out (-1).
@@ -112,7 +112,7 @@ impl LockedSlot<'_> {
     }
 
     #[inline]
-    pub(in crate::keyspace) fn expiry_changed(&mut self, place: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
+    pub(in crate::keyspace) fn expiry_changed(&mut self, token: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
         if old_ms == new_ms {
             return;
         }
@@ -120,20 +120,20 @@ impl LockedSlot<'_> {
         if expiring != 0 {
             self.add(SizeChange { expiring, ..SizeChange::default() });
         }
-        self.queue_expiry(place, old_ms, new_ms);
+        self.queue_expiry(token, old_ms, new_ms);
     }
 
     /// Notes the deadline of an entry that came, changed or went.
-    pub(in crate::keyspace) fn queue_expiry(&mut self, place: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
+    pub(in crate::keyspace) fn queue_expiry(&mut self, token: u32, old_ms: Option<u64>, new_ms: Option<u64>) {
         match (old_ms, new_ms) {
-            (None, Some(new_ms)) => self.slot.expiries.add(place, new_ms),
-            (Some(_), Some(new_ms)) => self.slot.expiries.change(place, new_ms),
+            (None, Some(new_ms)) => self.slot.expiries.add(token, new_ms),
+            (Some(_), Some(new_ms)) => self.slot.expiries.change(token, new_ms),
             (Some(_), None) => self.slot.expiries.forget(),
             (None, None) => return,
         }
         if self.slot.expiries.needs_compaction() {
             let Slot { table, expiries, .. } = &mut *self.slot;
-            expiries.compact(table.places().filter_map(|(place, entry)| Some((place, entry.expiry_ms()?))));
+            expiries.compact(table.tokens().filter_map(|(token, entry)| Some((token, entry.expiry_ms()?))));
         }
         self.publish_deadline();
     }

@@ -8,7 +8,7 @@ use super::databases::Databases;
 use super::key::{Key, Spot};
 use super::slot::Slot;
 use super::slots::Slots;
-use super::table::place;
+use super::table::token;
 use crate::base::prefetch::{LINE_BYTES, prefetch};
 
 /// Keys of one command that are prefetched at most: so many fit into the second cache, with room for others.
@@ -35,14 +35,14 @@ impl Databases {
         }
         for spot in spots.clone() {
             with_slot(slots, spot, |slot| {
-                slot.table.prefetch_cells(place(spot.hash));
+                slot.table.prefetch_cells(token(spot.hash));
                 if has_disk {
                     slot.differences.prefetch();
                 }
             });
         }
         for spot in spots {
-            with_slot(slots, spot, |slot| slot.table.prefetch_entry(place(spot.hash)));
+            with_slot(slots, spot, |slot| slot.table.prefetch_entry(token(spot.hash)));
         }
     }
 }

@@ -47,7 +47,7 @@ pub struct Differences {
     pub deleted: u32,
     /// The last round that took what differed here.
     pub round: u32,
-    /// The places of dirty entries, each once.
+    /// The tokens of dirty entries, each once.
     pub dirty: ThinVec<u32>,
     /// About what the dirty entries take, in bytes.
     pub dirty_bytes: usize,

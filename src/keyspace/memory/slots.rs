@@ -59,7 +59,7 @@ impl Slots {
 }
 
 impl Slots {
-    pub fn mark_dirty(&self, number: u16) {
+    pub fn set_dirty(&self, number: u16) {
         let (word, bit) = (&self.dirty[usize::from(number / 64)], 1 << (number % 64));
         if word.load(Ordering::Relaxed) & bit == 0 {
             word.fetch_or(bit, Ordering::Relaxed);

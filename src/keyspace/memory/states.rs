@@ -10,8 +10,8 @@
 //! | clean | yes | STORED | yes, the same |
 //! | new | yes | DIRTY | no |
 //! | changed | yes | DIRTY STORED | yes, an older one |
-//! | blind | yes | DIRTY UNSETTLED | perhaps an older one: the key was set without a look |
-//! | deleted | yes, for nothing | DELETED DIRTY, and STORED or UNSETTLED | yes, or perhaps |
+//! | blind | yes | DIRTY BLIND | perhaps an older one: the key was set without a look |
+//! | deleted | yes, for nothing | DELETED DIRTY, and STORED or BLIND | yes, or perhaps |
 //! | leaving | yes, for nothing | DELETED STORED | the round under way deletes it |
 //!
 //! - *Load*: cold → clean. The record was read without the lock; it is taken only if no entry of the slot has left memory
@@ -20,7 +20,7 @@
 //!   other → deleted. *Expiry* is a delete that nobody journals.
 //! - *Collect* (a round of the merger takes what differs): new, changed, blind → clean; deleted → leaving. Until the
 //!   round is written the slot is *in flight*, and what was taken may not be demoted: its records are not there yet.
-//! - *Settle*: what the round found blind is looked up; where an older record is, the key was counted twice.
+//! - *Reconcile*: what the round found blind is looked up; where an older record is, the key was counted twice.
 //! - *Commit*: the round is on disk. leaving → absent, a departure.
 //! - *Demote* (eviction from memory): clean → cold, a departure; never what the round in flight has taken.
 //! - A walk *pins* the slot while it reads its keys from the disk: until it is through, no entry departs, so that of a key
@@ -35,12 +35,12 @@ use super::counts::{SizeChange, SlotSize};
 use super::entry::{Content, Entry, Marks};
 use super::key::Key;
 use super::locked::LockedSlot;
-use super::table::{Index, Table, place};
+use super::table::{Index, Table, token};
 
 impl LockedSlot<'_> {
     /// Notes that an entry is about to differ from its record.
     #[inline]
-    pub(in crate::keyspace) fn differs(&mut self, index: Index, hash: u64) {
+    pub(in crate::keyspace) fn mark_dirty(&mut self, index: Index, hash: u64) {
         if self.databases.tier().is_none() {
             return;
         }
@@ -53,14 +53,14 @@ impl LockedSlot<'_> {
             self.slot.differences.stored_expiries.push((hash, expiry_ms));
         }
         self.slot.table.get_mut(index).set_marks(marks.with(Marks::DIRTY));
-        self.note_dirty(place(hash), bytes);
+        self.list_dirty(token(hash), bytes);
     }
 
-    fn note_dirty(&mut self, place: u32, bytes: usize) {
-        self.slot.differences.dirty.push(place);
+    fn list_dirty(&mut self, token: u32, bytes: usize) {
+        self.slot.differences.dirty.push(token);
         self.slot.differences.dirty_bytes += bytes;
         self.database.counts.add_dirty(self.number, 1, bytes as i64);
-        self.slots.mark_dirty(self.number);
+        self.slots.set_dirty(self.number);
     }
 
     /// A dirty entry has become larger.
@@ -77,30 +77,30 @@ impl LockedSlot<'_> {
     pub(in crate::keyspace) fn insert_new(&mut self, key: &Key, entry: &mut Entry) {
         let before = if self.slot.differences.deleted > 0 { self.entry(key) } else { None };
         let before = before.map(|index| self.slot.table.get(index).marks());
-        let is_settled = self.slot.cold == 0;
+        let is_all_here = self.slot.cold == 0;
         let marks = match before {
             Some(marks) => marks.without(Marks::DELETED),
-            None if is_settled => Marks::default(),
-            None => Marks::UNSETTLED,
+            None if is_all_here => Marks::default(),
+            None => Marks::BLIND,
         };
         entry.set_marks(marks.with(Marks::DIRTY));
         if before.is_none_or(|marks| !marks.has(Marks::DIRTY)) {
-            self.note_dirty(place(key.hash), entry.memory_bytes());
+            self.list_dirty(token(key.hash), entry.memory_bytes());
         }
     }
 
     /// Deletes a live key; what the disk has to be told of that is remembered.
     pub(in crate::keyspace) fn delete(&mut self, index: Index, hash: u64) -> Entry {
         match self.databases.tier() {
-            Some(_) if self.bury_needed(index) => self.bury(index, hash),
+            Some(_) if self.needs_tombstone(index) => self.replace_by_tombstone(index, hash),
             _ => self.remove_entry(index),
         }
     }
 
     pub(in crate::keyspace) fn remove_entry(&mut self, index: Index) -> Entry {
-        let place = self.slot.table.place_of(index);
+        let token = self.slot.table.token_of(index);
         let entry = self.take_entry(index);
-        self.gone(place, &entry);
+        self.uncount(token, &entry);
         entry
     }
 
@@ -111,32 +111,32 @@ impl LockedSlot<'_> {
     }
 
     /// Whether the disk has to be told when the entry's key is deleted.
-    pub(in crate::keyspace) fn bury_needed(&self, index: Index) -> bool {
+    pub(in crate::keyspace) fn needs_tombstone(&self, index: Index) -> bool {
         let marks = self.slot.table.get(index).marks();
-        marks.has(Marks::STORED) || marks.has(Marks::UNSETTLED)
+        marks.has(Marks::STORED) || marks.has(Marks::BLIND)
     }
 
     /// Deletes a key that may be on disk: another entry stands for that until the disk knows.
-    pub(in crate::keyspace) fn bury(&mut self, index: Index, hash: u64) -> Entry {
-        self.differs(index, hash);
+    pub(in crate::keyspace) fn replace_by_tombstone(&mut self, index: Index, hash: u64) -> Entry {
+        self.mark_dirty(index, hash);
         let entry = self.slot.table.get(index);
         let mut deleted = Entry::new(entry.key(), Content::Inline(&[]), None, entry.recency());
         deleted.set_marks(entry.marks().with(Marks::DELETED));
         let entry = self.slot.table.replace(index, deleted);
         self.slot.differences.deleted += 1;
-        self.gone(place(hash), &entry);
+        self.uncount(token(hash), &entry);
         entry
     }
 
     /// Notes that a key is deleted of which nothing is known but that it may be on disk (a replay's delete).
-    pub(in crate::keyspace) fn bury_unseen(&mut self, key: &Key) {
+    pub(in crate::keyspace) fn add_blind_tombstone(&mut self, key: &Key) {
         if self.slot.cold == 0 || self.entry(key).is_some() {
             return;
         }
         let mut deleted = self.fresh(key, Content::Inline(&[]), None);
-        deleted.set_marks(Marks::DELETED.with(Marks::UNSETTLED).with(Marks::DIRTY));
-        self.note_dirty(place(key.hash), deleted.memory_bytes());
-        self.add_entry(place(key.hash), deleted);
+        deleted.set_marks(Marks::DELETED.with(Marks::BLIND).with(Marks::DIRTY));
+        self.list_dirty(token(key.hash), deleted.memory_bytes());
+        self.add_entry(token(key.hash), deleted);
         self.slot.differences.deleted += 1;
     }
 
@@ -150,7 +150,7 @@ impl LockedSlot<'_> {
             Some((_, marks)) if marks.has(Marks::DIRTY) || marks.has(Marks::DELETED) => return false,
             Some((index, _)) => drop(self.delete(index, key.hash)),
             None if self.slot.cold == 0 => return false,
-            None => self.bury_cold(key, value_bytes, expiry_ms),
+            None => self.add_cold_tombstone(key, value_bytes, expiry_ms),
         }
         self.changed(key.bytes, Effect::Evicted, Event::Evicted);
         self.databases.stats.shard().evicted_keys.add(1);
@@ -158,16 +158,16 @@ impl LockedSlot<'_> {
     }
 
     /// Deletes a key that is on disk alone.
-    fn bury_cold(&mut self, key: &Key, value_bytes: usize, expiry_ms: Option<u64>) {
+    fn add_cold_tombstone(&mut self, key: &Key, value_bytes: usize, expiry_ms: Option<u64>) {
         let mut deleted = self.fresh(key, Content::Inline(&[]), None);
         deleted.set_marks(Marks::DELETED.with(Marks::STORED).with(Marks::DIRTY));
         if let Some(expiry_ms) = expiry_ms {
             self.slot.differences.stored_expiries.push((key.hash, expiry_ms));
         }
-        self.note_dirty(place(key.hash), deleted.memory_bytes());
-        self.add_entry(place(key.hash), deleted);
+        self.list_dirty(token(key.hash), deleted.memory_bytes());
+        self.add_entry(token(key.hash), deleted);
         self.slot.differences.deleted += 1;
-        self.settle(key.bytes.len(), value_bytes, expiry_ms.is_some());
+        self.uncount_stored(key.bytes.len(), value_bytes, expiry_ms.is_some());
     }
 
     /// Takes a clean entry out of memory; `None`: it has to stay for now.
@@ -178,9 +178,9 @@ impl LockedSlot<'_> {
         if !self.is_on_disk(&entry) || has_expired || self.slot.differences.pins > 0 {
             return None;
         }
-        let place = self.slot.table.place_of(index);
+        let token = self.slot.table.token_of(index);
         let entry = self.take_entry(index);
-        self.queue_expiry(place, entry.expiry_ms(), None);
+        self.queue_expiry(token, entry.expiry_ms(), None);
         self.slot.cold += 1;
         self.database.counts.add_cold(self.number, 1);
         self.departed();
@@ -219,7 +219,7 @@ impl LockedSlot<'_> {
     }
 
     /// An older record was found of a key that was set, or deleted, without a look: the key was counted twice.
-    pub(in crate::keyspace) fn settle(&mut self, key_bytes: usize, value_bytes: usize, had_expiry: bool) {
+    pub(in crate::keyspace) fn uncount_stored(&mut self, key_bytes: usize, value_bytes: usize, had_expiry: bool) {
         self.slot.cold -= 1;
         self.database.counts.add_cold(self.number, -1);
         self.add(SizeChange {
@@ -249,9 +249,9 @@ impl LockedSlot<'_> {
         if self.slot.cold == 0 || self.entry(key).is_some() {
             return false;
         }
-        self.settle(key.bytes.len(), value_bytes, true);
+        self.uncount_stored(key.bytes.len(), value_bytes, true);
         self.departed();
-        self.slots.mark_dirty(self.number);
+        self.slots.set_dirty(self.number);
         self.expired(key.bytes);
         true
     }

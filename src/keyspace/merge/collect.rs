@@ -17,7 +17,7 @@ impl Round {
     pub fn collect(&mut self, slot: &mut LockedSlot<'_>) {
         if slot.slot.differences.round == self.number {
             // What has come since belongs to the next self.
-            slot.slots.mark_dirty(slot.number);
+            slot.slots.set_dirty(slot.number);
             return;
         }
         slot.slot.differences.round = self.number;
@@ -32,12 +32,12 @@ impl Round {
         expiries.sort_unstable();
         let deleted_before = slot.slot.differences.deleted;
         dirty.dedup();
-        for places in dirty.chunks(COLLECTED_TOGETHER) {
-            places.iter().for_each(|place| slot.slot.table.prefetch_cells(*place));
-            places.iter().for_each(|place| slot.slot.table.prefetch_entry(*place));
-            for place in places {
-                // Together with all others of its place; or its entry has gone meanwhile, and there is nothing to write.
-                for index in slot.slot.table.indexes_of(*place) {
+        for tokens in dirty.chunks(COLLECTED_TOGETHER) {
+            tokens.iter().for_each(|token| slot.slot.table.prefetch_cells(*token));
+            tokens.iter().for_each(|token| slot.slot.table.prefetch_entry(*token));
+            for token in tokens {
+                // Together with all others of its token; or its entry has gone meanwhile, and there is nothing to write.
+                for index in slot.slot.table.indexes_of(*token) {
                     if slot.slot.table.get(index).marks().has(Marks::DIRTY) {
                         self.collect_entry(slot, index, &expiries);
                     }
@@ -74,8 +74,8 @@ impl Round {
             };
             self.put(kind, payload, entry.expiry_ms());
         }
-        if marks.has(Marks::UNSETTLED) {
-            self.unsettled(entry.expiry_ms(), !is_deleted);
+        if marks.has(Marks::BLIND) {
+            self.note_blind(entry.expiry_ms(), !is_deleted);
         } else if marks.has(Marks::STORED) {
             self.replaced(!is_deleted);
         }

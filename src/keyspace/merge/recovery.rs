@@ -226,7 +226,7 @@ fn replay_effect(databases: &Databases, id: ChangeId, key: &[u8], effect: Effect
             guard.put(&key, value, expiry, Event::Set);
         }
         Effect::Delete | Effect::Expired | Effect::Evicted if guard.remove(&key) => {}
-        Effect::Delete | Effect::Expired | Effect::Evicted => guard.bury_unseen(&key),
+        Effect::Delete | Effect::Expired | Effect::Evicted => guard.add_blind_tombstone(&key),
         Effect::Expire(expiry_ms) => drop(guard.set_expiry(&key, expiry_ms)),
         Effect::Modify(change) => drop(guard.modify(&key, change)),
     }

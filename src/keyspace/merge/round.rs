@@ -30,7 +30,7 @@ pub struct Round {
     /// About what the entries took that it was collected from.
     pub taken_bytes: u64,
     pub slots: Vec<RoundSlot>,
-    pub unsettled: Vec<Unsettled>,
+    pub lookups: Vec<Lookup>,
 }
 
 pub struct RoundSlot {
@@ -40,7 +40,7 @@ pub struct RoundSlot {
 }
 
 /// A key whose older record has to be looked up.
-pub struct Unsettled {
+pub struct Lookup {
     /// In `slots`; a slot's entry comes after its keys.
     pub slot: u32,
     pub record: RecordPlace,
@@ -94,7 +94,7 @@ impl Round {
     }
 
     /// There may be an older record, which nobody has looked at.
-    pub fn unsettled(&mut self, expiry_ms: Option<u64>, is_put: bool) {
+    pub fn note_blind(&mut self, expiry_ms: Option<u64>, is_put: bool) {
         self.look_up(expiry_ms, is_put, true);
     }
 
@@ -108,7 +108,7 @@ impl Round {
     fn look_up(&mut self, expiry_ms: Option<u64>, is_put: bool, is_blind: bool) {
         if !self.removed.contains(&self.record_key) {
             let (slot, record) = (self.slots.len() as u32, self.batch.last_record());
-            self.unsettled.push(Unsettled { slot, record, expiry_ms, is_put, is_blind });
+            self.lookups.push(Lookup { slot, record, expiry_ms, is_put, is_blind });
         }
     }
 

@@ -118,7 +118,7 @@ impl Merging<'_> {
             entries: 0,
             taken_bytes: 0,
             slots: Vec::new(),
-            unsettled: Vec::new(),
+            lookups: Vec::new(),
         };
         if let Err(error) = self.delete_old(state, &mut round, gives_up) {
             // What has been deleted already is counted off: the round that says so must not be lost.
@@ -160,8 +160,8 @@ impl Merging<'_> {
         // The slots were collected one after the other: only with the journal up to here is what is on disk a moment
         // that clients have seen, so the round must not get ahead of it.
         self.tier.bring_journal_up(self.syncs());
-        let settled = retry(self.tier, gives_up, || find_settled(self.tier, round))?;
-        self.settle(round, settled);
+        let older = retry(self.tier, gives_up, || find_older(self.tier, round))?;
+        self.reconcile(round, older);
         for slot in &round.slots {
             round.batch.put_slot_meta(slot.position.0, slot.position.1, &slot.meta);
         }
@@ -183,33 +183,33 @@ impl Merging<'_> {
     }
 
     /// Corrects counts and indexes by the older records that were found.
-    fn settle(&self, round: &mut Round, settled: Vec<(u32, Old)>) {
+    fn reconcile(&self, round: &mut Round, older: Vec<(u32, Old)>) {
         let caller = Caller { now_ms: round.written_ms, touches: false };
-        // Taken, since a round that is tried again must not settle them twice.
-        let all_unsettled = std::mem::take(&mut round.unsettled);
-        for (index, old) in settled {
-            let unsettled = &all_unsettled[index as usize];
+        // Taken, since a round that is tried again must not count them off twice.
+        let all_lookups = std::mem::take(&mut round.lookups);
+        for (index, old) in older {
+            let lookup = &all_lookups[index as usize];
             let Round { batch, record_key, slots, .. } = round;
             record_key.clear();
-            record_key.extend_from_slice(batch.record_key(unsettled.record));
+            record_key.extend_from_slice(batch.record_key(lookup.record));
             // Two rounds in one millisecond: that is the new record's entry.
-            if round.keeps_age && !(unsettled.is_put && old.written_ms == round.written_ms) {
+            if round.keeps_age && !(lookup.is_put && old.written_ms == round.written_ms) {
                 batch.delete_age(old.written_ms, record_key);
             }
-            if !unsettled.is_blind {
+            if !lookup.is_blind {
                 continue;
             }
             let key_bytes = old.long_key_bytes.unwrap_or(record_key.len() - RecordKey::PREFIX_BYTES);
-            let slot = &mut slots[unsettled.slot as usize];
+            let slot = &mut slots[lookup.slot as usize];
             let mut guard = self.lock_slot(caller, slot.position.0, slot.position.1);
-            guard.settle(key_bytes, old.value_bytes, old.expiry_ms.is_some());
+            guard.uncount_stored(key_bytes, old.value_bytes, old.expiry_ms.is_some());
             drop(guard);
             slot.meta.keys -= 1;
             slot.meta.key_bytes -= key_bytes as u64;
             slot.meta.value_bytes -= old.value_bytes as u64;
             if let Some(expiry_ms) = old.expiry_ms {
                 slot.meta.expiring -= 1;
-                if unsettled.expiry_ms != old.expiry_ms {
+                if lookup.expiry_ms != old.expiry_ms {
                     batch.delete_expiry(expiry_ms, record_key);
                 }
             }
@@ -260,11 +260,11 @@ impl Merger {
 }
 
 /// The keys of the round, by their number, that had an older record, and what that was.
-fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(u32, Old)>, RocksError> {
-    let record_key = |index: &u32| round.batch.record_key(round.unsettled[*index as usize].record);
-    let mut order: Vec<u32> = (0..round.unsettled.len() as u32).collect();
+fn find_older(tier: &Tier, round: &Round) -> Result<Vec<(u32, Old)>, RocksError> {
+    let record_key = |index: &u32| round.batch.record_key(round.lookups[*index as usize].record);
+    let mut order: Vec<u32> = (0..round.lookups.len() as u32).collect();
     order.sort_by(|one, other| record_key(one).cmp(record_key(other)));
-    let mut settled = Vec::new();
+    let mut older = Vec::new();
     let (mut rest, mut keys) = (&order[..], KEYS_A_READ_FIRST);
     while !rest.is_empty() {
         let (part, after) = rest.split_at(keys.min(rest.len()));
@@ -281,12 +281,12 @@ fn find_settled(tier: &Tier, round: &Round) -> Result<Vec<(u32, Old)>, RocksErro
             };
             let Some(old) = found else { continue };
             read_bytes += old.value_bytes;
-            settled.push((*index, old));
+            older.push((*index, old));
         }
         // How long they are is not known before: the next are taken to be like these.
         let fitting = BYTES_A_READ * part.len() / read_bytes.max(1);
         keys = fitting.clamp(1, KEYS_A_READ.min(2 * part.len()));
         rest = after;
     }
-    Ok(settled)
+    Ok(older)
 }

@@ -4,7 +4,7 @@ use super::super::memory::databases::Databases;
 use super::super::memory::entry::{Entry, Marks};
 use super::super::memory::key::Caller;
 use super::super::memory::locked::LockedSlot;
-use super::super::memory::table::PLACE_BITS;
+use super::super::memory::table::TOKEN_BITS;
 use super::scan::{Cursor, Scan, Step, Visitor, Walk, has_expired};
 use super::stored::{Position, with_stored};
 use crate::base::slot::SLOTS;
@@ -76,8 +76,8 @@ impl Walk for RandomDraw {
         let cold = u64::from(guard.slot.cold);
         let in_memory = guard.table().len() as u64 - u64::from(guard.slot.differences.deleted);
         if (self.random)().checked_rem(cold + in_memory).is_some_and(|drawn| drawn < cold) {
-            let place = ((self.random)() >> (u64::BITS - PLACE_BITS)) as u32;
-            let position = Position { physical: guard.physical, slot: guard.number, place };
+            let token = ((self.random)() >> (u64::BITS - TOKEN_BITS)) as u32;
+            let position = Position { physical: guard.physical, slot: guard.number, token };
             self.on_disk = Some(OnDisk { position, keys: KEYS_A_READ, reads_left: READS });
             return Ok(Step::More);
         }
@@ -93,14 +93,14 @@ impl RandomDraw {
         let (caller, random) = (self.caller, self.random);
         let read = with_stored(databases, caller, position, keys, false, may_read, |guard, stored| {
             // Where the slot ends before so many keys, its first ones are the rest of them, which one read cannot show. Without
-            // them the first would be drawn only from places that lie right in front of it.
+            // them the first would be drawn only from tokens that lie right in front of it.
             let read = stored.entries.len();
-            let rest = if stored.next.is_none() && position.place > 0 { keys.saturating_sub(read) } else { 0 };
+            let rest = if stored.next.is_none() && position.token > 0 { keys.saturating_sub(read) } else { 0 };
             if random() % keys as u64 >= (keys - rest) as u64 {
                 return (None, None, rest);
             }
-            let is_candidate = |(place, entry): &(u32, Entry)| {
-                guard.table().find_key(*place, entry.key()).is_none() && !has_expired(entry, caller)
+            let is_candidate = |(token, entry): &(u32, Entry)| {
+                guard.table().find_key(*token, entry.key()).is_none() && !has_expired(entry, caller)
             };
             let candidates: Vec<_> = stored.entries.iter().filter(|stored| is_candidate(stored)).collect();
             let drawn = random().checked_rem(candidates.len() as u64);
@@ -111,7 +111,7 @@ impl RandomDraw {
             self.name = name;
             return Ok(Step::Done);
         }
-        let position = Position { place: next.unwrap_or(0), ..position };
+        let position = Position { token: next.unwrap_or(0), ..position };
         self.on_disk = (reads_left > 1).then_some(OnDisk { position, keys, reads_left: reads_left - 1 });
         Ok(Step::More)
     }

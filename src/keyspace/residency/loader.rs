@@ -98,11 +98,11 @@ impl Cold {
 
     /// What was loaded of the key, if that still counts.
     pub fn loaded(&self, position: (u8, u16), key: &Key<'_>, departures: u32) -> Option<&Found> {
-        let place = (position, key.hash);
-        let first = self.loaded.partition_point(|(cold, _)| (cold.position, cold.hash) < place);
+        let token = (position, key.hash);
+        let first = self.loaded.partition_point(|(cold, _)| (cold.position, cold.hash) < token);
         self.loaded[first..]
             .iter()
-            .take_while(|(cold, _)| (cold.position, cold.hash) == place)
+            .take_while(|(cold, _)| (cold.position, cold.hash) == token)
             .find(|(cold, _)| cold.departures == departures && RecordKey::is_of(&cold.record_key, key.bytes))
             .map(|(_, found)| found)
     }

@@ -4,7 +4,7 @@ use super::super::disk::tier::Tier;
 use super::super::memory::entry::{Content, Marks};
 use super::super::memory::guard::SlotGuard;
 use super::super::memory::key::Key;
-use super::super::memory::table::place;
+use super::super::memory::table::token;
 use super::loader::{Cold, ColdKey};
 use crate::store::record::{RecordKey, StoredRecord};
 use crate::store::rocks::Look;
@@ -88,10 +88,10 @@ impl SlotGuard<'_> {
         };
         let mut entry = self.fresh(key, content, record.expiry_ms);
         entry.set_marks(Marks::STORED);
-        self.add_entry(place(key.hash), entry);
+        self.add_entry(token(key.hash), entry);
         self.slot.cold -= 1;
         self.database.counts.add_cold(self.number, -1);
-        self.queue_expiry(place(key.hash), None, record.expiry_ms);
+        self.queue_expiry(token(key.hash), None, record.expiry_ms);
         Residence::Here
     }
 }

@@ -6,7 +6,7 @@ use super::super::memory::databases::Databases;
 use super::super::memory::entry::{Entry, Marks};
 use super::super::memory::key::Caller;
 use super::super::memory::locked::LockedSlot;
-use super::super::memory::table::PLACE_BITS;
+use super::super::memory::table::TOKEN_BITS;
 use super::stored::{Position, Stored, with_stored};
 use crate::base::slot::SLOTS;
 use crate::store::rocks::RocksError;
@@ -17,21 +17,21 @@ const SLOTS_PER_CALL: usize = 2048;
 /// Keys that a step of a walk looks at, in memory and on disk, about.
 const KEYS_A_STEP: usize = 256;
 
-/// Where a walk goes on: a slot, and a place in the order of its keys' hashes. 0 is the start, and the end.
+/// Where a walk goes on: a slot, and a token in the order of its keys' hashes. 0 is the start, and the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(pub u64);
 
 impl Cursor {
     pub const START: Cursor = Cursor(0);
 
-    fn new(slot: u16, place: u32) -> Cursor {
-        Cursor(u64::from(slot) << PLACE_BITS | u64::from(place))
+    fn new(slot: u16, token: u32) -> Cursor {
+        Cursor(u64::from(slot) << TOKEN_BITS | u64::from(token))
     }
 
     /// `None` for numbers that no call gave out: they end a walk.
     fn parts(self) -> Option<(u16, u32)> {
-        let slot = self.0 >> PLACE_BITS;
-        (slot < u64::from(SLOTS)).then_some((slot as u16, (self.0 & ((1 << PLACE_BITS) - 1)) as u32))
+        let slot = self.0 >> TOKEN_BITS;
+        (slot < u64::from(SLOTS)).then_some((slot as u16, (self.0 & ((1 << TOKEN_BITS) - 1)) as u32))
     }
 }
 
@@ -87,22 +87,22 @@ pub struct Scan<V> {
 impl<V: Visitor> Scan<V> {
     /// Where the next walk may go on: behind the keys that this one has met.
     pub fn cursor(&self) -> Cursor {
-        self.position.map_or(Cursor::START, |(slot, place)| Cursor::new(slot, place))
+        self.position.map_or(Cursor::START, |(slot, token)| Cursor::new(slot, token))
     }
 }
 
 impl<V: Visitor> Walk for Scan<V> {
     fn step(&mut self, databases: &Databases, may_read: bool) -> Result<Step, RocksError> {
-        let Some((slot, place)) = self.position else { return Ok(Step::Done) };
+        let Some((slot, token)) = self.position else { return Ok(Step::Done) };
         if self.passed >= self.most_slots && self.met > 0 || self.met >= self.count {
             return Ok(Step::Done);
         }
         let left = (self.count - self.met).min(KEYS_A_STEP);
-        let position = Position { physical: self.physical, slot, place };
+        let position = Position { physical: self.physical, slot, token };
         let (caller, met, visitor) = (self.caller, &mut self.met, &mut self.visitor);
         let next = with_stored(databases, caller, position, left, V::READS_VALUES, may_read, |guard, stored| {
             let mut meets_expired = false;
-            let next = scan_slot(guard, place, left, stored, &mut |entry| {
+            let next = scan_slot(guard, token, left, stored, &mut |entry| {
                 *met += 1;
                 match (visitor.wants(entry), has_expired(entry, caller)) {
                     (true, true) => meets_expired = true,
@@ -148,38 +148,38 @@ impl Databases {
     }
 }
 
-/// Visits the slot's keys, those in memory and `stored` ones that are not, in the order of their places, from
-/// `first_place` on until at least `count` were looked at; returns the place to go on with, or `None` when the slot is
+/// Visits the slot's keys, those in memory and `stored` ones that are not, in the order of their tokens, from
+/// `first_token` on until at least `count` were looked at; returns the token to go on with, or `None` when the slot is
 /// through. An entry in memory, be it of a deleted key, is the truth about its key.
 fn scan_slot(
     slot: &LockedSlot<'_>,
-    first_place: u32,
+    first_token: u32,
     count: usize,
     stored: Stored,
     visit: &mut impl FnMut(&Entry),
 ) -> Option<u32> {
     let table = slot.table();
     let Stored { entries, next, .. } = stored;
-    let (mut in_memory, mut stored) = (table.ordered(first_place).peekable(), entries.iter().peekable());
-    let (mut looked_at, mut last_place) = (0, first_place);
+    let (mut in_memory, mut stored) = (table.ordered(first_token).peekable(), entries.iter().peekable());
+    let (mut looked_at, mut last_token) = (0, first_token);
     loop {
-        let of_memory = in_memory.peek().map(|(place, _)| *place);
-        let of_disk = stored.peek().map(|(place, _)| *place);
+        let of_memory = in_memory.peek().map(|(token, _)| *token);
+        let of_disk = stored.peek().map(|(token, _)| *token);
         // What was not read may be from `next` on.
-        let Some(place) =
-            of_memory.into_iter().chain(of_disk).min().filter(|place| next.is_none_or(|next| *place < next))
+        let Some(token) =
+            of_memory.into_iter().chain(of_disk).min().filter(|token| next.is_none_or(|next| *token < next))
         else {
             return next;
         };
-        if looked_at >= count && place > last_place {
-            return Some(place);
+        if looked_at >= count && token > last_token {
+            return Some(token);
         }
-        (looked_at, last_place) = (looked_at + 1, place);
-        if of_memory == Some(place) {
+        (looked_at, last_token) = (looked_at + 1, token);
+        if of_memory == Some(token) {
             let entry = in_memory.next().filter(|(_, entry)| !entry.marks().has(Marks::DELETED));
             entry.iter().for_each(|(_, entry)| visit(entry));
         } else if let Some((_, entry)) = stored.next()
-            && table.find_key(place, entry.key()).is_none()
+            && table.find_key(token, entry.key()).is_none()
         {
             visit(entry);
         }

@@ -8,36 +8,36 @@ use super::super::memory::entry::{Content, Entry};
 use super::super::memory::key::Caller;
 use super::super::memory::locked::LockedSlot;
 use super::super::memory::recency::Recency;
-use super::super::memory::table::PLACE_BITS;
+use super::super::memory::table::TOKEN_BITS;
 use crate::base::chunks::BytesRef;
 use crate::store::record::{Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksError};
 
-/// A step of a walk reads no more bytes than that, or else the records of one place.
+/// A step of a walk reads no more bytes than that, or else the records of one token.
 const BYTES_MAX: usize = 1 << 20;
 /// If so many keys have expired that were not deleted yet, records are read for their expiry.
 const DUE_MAX: usize = 1024;
 
-/// A place within a slot.
+/// A token within a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
     pub physical: u8,
     pub slot: u16,
-    pub place: u32,
+    pub token: u32,
 }
 
-/// Keys of one slot, in the order of their places.
+/// Keys of one slot, in the order of their tokens.
 #[derive(Default)]
 pub struct Stored {
     /// With their values, or empty ones if these were not to be read.
     pub entries: Vec<(u32, Entry)>,
-    /// There may be more from this place on.
+    /// There may be more from this token on.
     pub next: Option<u32>,
     bytes: usize,
 }
 
 impl Stored {
-    /// Reads `about` so many, and all others of the last one's place; fewer if they are large.
+    /// Reads `about` so many, and all others of the last one's token; fewer if they are large.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -90,20 +90,20 @@ impl Stored {
         bytes: usize,
         entry: impl FnOnce(&[u8]) -> Result<Entry, RocksError>,
     ) -> Result<ControlFlow<()>, RocksError> {
-        let place = key.hash >> (u32::BITS - PLACE_BITS);
+        let token = key.hash >> (u32::BITS - TOKEN_BITS);
         let is_enough = self.entries.len() >= about || self.bytes >= BYTES_MAX;
-        if is_enough && self.entries.last().is_some_and(|(last, _)| *last < place) {
-            self.next = Some(place);
+        if is_enough && self.entries.last().is_some_and(|(last, _)| *last < token) {
+            self.next = Some(token);
             return Ok(ControlFlow::Break(()));
         }
         self.bytes += bytes;
-        self.entries.push((place, entry(key.key)?));
+        self.entries.push((token, entry(key.key)?));
         Ok(ControlFlow::Continue(()))
     }
 }
 
-/// Has `look` look at a locked slot, with the keys of it from a place on that are on disk alone: `about` so many, and all
-/// others of the last one's place. They are read before the lock is taken, so that nobody waits at it for the disk; no
+/// Has `look` look at a locked slot, with the keys of it from a token on that are on disk alone: `about` so many, and all
+/// others of the last one's token. They are read before the lock is taken, so that nobody waits at it for the disk; no
 /// entry leaves the slot's memory meanwhile, or they would have to be read anew. `None`: there may be some, and they may
 /// not be read.
 pub fn with_stored<T>(
@@ -138,7 +138,7 @@ pub fn with_stored<T>(
 const EMPTY: Content<'static> = Content::Inline(&[]);
 
 fn first_hash(position: Position) -> u32 {
-    position.place << (u32::BITS - PLACE_BITS)
+    position.token << (u32::BITS - TOKEN_BITS)
 }
 
 fn entry(key: &[u8], record: &[u8], with_value: bool) -> Result<Entry, RocksError> {

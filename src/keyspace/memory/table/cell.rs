@@ -1,4 +1,4 @@
-//! A cell: an entry's address and place in eight bytes.
+//! A cell: an entry's address and token in eight bytes.
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -7,37 +7,37 @@ use std::ops::{Deref, DerefMut};
 use super::super::entry::Entry;
 
 /// Bits of the hash that a cell keeps; also SCAN's resolution within a slot.
-pub const PLACE_BITS: u32 = 20;
-pub(super) const ADDRESS_BITS: u32 = 64 - PLACE_BITS;
+pub const TOKEN_BITS: u32 = 20;
+pub(super) const ADDRESS_BITS: u32 = 64 - TOKEN_BITS;
 
-/// The place of a key with this hash: its top bits.
+/// The token of a key with this hash: its top bits.
 #[inline]
-pub fn place(hash: u64) -> u32 {
+pub fn token(hash: u64) -> u32 {
     (hash >> ADDRESS_BITS) as u32
 }
 
-/// 0 is an empty cell; otherwise the place, then the address without its 4 low zero bits.
+/// 0 is an empty cell; otherwise the token, then the address without its 4 low zero bits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Cell(u64);
 
 impl Cell {
     pub const EMPTY: Cell = Cell(0);
 
-    pub fn new(place: u32, entry: Entry) -> Cell {
+    pub fn new(token: u32, entry: Entry) -> Cell {
         let address = entry.into_address() as u64 >> 4;
         // User space ends at 2^47 on x86-64 and 2^48 on AArch64 unless a program asks for more.
         assert!(address < 1 << ADDRESS_BITS, "an address of more than 48 bits");
-        Cell(u64::from(place) << ADDRESS_BITS | address)
+        Cell(u64::from(token) << ADDRESS_BITS | address)
     }
 
     #[inline]
-    pub fn place(self) -> u32 {
+    pub fn token(self) -> u32 {
         (self.0 >> ADDRESS_BITS) as u32
     }
 
     #[inline]
     pub fn address(self) -> usize {
-        (self.0 << PLACE_BITS >> PLACE_BITS << 4) as usize
+        (self.0 << TOKEN_BITS >> TOKEN_BITS << 4) as usize
     }
 
     /// A second handle on the entry, which must not be dropped, or must replace the cell's.
@@ -101,6 +101,6 @@ impl DerefMut for RefMut<'_> {
 impl Drop for RefMut<'_> {
     fn drop(&mut self) {
         // SAFETY: `entry` is not used after this; the cell takes it over.
-        *self.cell = Cell::new(self.cell.place(), unsafe { ManuallyDrop::take(&mut self.entry) });
+        *self.cell = Cell::new(self.cell.token(), unsafe { ManuallyDrop::take(&mut self.entry) });
     }
 }

@@ -1,4 +1,4 @@
-//! A table's entries in the order of their places, for SCAN.
+//! A table's entries in the order of their tokens, for SCAN.
 
 use std::collections::btree_set;
 use std::iter::Peekable;
@@ -6,12 +6,22 @@ use std::iter::Peekable;
 use smallvec::SmallVec;
 
 use super::cell::{ADDRESS_BITS, Cell, Ref};
-use super::{BLOCK, Index, Table};
+use super::cells::{BLOCK, Index, Table};
 
-/// Entries in the order of their places, each with its place.
+impl Table {
+    /// The entries in the order of their tokens, from `first_token` on.
+    ///
+    /// Whoever goes on with the token behind the last one, or with the first he has not taken, meets an entry that stays
+    /// exactly once over such a series, whatever else comes or goes.
+    pub fn ordered(&self, first_token: u32) -> Ordered<'_> {
+        Ordered::new(self, first_token)
+    }
+}
+
+/// Entries in the order of their tokens, each with its token.
 pub struct Ordered<'t> {
     table: &'t Table,
-    first_place: u32,
+    first_token: u32,
     /// The first cell of the block to come.
     next_block: usize,
     /// Places and indexes of what is left of the block before that, the next one last.
@@ -20,10 +30,10 @@ pub struct Ordered<'t> {
 }
 
 impl<'t> Ordered<'t> {
-    pub(super) fn new(table: &'t Table, first_place: u32) -> Self {
-        let overflow = table.overflow.as_ref().map(|overflow| overflow.range_from(first_place).peekable());
-        let next_block = if table.capacity == 0 { 0 } else { table.block(table.home(first_place)).start };
-        Ordered { table, first_place, next_block, block: SmallVec::new(), overflow }
+    pub(super) fn new(table: &'t Table, first_token: u32) -> Self {
+        let overflow = table.overflow.as_ref().map(|overflow| overflow.range_from(first_token).peekable());
+        let next_block = if table.capacity == 0 { 0 } else { table.block(table.home(first_token)).start };
+        Ordered { table, first_token, next_block, block: SmallVec::new(), overflow }
     }
 
     fn next_overflowing(&mut self) -> Option<(u32, usize)> {
@@ -35,8 +45,8 @@ impl<'t> Ordered<'t> {
         let range = self.table.block(self.next_block);
         self.next_block = range.end;
         let cells = range.map(|index| (self.table.cells()[index], index)).filter(|(cell, _)| *cell != Cell::EMPTY);
-        let places = cells.map(|(cell, index)| (cell.place(), index)).filter(|(place, _)| *place >= self.first_place);
-        self.block.extend(places);
+        let tokens = cells.map(|(cell, index)| (cell.token(), index)).filter(|(token, _)| *token >= self.first_token);
+        self.block.extend(tokens);
         self.block.sort_unstable_by(|one, other| other.cmp(one));
     }
 }
@@ -49,11 +59,11 @@ impl<'t> Iterator for Ordered<'t> {
         while self.block.is_empty()
             && self.next_block < self.table.capacity as usize
             // Else it is of the block that was opened last, or of one before.
-            && overflowing.is_none_or(|(place, _)| self.table.home(place) >= self.next_block)
+            && overflowing.is_none_or(|(token, _)| self.table.home(token) >= self.next_block)
         {
             self.open_block();
         }
-        let (place, index) = match (self.block.last().copied(), overflowing) {
+        let (token, index) = match (self.block.last().copied(), overflowing) {
             (Some(first), Some(other)) if other < first => other,
             (Some(first), _) => first,
             (None, Some(other)) => other,
@@ -64,6 +74,6 @@ impl<'t> Iterator for Ordered<'t> {
         } else {
             self.overflow.as_mut()?.next();
         }
-        Some((place, self.table.get(Index(index))))
+        Some((token, self.table.get(Index(index))))
     }
 }

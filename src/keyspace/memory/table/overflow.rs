@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::super::entry::Entry;
-use super::cell::{ADDRESS_BITS, Cell, PLACE_BITS};
+use super::cell::{ADDRESS_BITS, Cell, TOKEN_BITS};
 
 /// The most cells that an insertion has looked at since the start, in any table.
 static LONGEST_PROBE: AtomicUsize = AtomicUsize::new(0);
@@ -21,8 +21,8 @@ pub fn strain() -> (usize, u64) {
 
 /// Entries that found the cells of their block taken.
 ///
-/// They are in the order of place and a second hash of the key, of which nobody learns anything: so an entry is found in
-/// logarithmic time even where all places are the same, and SCAN meets entries in the order of their places.
+/// They are in the order of token and a second hash of the key, of which nobody learns anything: so an entry is found in
+/// logarithmic time even where all tokens are the same, and SCAN meets entries in the order of their tokens.
 #[derive(Default)]
 pub(super) struct Overflow {
     /// In no order and without gaps.
@@ -31,21 +31,21 @@ pub(super) struct Overflow {
     pub order: BTreeSet<(u64, usize)>,
 }
 
-/// The place, then the upper bits of the second hash.
-pub(super) fn overflow_order(place: u32, key: &[u8]) -> u64 {
+/// The token, then the upper bits of the second hash.
+pub(super) fn overflow_order(token: u32, key: &[u8]) -> u64 {
     static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    first_order(place) | HASHER.hash_one(key) >> PLACE_BITS
+    first_order(token) | HASHER.hash_one(key) >> TOKEN_BITS
 }
 
-/// The smallest of a place.
-fn first_order(place: u32) -> u64 {
-    u64::from(place) << ADDRESS_BITS
+/// The smallest of a token.
+fn first_order(token: u32) -> u64 {
+    u64::from(token) << ADDRESS_BITS
 }
 
 impl Overflow {
-    /// Of places from `first` up to, but not including, `end`.
+    /// Of tokens from `first` up to, but not including, `end`.
     pub fn range(&self, first: u32, end: u32) -> btree_set::Range<'_, (u64, usize)> {
-        match end >> PLACE_BITS {
+        match end >> TOKEN_BITS {
             0 => self.order.range((first_order(first), 0)..(first_order(end), 0)),
             _ => self.range_from(first),
         }
@@ -55,14 +55,14 @@ impl Overflow {
         self.order.range((first_order(first), 0)..)
     }
 
-    pub fn find_key(&self, place: u32, key: &[u8]) -> Option<usize> {
-        let order = overflow_order(place, key);
+    pub fn find_key(&self, token: u32, key: &[u8]) -> Option<usize> {
+        let order = overflow_order(token, key);
         let mut same = self.order.range((order, 0)..=(order, usize::MAX)).map(|(_, number)| *number);
         same.find(|number| self.cells[*number].entry().key() == key)
     }
 
-    pub fn find(&self, place: u32, mut wanted: impl FnMut(&Entry) -> bool) -> Option<usize> {
-        let mut same = self.range(place, place + 1).map(|(_, number)| *number);
+    pub fn find(&self, token: u32, mut wanted: impl FnMut(&Entry) -> bool) -> Option<usize> {
+        let mut same = self.range(token, token + 1).map(|(_, number)| *number);
         same.find(|number| wanted(&self.cells[*number].entry()))
     }
 
@@ -75,7 +75,7 @@ impl Overflow {
     }
 
     pub fn remove(&mut self, number: usize) -> Cell {
-        let order = |cell: &Cell| overflow_order(cell.place(), cell.entry().key());
+        let order = |cell: &Cell| overflow_order(cell.token(), cell.entry().key());
         let removed = self.cells.swap_remove(number);
         self.order.remove(&(order(&removed), number));
         // The last one has its number now.
