@@ -16,7 +16,7 @@ use crate::base::progress::Progress;
 use crate::store::journal::{self, Journal, Replay};
 use crate::store::record::{LongKeys, Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksOptions};
-use crate::types::Change;
+use crate::types::{Change, Encoded};
 
 #[test]
 fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
@@ -31,7 +31,7 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
             assert!(
                 keyspace
                     .lock(Caller { now_ms: 1, touches: true }, 0, &key)
-                    .modify(&key, Change::Append(BytesRef::Slice(b"b")))
+                    .modify(&key, Change::append(BytesRef::Slice(b"b")))
             );
         }
     };
@@ -45,7 +45,7 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         assert!(
             keyspace
                 .lock(Caller { now_ms: 1, touches: true }, 0, &key)
-                .modify(&key, Change::Append(BytesRef::Slice(b"c")))
+                .modify(&key, Change::append(BytesRef::Slice(b"c")))
         );
         keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
     }
@@ -87,7 +87,11 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let keyspace = open(directory.path());
     let place = |name: &[u8]| Place { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
     let put = |name: &[u8], kind: u8, into: &mut Gather| {
-        Effect::Put { kind, payload: BytesRef::Slice(b"v"), expiry_ms: None }.encode(place(name), name, into);
+        Effect::Put { value: Encoded::read(kind, BytesRef::Slice(b"v")), expiry_ms: None }.encode(
+            place(name),
+            name,
+            into,
+        );
     };
     let mut block = Gather::default();
     (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));

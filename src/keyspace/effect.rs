@@ -8,7 +8,7 @@
 
 use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
-use crate::types::{Change, string};
+use crate::types::{Change, Encoded};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -26,10 +26,9 @@ pub struct Place {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect<'a> {
-    /// The key is this now. `kind` and `payload` are the value's record.
+    /// The key is this now.
     Put {
-        kind: u8,
-        payload: BytesRef<'a>,
+        value: Encoded<'a>,
         expiry_ms: Option<u64>,
     },
     Delete,
@@ -40,7 +39,7 @@ pub enum Effect<'a> {
 impl<'a> Effect<'a> {
     #[inline]
     pub fn set_string(bytes: &'a [u8], expiry_ms: Option<u64>) -> Effect<'a> {
-        Effect::Put { kind: string::RECORD_KIND, payload: BytesRef::Slice(bytes), expiry_ms }
+        Effect::Put { value: Encoded::inline(bytes), expiry_ms }
     }
 
     /// Appends the effect on `key` to `into`.
@@ -62,10 +61,10 @@ impl<'a> Effect<'a> {
         into.bytes().extend_from_slice(&head);
         into.bytes().extend_from_slice(key);
         match self {
-            Effect::Put { kind, payload, expiry_ms } => {
-                into.bytes().push(kind);
+            Effect::Put { value, expiry_ms } => {
+                into.bytes().push(value.kind());
                 encode_expiry(expiry_ms, into.bytes());
-                into.put(payload);
+                value.write(into);
             }
             Effect::Delete => {}
             Effect::Expire(expiry_ms) => encode_expiry(expiry_ms, into.bytes()),
@@ -90,7 +89,7 @@ impl<'a> Effect<'a> {
             PUT => {
                 let (&kind, rest) = rest.split_first()?;
                 let (expiry_ms, payload) = decode_expiry(rest)?;
-                Effect::Put { kind, payload: BytesRef::Slice(payload), expiry_ms }
+                Effect::Put { value: Encoded::read(kind, BytesRef::Slice(payload)), expiry_ms }
             }
             DELETE => Effect::Delete,
             EXPIRE => Effect::Expire(decode_expiry(rest)?.0),
@@ -128,13 +127,13 @@ mod tests {
         ) {
             let large = Chunks::from(&[7; LARGE_BYTES + 9][..]);
             let effects = [
-                Effect::Put { kind: 7, payload: BytesRef::Slice(&payload), expiry_ms },
+                Effect::Put { value: Encoded::read(7, BytesRef::Slice(&payload)), expiry_ms },
                 Effect::Delete,
                 Effect::Expire(expiry_ms),
-                Effect::Modify(Change::Append(BytesRef::Slice(&payload))),
-                Effect::Modify(Change::SetRange(9, BytesRef::Slice(&payload))),
-                Effect::Modify(Change::Append(BytesRef::Chunks(&large))),
-                Effect::Put { kind: 7, payload: BytesRef::Chunks(&large), expiry_ms },
+                Effect::Modify(Change::append(BytesRef::Slice(&payload))),
+                Effect::Modify(Change::set_range(9, BytesRef::Slice(&payload))),
+                Effect::Modify(Change::append(BytesRef::Chunks(&large))),
+                Effect::Put { value: Encoded::read(7, BytesRef::Chunks(&large)), expiry_ms },
             ];
             let place = Place { database, slot, sequence };
             let mut bytes = Gather::default();

@@ -20,11 +20,12 @@ use super::slot::SlotGuard;
 use super::sweep::Swept;
 use super::tier::Tier;
 use super::{Caller, Keyspace};
-use crate::base::chunks::BytesRef;
+use crate::base::gather::Gather;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Ticket;
 use crate::store::record::{LongKeys, Record, RecordKey, SlotMeta};
 use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError, RocksErrorKind};
+use crate::types::Encoded;
 
 /// Keys whose older records are looked for together, at first and at most. All of these are in memory at a time, so there
 /// are fewer of them where they are large.
@@ -60,7 +61,7 @@ pub struct Round {
     /// Of the entry that is being added; `long_key` is empty where the record's key holds the key.
     record_key: Vec<u8>,
     long_key: Vec<u8>,
-    value: Vec<u8>,
+    value: Gather,
     entries: u64,
     /// About what the entries took that it was collected from.
     pub(super) taken_bytes: u64,
@@ -105,26 +106,20 @@ impl Round {
         self.batch.delete_record(&self.record_key);
     }
 
-    pub(super) fn put(&mut self, kind: u8, payload: BytesRef<'_>, expiry_ms: Option<u64>) {
+    pub(super) fn put(&mut self, value: Encoded<'_>, expiry_ms: Option<u64>) {
         self.value.clear();
         let long_key = (!self.long_key.is_empty()).then_some(&self.long_key[..]);
-        let record = |payload| Record { kind, expiry_ms, written_ms: self.written_ms, long_key, payload };
-        match payload {
-            BytesRef::Slice(bytes) => {
-                record(bytes).encode(&mut self.value);
-                self.batch.put_record(&self.record_key, &self.value);
-            }
-            // By reference: the slot is locked.
-            BytesRef::Chunks(chunks) => {
-                record(&[]).encode(&mut self.value);
-                self.batch.put_large_record(&self.record_key, &self.value, chunks);
-            }
-        }
+        let head = Record { kind: value.kind(), expiry_ms, written_ms: self.written_ms, long_key, payload: &[] };
+        head.encode(self.value.bytes());
+        // Large parts by reference: the slot is locked.
+        value.write(&mut self.value);
+        self.batch.put_gathered_record(&self.record_key, &self.value);
+        let value_bytes = value.len();
         if let Some(expiry_ms) = expiry_ms {
-            self.batch.put_expiry(expiry_ms, &self.record_key, payload.len(), self.written_ms);
+            self.batch.put_expiry(expiry_ms, &self.record_key, value_bytes, self.written_ms);
         }
         if self.keeps_age {
-            self.batch.put_age(self.written_ms, &self.record_key, payload.len(), expiry_ms);
+            self.batch.put_age(self.written_ms, &self.record_key, value_bytes, expiry_ms);
         }
     }
 
@@ -256,7 +251,7 @@ impl Keyspace {
             long_keys: tier.store.long_keys(),
             record_key: Vec::new(),
             long_key: Vec::new(),
-            value: Vec::new(),
+            value: Gather::default(),
             entries: 0,
             taken_bytes: 0,
             slots: Vec::new(),

@@ -6,7 +6,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::ScopedJoinHandle;
 
 use super::effect::{Effect, Place};
-use super::entry::Owned;
 use super::loader::{Cold, Loader};
 use super::residency::{Differences, Residence};
 use super::tally::Size;
@@ -224,9 +223,9 @@ impl Keyspace {
             }
         }
         match effect {
-            Effect::Put { kind, payload, expiry_ms } => {
+            Effect::Put { value, expiry_ms } => {
                 let expiry = expiry_ms.map_or(NewExpiry::Never, NewExpiry::At);
-                let value = Owned::from_record(kind, payload).ok_or_else(|| format!("unknown type {kind}"))?;
+                let value = value.decode().ok_or_else(|| format!("unknown type {}", value.kind()))?;
                 guard.put(&key, value, expiry);
             }
             Effect::Delete if guard.remove(&key) => {}

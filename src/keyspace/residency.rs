@@ -40,11 +40,9 @@ use super::table::Index;
 use super::tally::{Change as Count, Size, SlotSize};
 use super::tier::Tier;
 use super::{Key, table};
-use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::prefetch::prefetch;
 use crate::store::record::{RecordKey, SlotMeta, StoredRecord};
 use crate::store::rocks::Look;
-use crate::types::{Value, string};
 
 /// So many entries are fetched from memory at a time, before a round takes them.
 const COLLECTED_TOGETHER: usize = 16;
@@ -329,7 +327,7 @@ impl SlotGuard<'_> {
         if record.expiry_ms.is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
             return Residence::Here;
         }
-        let Some(content) = content(record.kind, payload) else {
+        let Some(content) = Content::from_record(record.kind, payload) else {
             return Residence::Failed(format!("unknown type {}", record.kind));
         };
         let mut entry = self.fresh(key, content, record.expiry_ms);
@@ -396,11 +394,7 @@ impl SlotGuard<'_> {
         if is_deleted {
             round.delete();
         } else {
-            let (kind, payload) = match entry.boxed() {
-                Some(value) => value.record(),
-                None => (string::RECORD_KIND, BytesRef::Slice(entry.inline())),
-            };
-            round.put(kind, payload, entry.expiry_ms());
+            round.put(entry.encoded(), entry.expiry_ms());
         }
         if marks.has(Marks::UNSETTLED) {
             round.unsettled(entry.expiry_ms(), !is_deleted);
@@ -471,13 +465,4 @@ impl SlotGuard<'_> {
 
 fn is_leaving(marks: Marks) -> bool {
     marks.has(Marks::DELETED) && !marks.has(Marks::DIRTY)
-}
-
-/// The value of a record; `None`: of a type that is not known.
-pub(super) fn content(kind: u8, payload: BytesRef<'_>) -> Option<Content<'_>> {
-    let content = || match payload {
-        BytesRef::Slice(bytes) if bytes.len() < LARGE_BYTES => Content::Inline(bytes),
-        large => Content::Boxed(Box::new(Value::Large(large.to_chunks()))),
-    };
-    (kind == string::RECORD_KIND).then(content)
 }

@@ -15,7 +15,7 @@ use super::{Caller, Database, Key, Keyspace, Slots, eviction};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::base::gather::Gather;
 use crate::config::EvictionPolicy;
-use crate::types::Change;
+use crate::types::{Change, Encoded};
 
 /// How many due keys one visit of the active cycle deletes before it lets go of the lock.
 const EXPIRE_STEP: usize = 64;
@@ -216,8 +216,7 @@ impl<'k> SlotGuard<'k> {
         let old = self.find(key).map(|index| self.delete(index, key.hash).expiry_ms());
         let new_ms = self.resolve(expiry, old);
         // Written down before it is given away.
-        let (kind, payload) = value.record();
-        self.changed(key, Effect::Put { kind, payload, expiry_ms: new_ms });
+        self.changed(key, Effect::Put { value: Encoded::from(&*value), expiry_ms: new_ms });
         self.insert(key, Content::Boxed(value), new_ms);
     }
 

@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 
 use super::entry::{Content, Entry};
 use super::recency::Recency;
-use super::residency::content;
 use super::scan::Position;
 use super::table::PLACE_BITS;
 use crate::base::chunks::BytesRef;
@@ -102,7 +101,7 @@ fn first_hash(position: Position) -> u32 {
 
 fn entry(key: &[u8], record: &[u8], with_value: bool) -> Result<Entry, RocksError> {
     let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
-    let content = content(record.kind, BytesRef::Slice(record.payload))
+    let content = Content::from_record(record.kind, BytesRef::Slice(record.payload))
         .ok_or_else(|| RocksError::corruption(format!("unknown type {}", record.kind)))?;
     let content = if with_value { content } else { EMPTY };
     Ok(Entry::new(key, content, record.expiry_ms, Recency::from_bits(0)))

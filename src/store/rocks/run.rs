@@ -19,7 +19,6 @@ use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::error::RocksError;
 use super::{META, NUMBER_KEY, RECORDS, TABLE_KEY, family};
-use crate::base::chunks::{BytesRef, Chunks};
 use crate::base::gather::Gather;
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -35,8 +34,8 @@ pub struct Run {
     chunks: Vec<Vec<u8>>,
     /// Where each operation is: a chunk, and a place in it.
     places: Vec<(u32, u32)>,
-    /// What the values of some operations go on with, behind what the chunks hold; in the order of the places.
-    large: Vec<((u32, u32), Chunks)>,
+    /// The values of some operations, of which the chunks hold nothing; in the order of the places.
+    gathered: Vec<((u32, u32), Gather)>,
     /// Some key is not behind the one before it.
     is_unsorted: bool,
     /// The batch's number, and the table, once there is one.
@@ -52,10 +51,10 @@ impl Run {
         self.push(key, Some(value));
     }
 
-    /// Puts a value that goes on with `rest` behind its `head`.
-    pub fn put_large(&mut self, key: &[u8], head: &[u8], rest: &Chunks) {
-        self.push(key, Some(head));
-        self.large.extend(self.places.last().map(|place| (*place, rest.clone())));
+    /// Puts a value that lies in pieces.
+    pub fn put_gathered(&mut self, key: &[u8], value: &Gather) {
+        self.push(key, Some(&[]));
+        self.gathered.extend(self.places.last().map(|place| (*place, value.clone())));
     }
 
     pub fn delete(&mut self, key: &[u8]) {
@@ -109,9 +108,9 @@ impl Run {
             let is_last = || places.get(index + 1).is_none_or(|next| key(next) != key(place));
             if !self.is_unsorted || is_last() {
                 let (key, value) = self.operation(*place);
-                match (value, self.large.binary_search_by_key(place, |(place, _)| *place)) {
-                    (Some(head), Ok(large)) => visit(key, Some(&with_rest(head, &self.large[large].1)))?,
-                    _ => visit(key, value)?,
+                match self.gathered.binary_search_by_key(place, |(place, _)| *place) {
+                    Ok(gathered) => visit(key, Some(&self.gathered[gathered].1.to_vec()))?,
+                    Err(_) => visit(key, value)?,
                 }
             }
         }
@@ -175,13 +174,6 @@ impl Run {
     }
 }
 
-fn with_rest(head: &[u8], rest: &Chunks) -> Vec<u8> {
-    let mut value = Gather::default();
-    value.bytes().extend_from_slice(head);
-    value.put(BytesRef::Chunks(rest));
-    value.to_vec()
-}
-
 /// Has RocksDB take over a table.
 pub(super) fn ingest(database: &DB, path: &Path) -> Result<(), RocksError> {
     fail::fail_point!("rocks::ingest", |argument| Err(RocksError::injected(argument)));
@@ -232,6 +224,7 @@ fn number(database: &DB, key: &[u8]) -> Result<u64, RocksError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::chunks::Chunks;
 
     /// What `visit` meets.
     fn visited(run: &Run) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
@@ -251,7 +244,10 @@ mod tests {
         run.put(b"a", b"1");
         run.put(b"c", b"2");
         run.put(b"b", b"");
-        run.put_large(b"d", b"head ", &Chunks::from(&b"and more"[..]));
+        let mut gathered = Gather::default();
+        gathered.bytes().extend_from_slice(b"head ");
+        gathered.share(Chunks::from(&b"and more"[..]));
+        run.put_gathered(b"d", &gathered);
         run.delete(b"a");
         let some = |bytes: &[u8]| Some(bytes.to_vec());
         let large = (b"d".to_vec(), some(b"head and more"));
