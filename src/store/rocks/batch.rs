@@ -2,7 +2,7 @@
 
 use rocksdb::WriteBatch;
 
-use super::run::Run;
+use super::ingest::IngestTable;
 use super::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
 use crate::base::gather::Gather;
 use crate::store::collection::LeafKey;
@@ -27,7 +27,7 @@ pub struct Batch {
     /// Where the last operation on a record begins in `bytes`.
     last_record: usize,
     /// Where the records go, if that is not the log.
-    table: Option<Run>,
+    table: Option<IngestTable>,
 }
 
 impl Default for Batch {
@@ -41,7 +41,7 @@ impl Default for Batch {
 impl Batch {
     /// One whose records become a table, which costs less if there are many of them.
     pub fn with_table() -> Batch {
-        Batch { table: Some(Run::default()), ..Batch::default() }
+        Batch { table: Some(IngestTable::default()), ..Batch::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -99,7 +99,7 @@ impl Batch {
     }
 
     /// The records that are to become a table.
-    pub(super) fn table(&self) -> Option<&Run> {
+    pub(super) fn table(&self) -> Option<&IngestTable> {
         self.table.as_ref().filter(|table| !table.is_empty())
     }
 

@@ -29,7 +29,7 @@ const NAME_END: &str = ".table";
 
 /// What is to be put and deleted, in the order in which it came. Of two operations on a key the later counts.
 #[derive(Debug, Default)]
-pub struct Run {
+pub struct IngestTable {
     /// `length of the key u32 | length of the value u32 | key | value`, whole in one of them.
     chunks: Vec<Vec<u8>>,
     /// Where each operation is: a chunk, and a place in it.
@@ -42,7 +42,7 @@ pub struct Run {
     made: Mutex<Option<(u64, PathBuf)>>,
 }
 
-impl Run {
+impl IngestTable {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -121,7 +121,7 @@ impl Run {
     /// opened anew meanwhile.
     ///
     /// # Errors
-    /// Like [`Run::write`].
+    /// Like [`IngestTable::write`].
     pub(super) fn made(
         &self,
         directory: &Path,
@@ -227,48 +227,49 @@ mod tests {
     use crate::base::chunks::Chunks;
 
     /// What `visit` meets.
-    fn visited(run: &Run) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    fn visited(table: &IngestTable) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let mut all = Vec::new();
-        run.visit(|key, value| {
-            all.push((key.to_vec(), value.map(<[u8]>::to_vec)));
-            Ok(())
-        })
-        .expect("no error");
+        table
+            .visit(|key, value| {
+                all.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+                Ok(())
+            })
+            .expect("no error");
         all
     }
 
     #[test]
     fn of_two_operations_on_a_key_the_later_counts() {
-        let mut run = Run::default();
-        run.delete(b"c");
-        run.put(b"a", b"1");
-        run.put(b"c", b"2");
-        run.put(b"b", b"");
+        let mut table = IngestTable::default();
+        table.delete(b"c");
+        table.put(b"a", b"1");
+        table.put(b"c", b"2");
+        table.put(b"b", b"");
         let mut gathered = Gather::default();
         gathered.bytes().extend_from_slice(b"head ");
         gathered.share(Chunks::from(&b"and more"[..]));
-        run.put_gathered(b"d", &gathered);
-        run.delete(b"a");
+        table.put_gathered(b"d", &gathered);
+        table.delete(b"a");
         let some = |bytes: &[u8]| Some(bytes.to_vec());
         let large = (b"d".to_vec(), some(b"head and more"));
         let expected = [(b"a".to_vec(), None), (b"b".to_vec(), some(b"")), (b"c".to_vec(), some(b"2")), large];
-        assert_eq!(visited(&run), expected);
-        assert!(!run.is_empty() && Run::default().is_empty());
+        assert_eq!(visited(&table), expected);
+        assert!(!table.is_empty() && IngestTable::default().is_empty());
     }
 
     #[test]
     fn it_sorts_what_comes_in_any_order_and_size() {
         let mut expected = std::collections::BTreeMap::new();
-        let (mut run, mut sorted) = (Run::default(), Run::default());
+        let (mut table, mut sorted) = (IngestTable::default(), IngestTable::default());
         for number in 0..5000_u32 {
             let key = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
             let value =
                 vec![number as u8; if number % 1000 == 0 { 3 * CHUNK_BYTES / 2 } else { (number % 700) as usize }];
-            run.put(&key, &value);
+            table.put(&key, &value);
             expected.insert(key.to_vec(), Some(value));
         }
         let expected: Vec<_> = expected.into_iter().collect();
-        assert!(visited(&run) == expected);
+        assert!(visited(&table) == expected);
         for (key, value) in &expected {
             sorted.put(key, value.as_deref().unwrap_or_default());
         }
