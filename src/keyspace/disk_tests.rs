@@ -18,7 +18,7 @@ use crate::stats::Stats;
 use crate::store::journal::{self, Journal, Replay};
 use crate::store::record::{LongKeys, Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksOptions};
-use crate::types::Change;
+use crate::types::{Change, Encoded};
 
 #[test]
 fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
@@ -30,11 +30,11 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
             let mut guard = keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key);
             guard.set_string(&key, b"a", NewExpiry::Clear);
             drop(guard);
-            assert!(
-                keyspace
-                    .lock(Caller { now_ms: 1, touches: true }, 0, &key)
-                    .modify(&key, Change::Append(BytesRef::Slice(b"b")))
-            );
+            assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(
+                &key,
+                Change::append(BytesRef::Slice(b"b")),
+                Event::Append
+            ));
         }
     };
     {
@@ -44,11 +44,11 @@ fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
         write(&keyspace, 20, 50);
         let key = keyspace.key(names[3].as_bytes());
         // Of a key that is cold after the restart.
-        assert!(
-            keyspace
-                .lock(Caller { now_ms: 1, touches: true }, 0, &key)
-                .modify(&key, Change::Append(BytesRef::Slice(b"c")))
-        );
+        assert!(keyspace.lock(Caller { now_ms: 1, touches: true }, 0, &key).modify(
+            &key,
+            Change::append(BytesRef::Slice(b"c")),
+            Event::Append
+        ));
         keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
     }
     let store = Rocks::open(&directory.path().join("rocksdb"), &RocksOptions::default()).unwrap();
@@ -89,7 +89,11 @@ fn what_cannot_be_replayed_is_told_once_all_is_read() {
     let keyspace = open(directory.path());
     let token = |name: &[u8]| ChangeId { database: 0, slot: crate::base::slot::slot(name), sequence: 1 };
     let put = |name: &[u8], kind: u8, into: &mut Gather| {
-        Effect::Put { kind, payload: BytesRef::Slice(b"v"), expiry_ms: None }.encode(token(name), name, into);
+        Effect::Put { value: Encoded::read(kind, BytesRef::Slice(b"v")), expiry_ms: None }.encode(
+            token(name),
+            name,
+            into,
+        );
     };
     let mut block = Gather::default();
     (0..100).for_each(|number| put(format!("k{number}").as_bytes(), u8::from(number == 50) * 99, &mut block));

@@ -17,6 +17,7 @@ use super::residency_tests::open;
 use super::tier::Tier;
 use super::*;
 use crate::base::chunks::BytesRef;
+use crate::base::gather::Gather;
 use crate::base::key_hash::HashSecret;
 use crate::base::progress::Progress;
 use crate::base::slot::SLOTS;
@@ -56,16 +57,20 @@ impl Observer for Recorder {
         assert_eq!(change.id.slot, crate::base::slot::slot(change.key));
         let name = (change.id.database, change.key.to_vec());
         match change.effect {
-            Effect::Put { payload, expiry_ms, .. } => drop(told.copy.insert(name, (payload.to_vec(), expiry_ms))),
+            Effect::Put { value, expiry_ms } => {
+                let mut bytes = Gather::default();
+                value.write(&mut bytes);
+                told.copy.insert(name, (bytes.to_vec(), expiry_ms));
+            }
             Effect::Delete | Effect::Expired | Effect::Evicted => {
                 assert!(told.copy.remove(&name).is_some(), "{change:?}");
             }
             Effect::Expire(expiry_ms) => told.copy.get_mut(&name).expect("a key").1 = expiry_ms,
             Effect::Modify(modification) => {
                 let (bytes, _) = told.copy.get_mut(&name).expect("a key");
-                let mut value = Value::String(bytes.clone());
+                let mut value = Value::String(bytes.clone().into());
                 modification.apply(&mut value);
-                *bytes = value.record().1.to_vec();
+                *bytes = value.string().expect("a string").to_vec();
             }
         }
         told.events.push_back((change.id.database, change.key.to_vec(), change.event));
@@ -188,19 +193,21 @@ impl World {
                 self.model.insert(at, (b"value".to_vec(), expiry_ms));
             }
             8..14 => {
-                let change = if self.draw(2) == 0 {
-                    Change::Append(BytesRef::Slice(b"+"))
+                let (change, event) = if self.draw(2) == 0 {
+                    (Change::append(BytesRef::Slice(b"+")), Event::Append)
                 } else {
-                    Change::SetRange(2, BytesRef::Slice(b"--"))
+                    (Change::set_range(2, BytesRef::Slice(b"--")), Event::SetRange)
                 };
-                let event = Effect::Modify(change).event();
-                let exists = self.with(one, |guards, keys| guards.of(database, &keys[0].1).modify(&keys[0].1, change));
+                let modify = |guards: &mut SlotGuards<'_>, keys: &[(usize, Key<'_>)]| {
+                    guards.of(database, &keys[0].1).modify(&keys[0].1, change, event)
+                };
+                let exists = self.with(one, modify);
                 assert_eq!(exists, live.is_some());
                 let Some((bytes, expiry_ms)) = live else { return self.expect(false, &[]) };
-                let mut value = Value::String(bytes);
+                let mut value = Value::String(bytes.into());
                 change.apply(&mut value);
                 self.expect(false, &[(database, &name, event)]);
-                self.model.insert(at, (value.record().1.to_vec(), expiry_ms));
+                self.model.insert(at, (value.string().expect("a string").to_vec(), expiry_ms));
             }
             14..17 => {
                 let exists = self.with(one, |guards, keys| guards.of(database, &keys[0].1).remove(&keys[0].1));

@@ -153,7 +153,10 @@ impl World<'_> {
                 self.model = model.filter(|_| now_ms < EXPIRY);
             }
             Command::Append(value) => {
-                assert_eq!(guard.modify(&key, Change::Append(BytesRef::Slice(value.as_bytes()))), was.is_some());
+                assert_eq!(
+                    guard.modify(&key, Change::append(BytesRef::Slice(value.as_bytes())), Event::Append),
+                    was.is_some()
+                );
                 self.model = was.map(|(bytes, expiry_ms)| ([&bytes[..], value.as_bytes()].concat(), expiry_ms));
             }
             Command::Get => {

@@ -193,14 +193,14 @@ proptest! {
                 Step::Put { key, value } => {
                     let name = name(key);
                     let key = keyspace.key(&name);
-                    let boxed = Owned::Boxed(Box::new(Value::String(value.clone())));
+                    let boxed = Owned::Boxed(Box::new(Value::String(value.clone().into())));
                     keyspace.lock(at(now_ms), 0, &key).put(&key, boxed, NewExpiry::Clear, Event::Set);
                     model.insert(name, (value, None));
                 }
                 Step::Append { key, value } => {
                     let name = name(key);
                     let key = keyspace.key(&name);
-                    keyspace.lock(at(now_ms), 0, &key).modify(&key, Change::Append(BytesRef::Slice(&value)));
+                    keyspace.lock(at(now_ms), 0, &key).modify(&key, Change::append(BytesRef::Slice(&value)), Event::Append);
                     model.entry(name).and_modify(|entry| entry.0.extend(value));
                 }
                 Step::Expiry { key, expiry_ms } => {

@@ -1,66 +1,50 @@
-use super::{Value, string};
-use crate::base::chunks::{BytesRef, Chunks, LARGE_BYTES};
+//! A change of any type.
+
+use super::Value;
+use super::data_type::{DataChange, DataType};
+use super::string::StringChange;
+use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
 
-const APPEND: u8 = 1;
-const SET_RANGE: u8 = 2;
+/// In the first byte of a change: the rest of that byte is the record kind of the type that it is for, and the change follows. Without
+/// it, all of the bytes are a string's.
+const OF_TYPE: u8 = 0x80;
 
 /// A change of a value in place: commands make it, and the journal keeps it instead of the whole value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
-    /// APPEND to a string.
-    Append(BytesRef<'a>),
-    /// SETRANGE of a string, from an offset on.
-    SetRange(u32, BytesRef<'a>),
+    String(StringChange<'a>),
 }
 
 impl<'a> Change<'a> {
+    /// APPEND to a string.
+    pub fn append(added: BytesRef<'a>) -> Change<'a> {
+        Change::String(StringChange::Append(added))
+    }
+
+    /// SETRANGE of a string, from an offset on.
+    pub fn set_range(offset: u32, patch: BytesRef<'a>) -> Change<'a> {
+        Change::String(StringChange::SetRange(offset, patch))
+    }
+
     /// Does it, where `value` is of the type that it is for.
     pub fn apply(self, value: &mut Value) {
-        let grown_bytes = match self {
-            Change::Append(added) => value.data_bytes() + added.len(),
-            Change::SetRange(offset, patch) => offset as usize + patch.len(),
-        };
-        if let Value::String(bytes) = value
-            && grown_bytes >= LARGE_BYTES
-        {
-            *value = Value::Large(Chunks::from(&bytes[..]));
-        }
         match (self, value) {
-            (Change::Append(added), Value::String(bytes)) => {
-                added.parts().for_each(|part| bytes.extend_from_slice(part))
-            }
-            (Change::SetRange(offset, patch), Value::String(bytes)) => {
-                string::set_range(bytes, offset as usize, patch.beginning());
-            }
-            (Change::Append(added), Value::Large(chunks)) => chunks.append(added),
-            (Change::SetRange(offset, patch), Value::Large(chunks)) => chunks.write_at(offset as usize, patch),
+            (Change::String(change), Value::String(string)) => string.apply(change),
         }
     }
 
-    /// A byte for what it is, its numbers, little-endian, and its bytes.
+    /// Appends it as the journal keeps it, large parts by reference.
     pub fn encode(self, into: &mut Gather) {
         match self {
-            Change::Append(added) => {
-                into.bytes().push(APPEND);
-                into.put(added);
-            }
-            Change::SetRange(offset, patch) => {
-                into.bytes().push(SET_RANGE);
-                into.bytes().extend_from_slice(&offset.to_le_bytes());
-                into.put(patch);
-            }
+            Change::String(change) => change.encode(into),
         }
     }
 
-    /// `None`: the bytes are no change.
+    /// `None`: the bytes are no change, or of a type that is not known.
     pub fn decode(bytes: &'a [u8]) -> Option<Change<'a>> {
-        match bytes.split_first()? {
-            (&APPEND, added) => Some(Change::Append(BytesRef::Slice(added))),
-            (&SET_RANGE, rest) => {
-                let (offset, patch) = rest.split_first_chunk()?;
-                Some(Change::SetRange(u32::from_le_bytes(*offset), BytesRef::Slice(patch)))
-            }
+        match bytes.first()? & OF_TYPE {
+            0 => StringChange::decode(bytes).map(Change::String),
             _ => None,
         }
     }
@@ -71,31 +55,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_are_read_as_they_were_written() {
-        let large = Chunks::from(&[b'l'; LARGE_BYTES][..]);
-        let short = [&b""[..], b"abc"].map(BytesRef::Slice);
-        for bytes in short.into_iter().chain([BytesRef::Chunks(&large)]) {
-            for change in [Change::Append(bytes), Change::SetRange(7, bytes)] {
-                let mut encoded = Gather::default();
-                change.encode(&mut encoded);
-                assert_eq!(Change::decode(&encoded.to_vec()), Some(change));
+    fn a_change_is_read_for_the_type_that_it_is_of() {
+        for change in [Change::append(BytesRef::Slice(b"abc")), Change::set_range(7, BytesRef::Slice(b""))] {
+            let mut encoded = Gather::default();
+            change.encode(&mut encoded);
+            let bytes = encoded.to_vec();
+            assert!(bytes[0] < OF_TYPE, "as it was before there was another type");
+            assert_eq!(Change::decode(&bytes), Some(change));
+            for kind in 0..OF_TYPE {
+                assert_eq!(Change::decode(&[&[OF_TYPE | kind], &bytes[..]].concat()), None, "no type has these");
             }
         }
-        for wrong in [&b""[..], b"\0", b"\xff", &[SET_RANGE, 1, 2, 3]] {
-            assert_eq!(Change::decode(wrong), None);
-        }
-    }
-
-    #[test]
-    fn strings_grow_and_are_patched() {
-        let mut value = Value::String(b"ab".to_vec());
-        Change::Append(BytesRef::Slice(b"cd")).apply(&mut value);
-        Change::SetRange(1, BytesRef::Slice(b"XY")).apply(&mut value);
-        assert_eq!(value, Value::String(b"aXYd".to_vec()));
-        Change::SetRange(LARGE_BYTES as u32 - 1, BytesRef::Slice(b"x")).apply(&mut value);
-        let mut expected = b"aXYd".to_vec();
-        expected.resize(LARGE_BYTES - 1, 0);
-        expected.push(b'x');
-        assert_eq!(value, Value::Large(Chunks::from(&expected[..])));
+        assert_eq!(Change::decode(b""), None);
     }
 }

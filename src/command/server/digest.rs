@@ -59,7 +59,7 @@ impl Digest {
     fn chain_value(&mut self, entry: &Entry) {
         const STRING: u32 = 0;
         match entry.boxed() {
-            None | Some(Value::String(_) | Value::Large(_)) => {
+            None | Some(Value::String(_)) => {
                 self.chain(&STRING.to_be_bytes());
                 let parts = entry.string().into_iter().flat_map(BytesRef::parts);
                 self.chain_parts(parts);

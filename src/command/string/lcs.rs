@@ -1,6 +1,7 @@
 //! LCS: what two strings have in common.
 
 use super::common::{is_option, refusal};
+use crate::base::chunks::BytesRef;
 use crate::base::number;
 use crate::command::context::Context;
 use crate::command::flow::Stop;
@@ -57,8 +58,9 @@ pub fn lcs(context: &mut Context<'_>) -> Result<(), Stop> {
     let options = Options::parse(&context.args)?;
     let limit_bytes = context.state.settings.proto_max_bulk_len.get();
     // Large ones are not copied before it is known that they are not refused.
-    string::check_lcs_limit(first.bytes().len(), second.bytes().len(), limit_bytes).map_err(refusal)?;
-    let (first, second) = (first.bytes().to_vec(), second.bytes().to_vec());
+    let [first, second] = [&first, &second].map(|value| value.bytes().unwrap_or(BytesRef::Slice(&[])));
+    string::check_lcs_limit(first.len(), second.len(), limit_bytes).map_err(refusal)?;
+    let (first, second) = (first.to_vec(), second.to_vec());
     if options.wants_length {
         let length = string::lcs_length(&first, &second, limit_bytes).map_err(refusal)?;
         context.reply.integer(length as i64);

@@ -60,7 +60,7 @@ pub fn append(context: &mut Context<'_>) -> Result<(), Stop> {
             let limit_bytes = context.state.settings.proto_max_bulk_len.get();
             let grown = string::grown_length(length, added.len(), limit_bytes).map_err(refusal)?;
             check_fits(context, grown)?;
-            slot.modify(&key, Change::Append(added));
+            slot.modify(&key, Change::append(added), Event::Append);
             grown
         }
         // It is as good as SET.
@@ -91,11 +91,11 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Stop> {
     match old_length {
         // `grown_length` allowed no more than what a value can have.
         Some(_) => {
-            slot.modify(&key, Change::SetRange(offset as u32, patch));
+            slot.modify(&key, Change::set_range(offset as u32, patch), Event::SetRange);
         }
         None => {
-            let mut value = Value::String(Vec::new());
-            Change::SetRange(offset as u32, patch).apply(&mut value);
+            let mut value = Value::default();
+            Change::set_range(offset as u32, patch).apply(&mut value);
             slot.put(&key, Owned::Boxed(Box::new(value)), NewExpiry::Clear, Event::SetRange);
         }
     }

@@ -12,8 +12,9 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::{self, NonNull};
 
 use super::recency::Recency;
-use crate::base::chunks::{BytesRef, LARGE_BYTES};
-use crate::types::{Value, string};
+use crate::base::chunks::BytesRef;
+pub use crate::types::{Content, Owned};
+use crate::types::{Encoded, Value};
 
 const EXPIRES: u64 = 1;
 const BOXED: u64 = 2;
@@ -58,24 +59,6 @@ impl Header {
         let bytes = (self.value_offset() + self.value_bytes as usize).next_multiple_of(ROUNDING_BYTES);
         // Both lengths are u32, so the sum cannot overflow isize on the 64-bit targets this crate supports.
         Layout::from_size_align(bytes, ROUNDING_BYTES).unwrap_or(Layout::new::<Header>())
-    }
-}
-
-/// What an entry's value is made from.
-pub enum Content<'a> {
-    /// A string, stored inline.
-    Inline(&'a [u8]),
-    Boxed(Box<Value>),
-}
-
-impl<'a> Content<'a> {
-    /// The value of a record; `None`: of a type that is not known.
-    pub fn from_record(kind: u8, payload: BytesRef<'a>) -> Option<Content<'a>> {
-        let content = || match payload {
-            BytesRef::Slice(bytes) if bytes.len() < LARGE_BYTES => Content::Inline(bytes),
-            large => Content::Boxed(Box::new(Value::Large(large.to_chunks()))),
-        };
-        (kind == string::RECORD_KIND).then(content)
     }
 }
 
@@ -195,8 +178,7 @@ impl Entry {
     pub fn string(&self) -> Option<BytesRef<'_>> {
         match self.boxed() {
             None => Some(BytesRef::Slice(self.inline())),
-            Some(Value::String(bytes)) => Some(BytesRef::Slice(bytes)),
-            Some(Value::Large(chunks)) => Some(BytesRef::Chunks(chunks)),
+            Some(value) => value.string(),
         }
     }
 
@@ -207,17 +189,23 @@ impl Entry {
         self.bytes(header.value_offset(), header.value_bytes as usize)
     }
 
+    /// What a record keeps of the value.
+    #[inline]
+    pub fn encoded(&self) -> Encoded<'_> {
+        match self.boxed() {
+            Some(value) => Encoded::from(value),
+            None => Encoded::inline(self.inline()),
+        }
+    }
+
     /// The name that TYPE gives.
     pub fn type_name(&self) -> &'static str {
-        self.boxed().map_or(string::TYPE_NAME, Value::type_name)
+        self.encoded().type_name().unwrap_or_default()
     }
 
     /// The name that OBJECT ENCODING gives.
     pub fn encoding(&self) -> &'static str {
-        match self.boxed() {
-            Some(value) => value.encoding(),
-            None => string::encoding(self.inline()),
-        }
+        self.encoded().encoding()
     }
 
     pub fn boxed(&self) -> Option<&Value> {
@@ -294,8 +282,8 @@ impl Entry {
     /// Makes the value boxed, if it is not yet, so that it can change in place.
     pub fn make_boxed(&mut self) -> &mut Value {
         if self.boxed_pointer().is_none() {
-            let value = Box::new(Value::String(self.inline().to_vec()));
-            self.replace(Content::Boxed(value), self.expiry_ms());
+            let value = Value::from_inline(self.inline());
+            self.replace(Content::Boxed(Box::new(value)), self.expiry_ms());
         }
         match self.boxed_mut() {
             Some(value) => value,
@@ -352,7 +340,7 @@ impl Entry {
 
     /// Moves the boxed value out and leaves an empty one, so that the entry stays whole whatever happens next.
     fn take_boxed(&mut self) -> Option<Box<Value>> {
-        self.boxed_mut().map(|value| Box::new(std::mem::replace(value, Value::String(Vec::new()))))
+        self.boxed_mut().map(|value| Box::new(std::mem::take(value)))
     }
 
     /// Gives up ownership; `from_address` takes it back. The low 4 bits of an address are 0.
@@ -378,37 +366,6 @@ impl Drop for Entry {
                 drop(Box::from_raw(pointer.read()));
             }
             dealloc(self.0.as_ptr().cast(), self.header().layout());
-        }
-    }
-}
-
-/// A value without a key.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Owned {
-    Inline(Vec<u8>),
-    Boxed(Box<Value>),
-}
-
-impl Owned {
-    /// The value that a record of that type keeps as `payload`; `None`: no type is known by that number.
-    pub fn from_record(kind: u8, payload: BytesRef<'_>) -> Option<Owned> {
-        (kind == string::RECORD_KIND).then(|| Owned::string(payload))
-    }
-
-    /// What a record keeps of it.
-    pub fn bytes(&self) -> BytesRef<'_> {
-        match self {
-            Owned::Inline(bytes) => BytesRef::Slice(bytes),
-            Owned::Boxed(value) => value.record().1,
-        }
-    }
-
-    /// A string as it is set.
-    pub fn string(bytes: BytesRef<'_>) -> Owned {
-        if bytes.len() < LARGE_BYTES {
-            Owned::Inline(bytes.to_vec())
-        } else {
-            Owned::Boxed(Box::new(Value::Large(bytes.to_chunks())))
         }
     }
 }
@@ -456,7 +413,7 @@ mod tests {
                         expiry = expiry_ms;
                     }
                     Step::Append(bytes) => {
-                        Change::Append(BytesRef::Slice(&bytes)).apply(entry.make_boxed());
+                        Change::append(BytesRef::Slice(&bytes)).apply(entry.make_boxed());
                         value.extend(bytes);
                     }
                     Step::Take => {
@@ -465,7 +422,7 @@ mod tests {
                         prop_assert_eq!(&copy, &owned);
                         let content = match owned {
                             Owned::Inline(bytes) => bytes,
-                            Owned::Boxed(boxed) => boxed.record().1.to_vec(),
+                            Owned::Boxed(boxed) => boxed.string().expect("a string").to_vec(),
                         };
                         prop_assert_eq!(&content, &value);
                         entry = Entry::new(&key, Content::Inline(&content), expiry, Recency::from_bits(7));

@@ -12,7 +12,7 @@ use super::key::{Caller, Key};
 use super::locked::LockedSlot;
 use super::table::{Index, Ref, token};
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
-use crate::types::Change;
+use crate::types::{Change, Encoded};
 
 /// A key's cell in its slot's table, and its record among the slot's deadlines.
 const CELL_BYTES: usize = 8;
@@ -198,13 +198,12 @@ impl SlotGuard<'_> {
         let old = self.find(key).map(|index| self.delete(index, key.hash).expiry_ms());
         let new_ms = self.resolve(expiry, old);
         // Written down before it is given away.
-        let (kind, payload) = value.record();
-        self.changed(key.bytes, Effect::Put { kind, payload, expiry_ms: new_ms }, event);
+        self.changed(key.bytes, Effect::Put { value: Encoded::from(&*value), expiry_ms: new_ms }, event);
         self.insert(key, Content::Boxed(value), new_ms);
     }
 
-    /// Changes the value of an existing key in place. Returns whether the key exists.
-    pub fn modify(&mut self, key: &Key, change: Change<'_>) -> bool {
+    /// Changes the value of an existing key in place; `event` tells what that is called. Returns whether the key exists.
+    pub fn modify(&mut self, key: &Key, change: Change<'_>, event: Event) -> bool {
         let Some(index) = self.find(key) else { return false };
         self.mark_dirty(index, key.hash);
         self.touch(index);
@@ -214,8 +213,7 @@ impl SlotGuard<'_> {
         let new_bytes = entry.data_bytes();
         drop(entry);
         self.resized(old_bytes, new_bytes);
-        let effect = Effect::Modify(change);
-        self.changed(key.bytes, effect, effect.event());
+        self.changed(key.bytes, Effect::Modify(change), event);
         true
     }
 
@@ -226,8 +224,8 @@ impl SlotGuard<'_> {
         let old_ms = self.slot.table.get(index).expiry_ms();
         self.slot.table.get_mut(index).set_expiry(expiry_ms);
         self.expiry_changed(token(key.hash), old_ms, expiry_ms);
-        let effect = Effect::Expire(expiry_ms);
-        self.changed(key.bytes, effect, effect.event());
+        let event = if expiry_ms.is_some() { Event::Expire } else { Event::Persist };
+        self.changed(key.bytes, Effect::Expire(expiry_ms), event);
         true
     }
 

@@ -5,9 +5,7 @@ use super::super::memory::entry::Marks;
 use super::super::memory::locked::LockedSlot;
 use super::super::memory::table::Index;
 use super::round::Round;
-use crate::base::chunks::BytesRef;
 use crate::store::record::SlotMeta;
-use crate::types::string;
 
 /// So many entries are fetched from memory at a time, before a round takes them.
 const COLLECTED_TOGETHER: usize = 16;
@@ -68,11 +66,7 @@ impl Round {
         if is_deleted {
             self.delete();
         } else {
-            let (kind, payload) = match entry.boxed() {
-                Some(value) => value.record(),
-                None => (string::RECORD_KIND, BytesRef::Slice(entry.inline())),
-            };
-            self.put(kind, payload, entry.expiry_ms());
+            self.put(entry.encoded(), entry.expiry_ms());
         }
         if marks.has(Marks::BLIND) {
             self.note_blind(entry.expiry_ms(), !is_deleted);

@@ -7,7 +7,6 @@ use std::thread::ScopedJoinHandle;
 
 use super::super::memory::counts::Size;
 use super::super::memory::databases::Databases;
-use super::super::memory::entry::Owned;
 use super::super::memory::guard::{NewExpiry, SlotGuard};
 use super::super::memory::key::Caller;
 use super::super::residency::loader::{Cold, Loader};
@@ -220,15 +219,15 @@ fn replay_effect(databases: &Databases, id: ChangeId, key: &[u8], effect: Effect
         }
     }
     match effect {
-        Effect::Put { kind, payload, expiry_ms } => {
+        Effect::Put { value, expiry_ms } => {
             let expiry = expiry_ms.map_or(NewExpiry::Never, NewExpiry::At);
-            let value = Owned::from_record(kind, payload).ok_or_else(|| format!("unknown type {kind}"))?;
+            let value = value.decode().ok_or_else(|| format!("unknown type {}", value.kind()))?;
             guard.put(&key, value, expiry, Event::Set);
         }
         Effect::Delete | Effect::Expired | Effect::Evicted if guard.remove(&key) => {}
         Effect::Delete | Effect::Expired | Effect::Evicted => guard.add_blind_tombstone(&key),
         Effect::Expire(expiry_ms) => drop(guard.set_expiry(&key, expiry_ms)),
-        Effect::Modify(change) => drop(guard.modify(&key, change)),
+        Effect::Modify(change) => drop(guard.modify(&key, change, Event::Set)),
     }
     guard.slot.sequence = id.sequence;
     Ok(true)

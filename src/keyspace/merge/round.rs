@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use crate::base::chunks::BytesRef;
+use crate::base::gather::Gather;
 use crate::store::journal::Ticket;
 use crate::store::record::RecordKey;
 use crate::store::record::{LongKeys, Record, SlotMeta};
 use crate::store::rocks::{Batch, IndexEntry, RecordPlace, RocksError};
+use crate::types::Encoded;
 
 /// A batch in the making.
 pub struct Round {
@@ -25,7 +26,7 @@ pub struct Round {
     /// Of the entry that is being added; `long_key` is empty where the record's key holds the key.
     pub record_key: Vec<u8>,
     pub long_key: Vec<u8>,
-    pub value: Vec<u8>,
+    pub value: Gather,
     pub entries: u64,
     /// About what the entries took that it was collected from.
     pub taken_bytes: u64,
@@ -70,26 +71,20 @@ impl Round {
         self.batch.delete_record(&self.record_key);
     }
 
-    pub fn put(&mut self, kind: u8, payload: BytesRef<'_>, expiry_ms: Option<u64>) {
+    pub fn put(&mut self, value: Encoded<'_>, expiry_ms: Option<u64>) {
         self.value.clear();
         let long_key = (!self.long_key.is_empty()).then_some(&self.long_key[..]);
-        let record = |payload| Record { kind, expiry_ms, written_ms: self.written_ms, long_key, payload };
-        match payload {
-            BytesRef::Slice(bytes) => {
-                record(bytes).encode(&mut self.value);
-                self.batch.put_record(&self.record_key, &self.value);
-            }
-            // By reference: the slot is locked.
-            BytesRef::Chunks(chunks) => {
-                record(&[]).encode(&mut self.value);
-                self.batch.put_large_record(&self.record_key, &self.value, chunks);
-            }
-        }
+        let head = Record { kind: value.kind(), expiry_ms, written_ms: self.written_ms, long_key, payload: &[] };
+        head.encode(self.value.bytes());
+        // Large parts by reference: the slot is locked.
+        value.write(&mut self.value);
+        self.batch.put_gathered_record(&self.record_key, &self.value);
+        let value_bytes = value.len();
         if let Some(expiry_ms) = expiry_ms {
-            self.batch.put_expiry(expiry_ms, &self.record_key, payload.len(), self.written_ms);
+            self.batch.put_expiry(expiry_ms, &self.record_key, value_bytes, self.written_ms);
         }
         if self.keeps_age {
-            self.batch.put_age(self.written_ms, &self.record_key, payload.len(), expiry_ms);
+            self.batch.put_age(self.written_ms, &self.record_key, value_bytes, expiry_ms);
         }
     }
 

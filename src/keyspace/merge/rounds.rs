@@ -17,6 +17,7 @@ use super::super::memory::guard::SlotGuard;
 use super::super::memory::key::Caller;
 use super::merger::{Merger, MergerState, Merging, retry};
 use super::round::{Old, Round, Swept};
+use crate::base::gather::Gather;
 use crate::store::record::RecordKey;
 use crate::store::rocks::{BLOB_BYTES, Batch, RocksError, RocksErrorKind};
 
@@ -114,7 +115,7 @@ impl Merging<'_> {
             long_keys: self.tier.store.long_keys(),
             record_key: Vec::new(),
             long_key: Vec::new(),
-            value: Vec::new(),
+            value: Gather::default(),
             entries: 0,
             taken_bytes: 0,
             slots: Vec::new(),

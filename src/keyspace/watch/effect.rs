@@ -6,10 +6,9 @@
 //! All numbers are little-endian. The rest is, by operation: 1 (put) type u8, has expiry u8, expiry u64, value; 2 (delete)
 //! nothing; 3 (expire) has expiry u8, expiry u64; 4 (modify) the change as its type writes it.
 
-use super::event::Event;
 use crate::base::chunks::BytesRef;
 use crate::base::gather::Gather;
-use crate::types::{Change, string};
+use crate::types::{Change, Encoded};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -28,8 +27,8 @@ pub struct ChangeId {
 /// What a change does to a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect<'a> {
-    /// The key is this now. `kind` and `payload` are the value's record.
-    Put { kind: u8, payload: BytesRef<'a>, expiry_ms: Option<u64> },
+    /// The key is this now.
+    Put { value: Encoded<'a>, expiry_ms: Option<u64> },
     /// A client has deleted it.
     Delete,
     /// It has this expiry now, or none.
@@ -45,22 +44,7 @@ pub enum Effect<'a> {
 impl<'a> Effect<'a> {
     #[inline]
     pub fn set_string(bytes: &'a [u8], expiry_ms: Option<u64>) -> Effect<'a> {
-        Effect::Put { kind: string::RECORD_KIND, payload: BytesRef::Slice(bytes), expiry_ms }
-    }
-
-    /// What a change with this effect is called, unless who makes it says otherwise.
-    #[inline]
-    pub fn event(&self) -> Event {
-        match self {
-            Effect::Put { .. } => Event::Set,
-            Effect::Delete => Event::Del,
-            Effect::Expire(Some(_)) => Event::Expire,
-            Effect::Expire(None) => Event::Persist,
-            Effect::Modify(Change::Append(_)) => Event::Append,
-            Effect::Modify(Change::SetRange(..)) => Event::SetRange,
-            Effect::Expired => Event::Expired,
-            Effect::Evicted => Event::Evicted,
-        }
+        Effect::Put { value: Encoded::inline(bytes), expiry_ms }
     }
 
     /// Appends the effect on `key` to `into`.
@@ -82,10 +66,10 @@ impl<'a> Effect<'a> {
         into.bytes().extend_from_slice(&head);
         into.bytes().extend_from_slice(key);
         match self {
-            Effect::Put { kind, payload, expiry_ms } => {
-                into.bytes().push(kind);
+            Effect::Put { value, expiry_ms } => {
+                into.bytes().push(value.kind());
                 encode_expiry(expiry_ms, into.bytes());
-                into.put(payload);
+                value.write(into);
             }
             Effect::Delete | Effect::Expired | Effect::Evicted => {}
             Effect::Expire(expiry_ms) => encode_expiry(expiry_ms, into.bytes()),
@@ -110,7 +94,7 @@ impl<'a> Effect<'a> {
             PUT => {
                 let (&kind, rest) = rest.split_first()?;
                 let (expiry_ms, payload) = decode_expiry(rest)?;
-                Effect::Put { kind, payload: BytesRef::Slice(payload), expiry_ms }
+                Effect::Put { value: Encoded::read(kind, BytesRef::Slice(payload)), expiry_ms }
             }
             DELETE => Effect::Delete,
             EXPIRE => Effect::Expire(decode_expiry(rest)?.0),
@@ -148,13 +132,13 @@ mod tests {
         ) {
             let large = Chunks::from(&[7; LARGE_BYTES + 9][..]);
             let effects = [
-                Effect::Put { kind: 7, payload: BytesRef::Slice(&payload), expiry_ms },
+                Effect::Put { value: Encoded::read(7, BytesRef::Slice(&payload)), expiry_ms },
                 Effect::Delete,
                 Effect::Expire(expiry_ms),
-                Effect::Modify(Change::Append(BytesRef::Slice(&payload))),
-                Effect::Modify(Change::SetRange(9, BytesRef::Slice(&payload))),
-                Effect::Modify(Change::Append(BytesRef::Chunks(&large))),
-                Effect::Put { kind: 7, payload: BytesRef::Chunks(&large), expiry_ms },
+                Effect::Modify(Change::append(BytesRef::Slice(&payload))),
+                Effect::Modify(Change::set_range(9, BytesRef::Slice(&payload))),
+                Effect::Modify(Change::append(BytesRef::Chunks(&large))),
+                Effect::Put { value: Encoded::read(7, BytesRef::Chunks(&large)), expiry_ms },
             ];
             let id = ChangeId { database, slot, sequence };
             let mut bytes = Gather::default();

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
+use super::block_mark::BlockMark;
 use super::error::JournalError;
 use super::fault::point;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader};
-use super::marked::Marked;
 use crate::store::directory::free_bytes;
 
 pub const SEGMENT_EXTENSION: &str = "journal";
@@ -81,7 +81,7 @@ struct Stock {
 pub struct Directory {
     pub path: PathBuf,
     handle: File,
-    pub marked: Arc<Marked>,
+    pub mark: Arc<BlockMark>,
     segment_bytes: u64,
     /// How many spares are kept.
     limit: usize,
@@ -95,12 +95,12 @@ pub struct Directory {
 
 impl Directory {
     /// Takes over the spares of an earlier run, as far as they were finished.
-    pub fn open(path: &Path, marked: Marked, segment_bytes: u64, limit: usize, spares: &[u64]) -> io::Result<Self> {
+    pub fn open(path: &Path, mark: BlockMark, segment_bytes: u64, limit: usize, spares: &[u64]) -> io::Result<Self> {
         let handle = File::open(path)?;
         let directory = Self {
             path: path.to_owned(),
             handle,
-            marked: Arc::new(marked),
+            mark: Arc::new(mark),
             segment_bytes,
             limit,
             stock: Mutex::default(),
@@ -214,7 +214,7 @@ impl Directory {
     /// Recycles the segments that are not needed any more, and sees to it that there is a spare, or that there is none.
     pub fn tend(&self) -> io::Result<()> {
         if self.oldest_retired().is_some() {
-            self.marked.sync()?;
+            self.mark.sync()?;
         }
         while let Some((number, is_kept)) = self.oldest_retired() {
             let path = self.segment_path(number);

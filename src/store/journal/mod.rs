@@ -6,12 +6,12 @@
 //! one more keeps spare segments ready. [`recovery`] reads the blocks again; [`repair`] drops what it cannot read.
 //! `docs/journal.md` describes the bytes, and what is promised when.
 
+mod block_mark;
 mod direct;
 mod error;
 mod fault;
 mod files;
 mod format;
-mod marked;
 mod recovery;
 mod repair;
 mod shards;
@@ -39,8 +39,8 @@ pub use error::JournalError;
 pub use repair::repair;
 pub use status::{JournalStatus, Latency};
 
+use block_mark::BlockMark;
 use files::Directory;
-use marked::Marked;
 use shards::Shards;
 use status::{Gauges, Meter};
 use sync::Threads;
@@ -152,7 +152,7 @@ struct Shared {
     /// Held for the length of a sync, before `writer`.
     syncing: Mutex<()>,
     directory: Directory,
-    marked: Arc<Marked>,
+    mark: Arc<BlockMark>,
     waiters: Waiters,
     threads: Threads,
     /// The newest block in the file.
@@ -192,7 +192,7 @@ impl Journal {
             durable: CachePadded::new(AtomicU64::new(next - 1)),
             released: AtomicU64::new(recovered.released),
             writer: Mutex::new(recovered.writer),
-            marked: recovered.directory.marked.clone(),
+            mark: recovered.directory.mark.clone(),
             directory: recovered.directory,
             policy: AtomicU8::new(options.sync as u8),
             has_failed: AtomicBool::new(false),

@@ -9,11 +9,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::block_mark::{BlockMark, Needed};
 use super::error::JournalError;
 use super::fault::point;
 use super::files::{Directory, list, segment_path};
 use super::format::{NotAHeader, SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from, next_block};
-use super::marked::{Marked, Needed};
 use super::writer::{Segment, Writer};
 use super::{Options, Replay};
 use crate::store::mark;
@@ -273,8 +273,8 @@ pub fn recover(path: &Path, options: &Options, replay: &mut impl Replay) -> Resu
     for segment in &found.segments {
         sync_file(&segment.path).map_err(JournalError::io(&segment.path))?;
     }
-    let directory = Marked::begin(path, next - 1, released)
-        .and_then(|marked| Directory::open(path, marked, options.segment_bytes, options.spare_segments, &found.spares));
+    let directory = BlockMark::begin(path, next - 1, released)
+        .and_then(|mark| Directory::open(path, mark, options.segment_bytes, options.spare_segments, &found.spares));
     let directory = directory.map_err(JournalError::io(path))?;
     let number = found.numbers.last().map_or(1, |last| last + 1);
     let begun = directory

@@ -5,11 +5,11 @@ use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::block_mark::Needed;
 use super::error::JournalError;
 use super::fault::point;
 use super::files::segment_path;
 use super::format::{SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from};
-use super::marked::Needed;
 use super::recovery::{Damage, Found};
 use crate::store::mark;
 

@@ -191,7 +191,7 @@ impl Shared {
         for segment in writer.segments.iter_mut().rev().take_while(|segment| !segment.is_durable) {
             segment.is_durable = segment.header.first_block <= block;
         }
-        self.marked.synced(block);
+        self.mark.synced(block);
         self.durable.fetch_max(block, Ordering::Release);
         self.retire_segments(writer);
     }
@@ -201,7 +201,7 @@ impl Shared {
     pub fn retire_segments(&self, writer: &mut Writer) {
         let needless = self.released.load(Ordering::Relaxed).min(self.durable());
         let before = writer.segments.len();
-        self.marked.released(needless);
+        self.mark.released(needless);
         let begins = |segment: &Segment| segment.is_durable.then_some(segment.header.first_block);
         while let Some(limit) = writer.segments.iter().skip(1).filter_map(begins).min()
             && limit <= needless + 1

@@ -273,7 +273,7 @@ impl Shared {
         self.publish(writer);
         // Before anybody is told. Where that takes a sync, the mark follows it.
         if !is_always {
-            self.marked.written(block);
+            self.mark.written(block);
         }
         self.written.store(block, Ordering::Release);
         self.bytes_written.fetch_add(bytes, Ordering::Relaxed);

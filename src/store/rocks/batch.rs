@@ -2,9 +2,8 @@
 
 use rocksdb::WriteBatch;
 
-use super::run::Run;
+use super::ingest::IngestTable;
 use super::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
-use crate::base::chunks::{BytesRef, Chunks};
 use crate::base::gather::Gather;
 use crate::store::collection::LeafKey;
 use crate::store::record::{self, AgeIndex, IndexValue, SlotMeta, ValueSummary};
@@ -28,7 +27,7 @@ pub struct Batch {
     /// Where the last operation on a record begins in `bytes`.
     last_record: usize,
     /// Where the records go, if that is not the log.
-    table: Option<Run>,
+    table: Option<IngestTable>,
 }
 
 impl Default for Batch {
@@ -42,7 +41,7 @@ impl Default for Batch {
 impl Batch {
     /// One whose records become a table, which costs less if there are many of them.
     pub fn with_table() -> Batch {
-        Batch { table: Some(Run::default()), ..Batch::default() }
+        Batch { table: Some(IngestTable::default()), ..Batch::default() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -60,18 +59,17 @@ impl Batch {
         }
     }
 
-    /// Puts a record that goes on with `payload` behind its `head`. The payload is not copied before the batch is written.
-    pub fn put_large_record(&mut self, record_key: &[u8], head: &[u8], payload: &Chunks) {
+    /// Puts a record that may lie in pieces. What it refers to is not copied before the batch is written.
+    pub fn put_gathered_record(&mut self, record_key: &[u8], record: &Gather) {
+        if let Some(bytes) = record.plain() {
+            return self.put_record(record_key, bytes);
+        }
         self.changes_records = true;
         match &mut self.table {
-            Some(table) => table.put_large(record_key, head, payload),
+            Some(table) => table.put_gathered(record_key, record),
             None => {
                 self.last_record = self.bytes.own().len();
-                self.operation(PUT, FamilyId::Records);
-                append(self.bytes.bytes(), &[record_key]);
-                append_length(self.bytes.bytes(), head.len() + payload.len());
-                self.bytes.bytes().extend_from_slice(head);
-                self.bytes.put(BytesRef::Chunks(payload));
+                self.put_gathered(FamilyId::Records, record_key, record);
             }
         }
     }
@@ -101,7 +99,7 @@ impl Batch {
     }
 
     /// The records that are to become a table.
-    pub(super) fn table(&self) -> Option<&Run> {
+    pub(super) fn table(&self) -> Option<&IngestTable> {
         self.table.as_ref().filter(|table| !table.is_empty())
     }
 
@@ -155,10 +153,7 @@ impl Batch {
     /// Puts a leaf of a large collection, by [`LeafKey`], as its type has encoded it. Large parts of it are not copied before the
     /// batch is written.
     pub fn put_leaf(&mut self, leaf_key: &[u8], leaf: &Gather) {
-        self.operation(PUT, FamilyId::Elements);
-        append(self.bytes.bytes(), &[leaf_key]);
-        append_length(self.bytes.bytes(), leaf.len());
-        self.bytes.extend(leaf);
+        self.put_gathered(FamilyId::Elements, leaf_key, leaf);
     }
 
     pub fn delete_leaf(&mut self, leaf_key: &[u8]) {
@@ -220,6 +215,13 @@ impl Batch {
         self.operation(PUT, family);
         append(self.bytes.bytes(), key);
         append(self.bytes.bytes(), &[value]);
+    }
+
+    fn put_gathered(&mut self, family: FamilyId, key: &[u8], value: &Gather) {
+        self.operation(PUT, family);
+        append(self.bytes.bytes(), &[key]);
+        append_length(self.bytes.bytes(), value.len());
+        self.bytes.extend(value);
     }
 
     fn delete(&mut self, family: FamilyId, key: &[&[u8]]) {
@@ -296,7 +298,7 @@ fn first_part(bytes: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::chunks::LARGE_BYTES;
+    use crate::base::chunks::{BytesRef, Chunks, LARGE_BYTES};
     use crate::store::record::{LongKeys, RecordKey};
     use crate::store::rocks::tests::{Scratch, record as encoded};
 
@@ -330,7 +332,10 @@ mod tests {
                 expected.delete_cf(age, &timed);
             }
             let large = Chunks::from(&vec![b'l'; 3 * LARGE_BYTES][..]);
-            batch.put_large_record(&long, b"head", &large);
+            let mut record = Gather::default();
+            record.bytes().extend_from_slice(b"head");
+            record.put(BytesRef::Chunks(&large));
+            batch.put_gathered_record(&long, &record);
             assert_eq!(batch.record_key(batch.last_record()), long);
             expected.put_cf(records, &long, [&b"head"[..], &vec![b'l'; 3 * LARGE_BYTES]].concat());
             let slot = SlotMeta { keys: 4, ..SlotMeta::default() };

@@ -1,18 +1,18 @@
 //! RocksDB: records and their indexes, below the memory tier. Nothing else in the house knows the `rocksdb` crate.
 //!
 //! Five column families: the records, the slots' metas, two indexes in the order of time, by expiry and by age, and the leaves
-//! of large collections. A round of the merger is one [`Batch`], and so whole or absent in all five. The records of a large one do not go through
-//! RocksDB's log and memtables, see [`run`].
+//! of large collections. A round of the merger is one [`Batch`], and so whole or absent in all five. The records of a large one do
+//! not go through RocksDB's log and memtables, see [`ingest`].
 
 mod batch;
 mod error;
 mod filter;
+mod ingest;
 mod keys;
 mod leaves;
 mod opening;
 mod options;
 mod read;
-mod run;
 mod slot;
 mod status;
 #[cfg(test)]
@@ -38,7 +38,7 @@ pub use options::{BLOB_BYTES, OPEN_FILES_MAX, RocksOptions};
 use read::ReadWays;
 pub use read::{IndexEntry, Look};
 pub use status::RocksStatus;
-use verify::Marked;
+use verify::LogMark;
 
 use crate::store::record::LongKeys;
 
@@ -66,7 +66,7 @@ enum FamilyId {
 const ORDER_KEY: &[u8] = b"order";
 /// In `meta`: how the index of ages stands.
 const AGE_KEY: &[u8] = b"age";
-/// In `meta`: the number of the last batch that changes records, see [`run`].
+/// In `meta`: the number of the last batch that changes records, see [`ingest`].
 const NUMBER_KEY: &[u8] = b"batch";
 /// In `meta`: the same of the last whose records are a table.
 const TABLE_KEY: &[u8] = b"table";
@@ -144,7 +144,7 @@ pub struct Rocks {
     /// The log has, or may have, a batch whose table is not taken over. Locked while that changes.
     is_partial: Mutex<bool>,
     /// What a later start must find. Beside it, held while the log is written: what is measured of it ends with a batch.
-    marked: Marked,
+    log_mark: LogMark,
     log: Mutex<()>,
     tables_made: AtomicU64,
     failure: Failure,
@@ -166,7 +166,7 @@ impl Rocks {
     pub fn open(directory: &Path, options: &RocksOptions) -> Result<Rocks, RocksError> {
         let resources = Resources::new(options.memory_bytes);
         let (database, last_number, found) = open(directory, options, &resources)?;
-        let marked = Marked::begin(directory, found, last_number)?;
+        let log_mark = LogMark::begin(directory, found, last_number)?;
         resources.reclaim.set_paused(status::is_mostly_blobs(&database));
         let (disk_bytes, compacts) = (AtomicU64::new(options.disk_bytes), AtomicBool::new(options.compacts));
         // Whatever happens later, it is not made a second time.
@@ -180,7 +180,7 @@ impl Rocks {
             table: options::table_file(),
             last_number: AtomicU64::new(last_number),
             is_partial: Mutex::default(),
-            marked,
+            log_mark,
             log: Mutex::default(),
             tables_made: AtomicU64::new(0),
             failure: Failure::default(),
@@ -237,18 +237,18 @@ impl Rocks {
     /// Like [`Rocks::write`]. A batch with a table may count nevertheless: the next that changes records is to contain it.
     pub fn write_giving_way(&self, batch: &Batch, give_way: &dyn Fn()) -> Result<(), RocksError> {
         let next_number = || self.last_number.fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(run) = batch.table() else { return self.write_to_log(batch, next_number()) };
+        let Some(ingest_table) = batch.table() else { return self.write_to_log(batch, next_number()) };
         // Before the table, which takes room that compactions may want.
         self.wait_while_stalled(|| self.with(|database| self.check_not_stalled(database)))?;
-        let made = run.made(&self.directory, next_number, &self.table, give_way);
+        let made = ingest_table.made(&self.directory, next_number, &self.table, give_way);
         let (number, table) = made.inspect_err(|error| self.failure.set(error))?;
         let mut is_partial = self.is_partial.lock();
         *is_partial = true;
         self.write_to_log(batch, number)?;
         self.flush_wal(true)?;
-        self.change(|database| run::ingest(database, &table))?;
+        self.change(|database| ingest::ingest(database, &table))?;
         *is_partial = false;
-        self.marked.taken_over(number);
+        self.log_mark.taken_over(number);
         self.tables_made.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -318,7 +318,7 @@ impl Rocks {
         self.change(|database| {
             fail::fail_point!("rocks::sync", |argument| Err(RocksError::injected(argument)));
             let flush = || Ok(database.flush_wal(sync)?);
-            if sync { self.marked.syncing(self.log.lock(), flush) } else { flush() }
+            if sync { self.log_mark.syncing(self.log.lock(), flush) } else { flush() }
         })
     }
 
@@ -462,7 +462,7 @@ impl Rocks {
         self.with(|database| {
             fail::fail_point!("rocks::checkpoint", |argument| Err(RocksError::injected(argument)));
             Checkpoint::new(database)?.create_checkpoint_with_log_size(to, u64::MAX)?;
-            Marked::begin(to, verify::verify(to)?, self.last_number.load(Ordering::Relaxed))?;
+            LogMark::begin(to, verify::verify(to)?, self.last_number.load(Ordering::Relaxed))?;
             Ok(())
         })
     }

@@ -10,8 +10,8 @@ use rocksdb::{ColumnFamilyDescriptor, DB, WriteBatch};
 use super::batch::Batch;
 use super::error::{RocksError, RocksErrorKind};
 use super::options::{self, Resources, RocksOptions};
-use super::verify::{Found, Marked, verify};
-use super::{AGE, ELEMENTS, EXPIRY, FamilyId, META, Rocks, State, family, run, status};
+use super::verify::{Found, LogMark, verify};
+use super::{AGE, ELEMENTS, EXPIRY, FamilyId, META, Rocks, State, family, ingest, status};
 use crate::store::directory::free_bytes;
 
 /// What [`Rocks::try_recover`] writes to see whether writing works.
@@ -130,13 +130,13 @@ pub(super) fn open(
         DB::open_cf_descriptors(&options::database(options, resources)?, directory, descriptors(options, resources)?)?;
     check_numbers(&database)?;
     status::check_blobs(&database, directory)?;
-    match run::complete(&database, directory, found.taken_over) {
+    match ingest::complete(&database, directory, found.taken_over) {
         Ok(last_number) => Ok((database, last_number, found)),
         Err(error) => {
             drop(database);
             // The manifest is a new one by now. The next start is to miss the same.
             if let Some(taken_over) = found.taken_over {
-                Marked::begin(directory, found, taken_over)?;
+                LogMark::begin(directory, found, taken_over)?;
             }
             Err(error)
         }

@@ -117,7 +117,7 @@ pub(super) fn repair(directory: &Path) -> Result<Vec<String>, RocksError> {
 
 /// The mark of RocksDB's directory: the manifest's number and length, the last batch whose table was taken over, and then each
 /// log's number and length.
-pub(super) struct Marked {
+pub(super) struct LogMark {
     directory: PathBuf,
     mark: Mark,
     logs: Mutex<Logs>,
@@ -163,15 +163,15 @@ impl Logs {
 const TAKEN_OVER: usize = 2;
 const LOGS: usize = 3;
 
-impl Marked {
+impl LogMark {
     /// Begins the mark anew, once what was found has been taken over by RocksDB.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin(directory: &Path, found: Found, last_batch: u64) -> io::Result<Marked> {
+    pub fn begin(directory: &Path, found: Found, last_batch: u64) -> io::Result<LogMark> {
         let values = values(directory, last_batch, &found.logs)?;
         let mark = Mark::begin(directory, values)?;
-        Ok(Marked {
+        Ok(LogMark {
             directory: directory.to_owned(),
             mark,
             logs: Mutex::new(Logs { whole_bytes: found.logs, growing: None }),

@@ -86,9 +86,9 @@ fn a_table_whose_batch_is_not_the_last_never_counted() {
     rocks.write(&table(&[&first], &[], b"first", 1)).expect("written");
     rocks.close().expect("closed");
     // As a crash leaves one that was made, and its batch not written.
-    let mut run = run::Run::default();
-    run.put(&second, &record(None, 1, b"second"));
-    run.write(&scratch.path(), 2, &options::table_file(), &|| ()).expect("written");
+    let mut never_taken = ingest::IngestTable::default();
+    never_taken.put(&second, &record(None, 1, b"second"));
+    never_taken.write(&scratch.path(), 2, &options::table_file(), &|| ()).expect("written");
     assert_eq!(left(&scratch), ["round-2.table"]);
     let rocks = scratch.open();
     assert_eq!((get(&rocks, &first).is_some(), get(&rocks, &second)), (true, None));
@@ -103,8 +103,8 @@ fn a_table_that_was_taken_over_already_changes_nothing() {
     let scratch = Scratch::new();
     let (first, second) = (numbered(1), numbered(2));
     let rocks = scratch.open();
-    let mut run = run::Run::default();
-    run.put(&first, &record(None, 1, b"old"));
+    let mut never_taken = ingest::IngestTable::default();
+    never_taken.put(&first, &record(None, 1, b"old"));
     // A link that outlived its removal, since the directory was not synced: of the last batch, and of one before it.
     for (logged, expected) in [(None, b"old"), (Some(b"new"), b"new")] {
         rocks.write(&table(&[&first], &[], b"old", 1)).expect("written");
@@ -112,7 +112,7 @@ fn a_table_that_was_taken_over_already_changes_nothing() {
         if let Some(value) = logged {
             put(&rocks, &[&first, &second], &record(None, 1, value));
         }
-        run.write(&scratch.path(), number, &options::table_file(), &|| ()).expect("written");
+        never_taken.write(&scratch.path(), number, &options::table_file(), &|| ()).expect("written");
         assert_eq!(left(&scratch), [format!("round-{number}.table")]);
         assert_eq!(rocks.reopen(), Ok(Recovery::Reopened { has_lost_writes: false }));
         assert_eq!(left(&scratch), [""; 0]);

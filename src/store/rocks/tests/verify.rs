@@ -163,8 +163,8 @@ fn a_table_that_is_gone_before_it_was_taken_over_is_missed() {
     let mut batch = Batch::with_table();
     batch.put_record(&numbered(1), &record(None, 1, b"table"));
     // As far as a crash leaves it that comes before the table is taken over.
-    let run = batch.table().expect("it has a table");
-    let (number, table) = run.made(&scratch.path(), || 1, &rocks.table, &|| ()).expect("made");
+    let ingest_table = batch.table().expect("it has a table");
+    let (number, table) = ingest_table.made(&scratch.path(), || 1, &rocks.table, &|| ()).expect("made");
     rocks.write_to_log(&batch, number).expect("written");
     rocks.flush_wal(true).expect("synced");
     drop((rocks, batch));

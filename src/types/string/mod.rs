@@ -1,4 +1,8 @@
-//! Operations of the string commands on plain bytes.
+//! Strings: operations of the string commands on plain bytes, and what a string is as a value.
+
+mod value;
+
+pub use value::{StringChange, StringValue};
 
 use std::ops::{Range, RangeInclusive};
 use thiserror::Error;
@@ -10,11 +14,6 @@ const LCS_REFUSED_FROM_LENGTH: usize = u32::MAX as usize - 1;
 
 /// What one cell of a full `LCS` table takes; limits are set by that table, though none is built.
 const LCS_CELL_BYTES: u64 = 4;
-
-/// What records of strings are marked with, on disk and in the journal.
-pub const RECORD_KIND: u8 = 0;
-/// What TYPE calls a string.
-pub const TYPE_NAME: &str = "string";
 
 /// What OBJECT ENCODING calls a string that is the text of an `i64`.
 pub const INTEGER: &str = "int";

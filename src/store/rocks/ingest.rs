@@ -19,7 +19,6 @@ use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::error::RocksError;
 use super::{META, NUMBER_KEY, RECORDS, TABLE_KEY, family};
-use crate::base::chunks::{BytesRef, Chunks};
 use crate::base::gather::Gather;
 
 const CHUNK_BYTES: usize = 1 << 20;
@@ -30,20 +29,20 @@ const NAME_END: &str = ".table";
 
 /// What is to be put and deleted, in the order in which it came. Of two operations on a key the later counts.
 #[derive(Debug, Default)]
-pub struct Run {
+pub struct IngestTable {
     /// `length of the key u32 | length of the value u32 | key | value`, whole in one of them.
     chunks: Vec<Vec<u8>>,
     /// Where each operation is: a chunk, and a place in it.
     places: Vec<(u32, u32)>,
-    /// What the values of some operations go on with, behind what the chunks hold; in the order of the places.
-    large: Vec<((u32, u32), Chunks)>,
+    /// The values of some operations, of which the chunks hold nothing; in the order of the places.
+    gathered: Vec<((u32, u32), Gather)>,
     /// Some key is not behind the one before it.
     is_unsorted: bool,
     /// The batch's number, and the table, once there is one.
     made: Mutex<Option<(u64, PathBuf)>>,
 }
 
-impl Run {
+impl IngestTable {
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -52,10 +51,10 @@ impl Run {
         self.push(key, Some(value));
     }
 
-    /// Puts a value that goes on with `rest` behind its `head`.
-    pub fn put_large(&mut self, key: &[u8], head: &[u8], rest: &Chunks) {
-        self.push(key, Some(head));
-        self.large.extend(self.places.last().map(|place| (*place, rest.clone())));
+    /// Puts a value that lies in pieces.
+    pub fn put_gathered(&mut self, key: &[u8], value: &Gather) {
+        self.push(key, Some(&[]));
+        self.gathered.extend(self.places.last().map(|place| (*place, value.clone())));
     }
 
     pub fn delete(&mut self, key: &[u8]) {
@@ -109,9 +108,9 @@ impl Run {
             let is_last = || places.get(index + 1).is_none_or(|next| key(next) != key(place));
             if !self.is_unsorted || is_last() {
                 let (key, value) = self.operation(*place);
-                match (value, self.large.binary_search_by_key(place, |(place, _)| *place)) {
-                    (Some(head), Ok(large)) => visit(key, Some(&with_rest(head, &self.large[large].1)))?,
-                    _ => visit(key, value)?,
+                match self.gathered.binary_search_by_key(place, |(place, _)| *place) {
+                    Ok(gathered) => visit(key, Some(&self.gathered[gathered].1.to_vec()))?,
+                    Err(_) => visit(key, value)?,
                 }
             }
         }
@@ -122,7 +121,7 @@ impl Run {
     /// opened anew meanwhile.
     ///
     /// # Errors
-    /// Like [`Run::write`].
+    /// Like [`IngestTable::write`].
     pub(super) fn made(
         &self,
         directory: &Path,
@@ -175,13 +174,6 @@ impl Run {
     }
 }
 
-fn with_rest(head: &[u8], rest: &Chunks) -> Vec<u8> {
-    let mut value = Gather::default();
-    value.bytes().extend_from_slice(head);
-    value.put(BytesRef::Chunks(rest));
-    value.to_vec()
-}
-
 /// Has RocksDB take over a table.
 pub(super) fn ingest(database: &DB, path: &Path) -> Result<(), RocksError> {
     fail::fail_point!("rocks::ingest", |argument| Err(RocksError::injected(argument)));
@@ -232,47 +224,52 @@ fn number(database: &DB, key: &[u8]) -> Result<u64, RocksError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::chunks::Chunks;
 
     /// What `visit` meets.
-    fn visited(run: &Run) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+    fn visited(table: &IngestTable) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let mut all = Vec::new();
-        run.visit(|key, value| {
-            all.push((key.to_vec(), value.map(<[u8]>::to_vec)));
-            Ok(())
-        })
-        .expect("no error");
+        table
+            .visit(|key, value| {
+                all.push((key.to_vec(), value.map(<[u8]>::to_vec)));
+                Ok(())
+            })
+            .expect("no error");
         all
     }
 
     #[test]
     fn of_two_operations_on_a_key_the_later_counts() {
-        let mut run = Run::default();
-        run.delete(b"c");
-        run.put(b"a", b"1");
-        run.put(b"c", b"2");
-        run.put(b"b", b"");
-        run.put_large(b"d", b"head ", &Chunks::from(&b"and more"[..]));
-        run.delete(b"a");
+        let mut table = IngestTable::default();
+        table.delete(b"c");
+        table.put(b"a", b"1");
+        table.put(b"c", b"2");
+        table.put(b"b", b"");
+        let mut gathered = Gather::default();
+        gathered.bytes().extend_from_slice(b"head ");
+        gathered.share(Chunks::from(&b"and more"[..]));
+        table.put_gathered(b"d", &gathered);
+        table.delete(b"a");
         let some = |bytes: &[u8]| Some(bytes.to_vec());
         let large = (b"d".to_vec(), some(b"head and more"));
         let expected = [(b"a".to_vec(), None), (b"b".to_vec(), some(b"")), (b"c".to_vec(), some(b"2")), large];
-        assert_eq!(visited(&run), expected);
-        assert!(!run.is_empty() && Run::default().is_empty());
+        assert_eq!(visited(&table), expected);
+        assert!(!table.is_empty() && IngestTable::default().is_empty());
     }
 
     #[test]
     fn it_sorts_what_comes_in_any_order_and_size() {
         let mut expected = std::collections::BTreeMap::new();
-        let (mut run, mut sorted) = (Run::default(), Run::default());
+        let (mut table, mut sorted) = (IngestTable::default(), IngestTable::default());
         for number in 0..5000_u32 {
             let key = number.wrapping_mul(0x9e37_79b9).to_be_bytes();
             let value =
                 vec![number as u8; if number % 1000 == 0 { 3 * CHUNK_BYTES / 2 } else { (number % 700) as usize }];
-            run.put(&key, &value);
+            table.put(&key, &value);
             expected.insert(key.to_vec(), Some(value));
         }
         let expected: Vec<_> = expected.into_iter().collect();
-        assert!(visited(&run) == expected);
+        assert!(visited(&table) == expected);
         for (key, value) in &expected {
             sorted.put(key, value.as_deref().unwrap_or_default());
         }

@@ -13,7 +13,7 @@ const WRITTEN: usize = 0;
 const SYNCED: usize = 1;
 const RELEASED: usize = 2;
 
-pub struct Marked(Mark);
+pub struct BlockMark(Mark);
 
 /// Blocks that must be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +45,13 @@ impl Needed {
     }
 }
 
-impl Marked {
+impl BlockMark {
     /// Begins the mark anew: all blocks up to `synced` are on disk, and those up to `released` not needed.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn begin(directory: &Path, synced: u64, released: u64) -> io::Result<Marked> {
-        Ok(Marked(Mark::begin(directory, vec![synced, synced, released])?))
+    pub fn begin(directory: &Path, synced: u64, released: u64) -> io::Result<BlockMark> {
+        Ok(BlockMark(Mark::begin(directory, vec![synced, synced, released])?))
     }
 
     /// All blocks up to this one are in the file.
