@@ -78,12 +78,12 @@ fn scan_all(client: &mut Client) -> Vec<String> {
 #[test]
 fn populate_goes_on_where_it_comes_to_cold_keys() {
     let place = tempfile::tempdir().expect("a directory");
-    let mut server = on(place.path(), &[]);
+    let mut server = on(place.path(), &["--enable-debug-command", "yes"]);
     let mut client = server.client();
     assert_eq!(client.command(&["DEBUG", "POPULATE", "20"]), Value::ok());
     assert_eq!(client.command(&["DEL", "key:0", "key:7"]), Value::Integer(2));
     server.terminate();
-    let server = on(place.path(), &[]);
+    let server = on(place.path(), &["--enable-debug-command", "yes"]);
     let mut client = server.client();
     assert_eq!(client.command(&["DEBUG", "POPULATE", "40"]), Value::ok());
     assert_eq!(client.command(&["DBSIZE"]), Value::Integer(40));
