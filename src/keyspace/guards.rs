@@ -41,7 +41,7 @@ impl<'k> SlotGuards<'k> {
     /// The guard of a key that was named when the slots were locked.
     ///
     /// # Panics
-    /// For another key: a handler's mistake, not reachable by a client's choice of arguments.
+    /// Panics for another key: a handler's mistake, not reachable by a client's choice of arguments.
     pub fn of(&mut self, database: usize, key: &Key) -> &mut SlotGuard<'k> {
         let Some(first) = self.guards.first() else { unreachable!("no slot is locked") };
         let wanted = (first.databases.physical(database), key.slot);

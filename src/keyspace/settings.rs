@@ -21,7 +21,7 @@ impl Keyspace {
         memory::measure_foreign(unused_bytes + self.dirty_bytes(), max_bytes);
     }
 
-    /// Has the journal go by the present settings.
+    /// Makes the journal, the store and the allocator go by the present settings.
     pub fn apply_settings(&self) {
         let Some(tier) = self.tier() else { return };
         tier.store.set_memory_bytes(store_memory_bytes(&self.settings, self.slots_bytes()));

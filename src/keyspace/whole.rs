@@ -48,7 +48,7 @@ impl Keyspace {
         self.tier().map(|tier| Merging { databases: &self.databases, tier, merger: &self.merger })
     }
 
-    /// Has what `cold` requests loaded. Without the loader's threads it is, when this returns.
+    /// Loads what `cold` asks for. Without the loader's threads it is, when this returns.
     pub fn load(&self, tier: &Tier, cold: &mut Cold) -> Loading {
         self.loader.load(&self.databases, tier, cold)
     }

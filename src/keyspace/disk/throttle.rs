@@ -33,23 +33,24 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A round begins that takes what the journal holds by now.
+    /// Begins a round that takes what the journal holds by now.
     pub fn begin(&self, journal_bytes: u64) {
         self.written.store(0, Ordering::Relaxed);
         self.earlier_bytes.fetch_add(self.taken_bytes.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         self.journal_bytes.store(journal_bytes, Ordering::Relaxed);
     }
 
-    /// All that it has taken so far.
+    /// Takes note of all that the round has taken so far.
     pub fn took(&self, bytes: u64) {
         self.taken_bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// `part` of `all` its entries are written.
+    /// Takes note that `part` of `all` its entries are written.
     pub fn wrote(&self, part: u64, all: u64) {
         self.written.store((part.min(all) * u64::from(WHOLE) / all.max(1)) as u32, Ordering::Relaxed);
     }
 
+    /// Ends the round: it is written.
     pub fn end(&self) {
         self.begin(0);
     }

@@ -100,7 +100,7 @@ impl Tier {
         }
     }
 
-    /// From now on there is a journal, and what changes goes into it if `journaling`.
+    /// Takes the journal over; what changes from now on goes into it if `journaling`.
     pub fn begin_journal(&self, journal: Journal, journaling: bool) {
         if self.journal.set(journal).is_ok() {
             self.journaling.store(journaling, Ordering::Release);
@@ -118,7 +118,7 @@ impl Tier {
         self.journaling.load(Ordering::Relaxed)
     }
 
-    /// Has what changes go into the journal from now on, or not; returns whether it did.
+    /// Turns journaling on or off for what changes from now on. Returns whether it was on.
     pub fn set_journaling(&self, journaling: bool) -> bool {
         self.journaling.swap(journaling, Ordering::AcqRel)
     }
@@ -130,12 +130,12 @@ impl Tier {
         Some(journal.append(write))
     }
 
-    /// Has everything that is in the journal now written, and tells where it ends.
+    /// Writes everything that is in the journal now, and returns where it ends.
     pub fn mark(&self) -> Option<Ticket> {
         self.journal.get()?.write_all().ok()
     }
 
-    /// Has everything that is in the journal now written, and synced if `syncs`. Where it cannot be, the round goes on:
+    /// Writes everything that is in the journal now, and syncs it if `syncs`. Where it cannot be, the round goes on:
     /// once it is on disk, the journal may let go of what it could not keep.
     pub fn bring_journal_up(&self, syncs: bool) {
         let Some(journal) = self.journal.get().filter(|_| self.is_journaling()) else { return };
@@ -149,7 +149,7 @@ impl Tier {
         self.journal.get().map_or(0, Journal::unreleased_bytes)
     }
 
-    /// Everything up to the mark is on disk.
+    /// Lets the journal go up to the mark: all of that is on disk.
     pub fn release(&self, mark: Option<Ticket>) {
         if let (Some(ticket), Some(journal)) = (mark, self.journal.get()) {
             journal.release(ticket);
@@ -165,32 +165,32 @@ impl Tier {
         self.committed_round.store(round, Ordering::Release);
     }
 
-    /// The data directory is not where it was opened: whatever is written now, a start would not find it.
+    /// Takes note that the data directory is not where it was opened: whatever is written now, a start would not find it.
     pub fn lost(&self, error: &str) {
         self.is_lost.store(true, Ordering::Release);
         self.failed(error, false);
     }
 
-    /// The data directory is where it was opened.
+    /// Takes note that the data directory is where it was opened.
     pub fn found(&self) {
         self.is_lost.store(false, Ordering::Release);
     }
 
-    /// So little room is left that commands which take some are refused, as on a full disk: it would be gone before keys can be
+    /// Takes note that so little room is left that commands which take some are refused, as on a full disk: it would be gone before keys can be
     /// removed.
     pub fn short_of_room(&self) {
         self.is_short.store(true, Ordering::Release);
         self.failed(LITTLE_ROOM, true);
     }
 
-    /// There is room again, as the next round will show.
+    /// Takes note that there is room again, as the next round will show.
     pub fn enough_room(&self) {
         if self.is_short.swap(false, Ordering::AcqRel) {
             self.requests.round();
         }
     }
 
-    /// The disk refused something; `is_full`: for want of room.
+    /// Takes note that the disk refused something; `is_full`: for want of room.
     pub fn failed(&self, error: &str, is_full: bool) {
         self.is_full.store(is_full, Ordering::Relaxed);
         let mut failure = self.failure.lock();
@@ -207,13 +207,13 @@ impl Tier {
         }
     }
 
-    /// No checkpoint is made while the disk takes nothing.
+    /// Ends a checkpoint that cannot be made while the disk takes nothing.
     pub fn save_failed(&self) {
         let reason = self.failure().unwrap_or_default();
         self.saves.finished(clock::now_ms() / 1000, Err(format!("the disk does not take writes: {reason}")));
     }
 
-    /// The disk took something.
+    /// Takes note that the disk took something.
     pub fn recovered(&self) {
         if !self.has_failed.load(Ordering::Acquire) || self.is_lost.load(Ordering::Acquire) {
             return;
@@ -290,7 +290,7 @@ pub fn store_memory_bytes(settings: &Settings, slots_bytes: u64) -> u64 {
     }
 }
 
-/// Has the allocator give memory back as soon as a disk and the size of `maxmemory` ask for it.
+/// Makes the allocator give memory back as soon as a disk and the size of `maxmemory` ask for it.
 pub fn set_up_allocator(settings: &Settings) {
     let at_once = (1..GIVE_BACK_AT_ONCE_BYTES).contains(&settings.maxmemory.get());
     if let Err(error) = memory::give_back_at_once(at_once) {

@@ -167,7 +167,7 @@ impl Counts {
         std::array::from_fn(|part| self.0[part].keys.load(Ordering::Relaxed).max(0) as usize)
     }
 
-    /// For a database that is empty, and stays so during the call.
+    /// Sets all counts to 0, for a database that is empty and stays so during the call.
     pub fn clear(&self) {
         for part in &self.0 {
             for counter in [&part.keys, &part.expiring, &part.key_bytes, &part.value_bytes, &part.cold_keys] {

@@ -144,7 +144,7 @@ impl Databases {
         })
     }
 
-    /// Has database numbers mean these databases.
+    /// Makes database numbers mean these databases.
     pub(in crate::keyspace) fn set_order(&self, order: &[u8]) {
         for (token, physical) in self.order.iter().zip(order) {
             token.store(*physical, Ordering::Release);

@@ -90,7 +90,7 @@ impl Databases {
     }
 
     /// Whether memory could hold a value of so many bytes if there were no other data. If not, nobody is to be evicted for it.
-    /// Of these bytes, so many are in memory already.
+    /// `present_bytes` of them are in memory already.
     pub fn can_hold(&self, bytes: usize, present_bytes: usize) -> bool {
         let max_bytes = self.settings.maxmemory.get();
         let data_bytes = |size: Size| size.key_bytes + size.value_bytes;

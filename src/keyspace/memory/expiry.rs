@@ -39,20 +39,20 @@ pub fn is_same(expiry_ms: u64, deadline_ms: u64) -> bool {
 }
 
 impl ExpiryQueue {
-    /// A key of that token got an expiry it did not have.
+    /// Adds the expiry of a key of that token that had none.
     pub fn add(&mut self, token: u32, deadline_ms: u64) {
         self.0.get_or_insert_default().live += 1;
         self.change(token, deadline_ms);
     }
 
-    /// A key that had an expiry got another one.
+    /// Adds another expiry of a key that had one.
     pub fn change(&mut self, token: u32, deadline_ms: u64) {
         if let Some(deadlines) = &mut self.0 {
             deadlines.records.push(record(token, deadline_ms));
         }
     }
 
-    /// A key lost its expiry, or itself.
+    /// Counts off a key that lost its expiry, or was deleted.
     pub fn forget(&mut self) {
         if let Some(deadlines) = &mut self.0 {
             deadlines.live -= 1;

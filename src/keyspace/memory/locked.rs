@@ -172,6 +172,7 @@ impl LockedSlot<'_> {
         self.number_change(key, Effect::Expired, Event::Expired);
     }
 
+    /// Numbers a change, and tells who watches the slot of it.
     #[inline]
     fn number_change(&mut self, key: &[u8], effect: Effect<'_>, event: Event) -> ChangeId {
         self.slot.sequence += 1;

@@ -54,13 +54,13 @@ impl Recency {
         Recency((used_s & MASK_24) << 24 | u64::from(counter) << 16 | u64::from(used_at))
     }
 
-    /// Of a key that is new. `interval` is what LIRS expects of it.
+    /// The recency of a key that is new. `interval` is what LIRS expects of it.
     pub fn fresh(now_ms: u64, rules: &Rules, interval: u8) -> Recency {
         let counter = if rules.is_lfu() { LFU_FRESH } else { interval };
         Recency::new(now_ms / 1000, counter, rules.clock)
     }
 
-    /// Of a key that is used again.
+    /// The recency of a key that is used again.
     #[inline]
     pub fn touched(self, now_ms: u64, rules: &Rules) -> Recency {
         let used_s = now_ms / 1000;

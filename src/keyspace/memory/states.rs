@@ -63,7 +63,7 @@ impl LockedSlot<'_> {
         self.slots.set_dirty(self.number);
     }
 
-    /// A dirty entry has become larger.
+    /// Counts that a dirty entry has become larger.
     #[inline]
     pub(in crate::keyspace) fn grew(&mut self, old_bytes: usize, new_bytes: usize) {
         let grown = new_bytes.saturating_sub(old_bytes);
@@ -218,7 +218,7 @@ impl LockedSlot<'_> {
         self.slot.differences.departures = self.slot.differences.departures.wrapping_add(1);
     }
 
-    /// An older record was found of a key that was set, or deleted, without a look: the key was counted twice.
+    /// Counts off the older record of a key that was set, or deleted, without a look: the key was counted twice.
     pub(in crate::keyspace) fn uncount_stored(&mut self, key_bytes: usize, value_bytes: usize, had_expiry: bool) {
         self.slot.cold -= 1;
         self.database.counts.add_cold(self.number, -1);
@@ -230,7 +230,7 @@ impl LockedSlot<'_> {
         });
     }
 
-    /// Leaving → absent, for all that were deleted in the round that has been written.
+    /// Removes the tombstones of the round that has been written (leaving → absent).
     pub(in crate::keyspace) fn commit_deleted(&mut self) {
         self.slot.differences.commit_waits = self.slot.differences.pins > 0;
         if self.slot.differences.commit_waits {

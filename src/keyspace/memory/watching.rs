@@ -7,14 +7,14 @@ use super::super::watch::observer::{Observer, WatchId};
 use super::databases::Databases;
 
 impl Databases {
-    /// Has `observer` told of every change in these slots, in all databases, from now on.
+    /// Tells `observer` of every change in these slots, in all databases, from now on.
     pub fn watch(&self, slots: Range<u16>, observer: Arc<dyn Observer>) -> WatchId {
         let id = self.observers.add(slots.clone(), observer);
         self.update_watched(slots);
         id
     }
 
-    /// Has an observer told no more. A change that is being made meanwhile may still reach it.
+    /// Tells an observer no more. A change that is being made meanwhile may still reach it.
     pub fn unwatch(&self, id: WatchId) {
         let slots = self.observers.remove(id);
         self.update_watched(slots);

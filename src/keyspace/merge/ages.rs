@@ -167,7 +167,7 @@ impl Merging<'_> {
     }
 }
 
-/// Puts the next records from `from` on into the index. Where to go on; `None`: it is complete.
+/// Puts the next records from `from` on into the index. Returns where to go on; `None`: it is complete.
 fn make_step(tier: &Tier, from: &[u8], gives_up: &impl Fn() -> bool) -> Result<Option<Vec<u8>>, RocksError> {
     retry(tier, gives_up, || {
         let mut batch = Batch::default();

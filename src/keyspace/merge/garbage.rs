@@ -62,7 +62,7 @@ impl Merging<'_> {
             _ => (content_bytes + GARBAGE_MIN_BYTES).max(2 * space.garbage_left_bytes()),
         };
         if garbage_bytes > worth_bytes && written_bytes < garbage_bytes / QUIET_SHARE {
-            space.want_pass();
+            space.request_pass();
         }
     }
 
@@ -83,7 +83,7 @@ impl Merging<'_> {
         self.tier.store.file_bytes().saturating_sub(self.content_bytes())
     }
 
-    /// Before a round writes anything into databases that were flushed: drops the files that held nothing else.
+    /// Drops the files that held nothing but flushed databases, before a round writes anything into these.
     pub fn drop_flushed(&self, state: &mut MergerState) {
         for physical in std::mem::take(&mut state.flushed) {
             if let Err(error) = self.tier.store.drop_database_files(physical) {

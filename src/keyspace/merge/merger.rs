@@ -99,7 +99,7 @@ impl Merger {
         }
     }
 
-    /// From now on slots may be collected into the round, by the merger and by commands. Waits for those who hold rounds
+    /// Opens the round: slots may be collected into it, by the merger and by commands. Waits for those who hold rounds
     /// back: the merger does not lock slots where nothing differs, so it could miss some of their changes and take others.
     pub fn open_round(&self, round: Round) {
         *self.round.lock() = Some(round);
@@ -107,7 +107,7 @@ impl Merger {
         self.collecting.store(true, Ordering::Release);
     }
 
-    /// While it is held, no round begins to be collected. Slots are locked before this, never within it.
+    /// Keeps rounds from being opened while what it returns is held. Slots are locked before this, never within it.
     #[inline]
     pub fn hold_rounds_back(&self) -> Shared<'_> {
         self.round_gate.shared()
@@ -126,7 +126,7 @@ impl Merger {
         }
     }
 
-    /// The round as it was collected; nothing more is.
+    /// Closes the round, and returns it as it was collected.
     pub fn close_round(&self) -> Round {
         self.collecting.store(false, Ordering::Release);
         match self.round.lock().take() {

@@ -54,6 +54,7 @@ pub struct Lookup {
 }
 
 impl Round {
+    /// Begins an entry: what follows is about this key.
     pub fn begin_key(&mut self, database: u8, slot: u16, hash: u64, key: &[u8]) {
         RecordKey::encode(&mut self.record_key, self.long_keys, database, slot, hash, key);
         self.long_key.clear();
@@ -63,14 +64,17 @@ impl Round {
         self.entries += 1;
     }
 
+    /// Deletes the key's entry of the index of expiries.
     pub fn forget_expiry(&mut self, expiry_ms: u64) {
         self.batch.delete_expiry(expiry_ms, &self.record_key);
     }
 
+    /// Deletes the key's record.
     pub fn delete(&mut self) {
         self.batch.delete_record(&self.record_key);
     }
 
+    /// Writes the key's record, and its entries of the indexes.
     pub fn put(&mut self, value: Encoded<'_>, expiry_ms: Option<u64>) {
         self.value.clear();
         let long_key = (!self.long_key.is_empty()).then_some(&self.long_key[..]);
@@ -88,12 +92,12 @@ impl Round {
         }
     }
 
-    /// There may be an older record, which nobody has looked at.
+    /// Notes that there may be an older record, which nobody has looked at.
     pub fn note_blind(&mut self, expiry_ms: Option<u64>, is_put: bool) {
         self.look_up(expiry_ms, is_put, true);
     }
 
-    /// There is an older record, which was counted.
+    /// Notes that there is an older record, which was counted.
     pub fn replaced(&mut self, is_put: bool) {
         if self.keeps_age {
             self.look_up(None, is_put, false);
@@ -107,12 +111,13 @@ impl Round {
         }
     }
 
-    /// An evicted key's entry of the index of ages.
+    /// Deletes an evicted key's entry of the index of ages.
     pub fn forget_age(&mut self, aged: &IndexEntry) {
         self.batch.delete_age(aged.time_ms, &aged.record_key);
         self.removed.insert(aged.record_key.clone());
     }
 
+    /// Ends what the round takes of a slot.
     pub fn slot(&mut self, database: u8, slot: u16, meta: SlotMeta, deletes: bool) {
         self.slots.push(RoundSlot { position: (database, slot), meta, deletes });
     }

@@ -217,7 +217,7 @@ impl Merging<'_> {
         }
     }
 
-    /// The round is on disk.
+    /// Ends a round that is on disk.
     pub fn end_round(&self, round: Round) {
         self.tier.commit(round.number);
         let caller = Caller { now_ms: round.written_ms, touches: false };
@@ -248,9 +248,9 @@ impl Merging<'_> {
 }
 
 impl Merger {
-    /// To be called with all locks of a command that may change several slots: a round that is being collected takes
-    /// them before the command changes anything, and none begins until what is returned is dropped, after the changes. So
-    /// either all of the command's changes are in a round, or none.
+    /// Keeps a command on several slots, which has locked all of them, out of the middle of a round: one that is being collected
+    /// takes these slots before the command changes anything, and none begins until what is returned is dropped, after the
+    /// changes. So either all of the command's changes are in a round, or none.
     pub fn collect_first(&self, tier: &Tier, guards: &mut [SlotGuard<'_>]) -> Shared<'_> {
         let holding_rounds_back = self.hold_rounds_back();
         if self.is_collecting() {

@@ -79,7 +79,7 @@ pub struct Space {
 
 #[derive(Default)]
 pub struct Pass {
-    is_wanted: bool,
+    is_requested: bool,
     pub is_running: bool,
     is_ended: bool,
 }
@@ -123,7 +123,8 @@ impl Space {
         }
     }
 
-    /// There is no limit any more: nobody measures, and what was learned is void by the time there is one again.
+    /// Forgets all figures where there is no limit any more: nobody measures, and what was learned is void by the time there is one
+    /// again.
     pub fn forget(&self) {
         let _taking_over = self.taking_over.lock();
         [&self.journal_bytes, &self.log_bytes, &self.file_bytes, &self.other_file_bytes, &self.ratio]
@@ -140,7 +141,7 @@ impl Space {
         self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
     }
 
-    /// What an earlier run has learned.
+    /// Takes over what an earlier run has learned.
     pub fn restore_ratio(&self, ratio: f64) {
         self.set_ratio(ratio.clamp(0.0, RATIO_MAX));
     }
@@ -192,36 +193,36 @@ impl Space {
         self.garbage_left_bytes.load(Ordering::Relaxed)
     }
 
-    pub fn want_pass(&self) {
+    pub fn request_pass(&self) {
         let mut pass = self.pass.lock();
-        if !pass.is_running && !pass.is_wanted && !pass.is_ended {
-            pass.is_wanted = true;
+        if !pass.is_running && !pass.is_requested && !pass.is_ended {
+            pass.is_requested = true;
             self.changed.notify_all();
         }
     }
 
-    /// Waits until a pass is wanted; false: none will be any more.
+    /// Waits until a pass is requested; false: none will be any more.
     pub fn wait_for_pass(&self) -> bool {
         let mut pass = self.pass.lock();
-        while !pass.is_wanted && !pass.is_ended {
+        while !pass.is_requested && !pass.is_ended {
             self.changed.wait(&mut pass);
         }
         pass.is_running = !pass.is_ended;
-        pass.is_wanted = false;
+        pass.is_requested = false;
         pass.is_running
     }
 
-    /// No more passes; the one under way breaks off.
+    /// Ends passes for ever; the one under way breaks off.
     pub fn end(&self) {
         let mut pass = self.pass.lock();
-        (pass.is_wanted, pass.is_ended) = (false, true);
+        (pass.is_requested, pass.is_ended) = (false, true);
         self.changed.notify_all();
     }
 
     /// Whether a pass is under way, or has ended and was not made use of yet.
     pub fn is_compacting(&self) -> bool {
         let pass = self.pass.lock();
-        !pass.is_ended && (pass.is_wanted || pass.is_running || self.has_passed.load(Ordering::Acquire))
+        !pass.is_ended && (pass.is_requested || pass.is_running || self.has_passed.load(Ordering::Acquire))
     }
 
     pub fn is_ended(&self) -> bool {
@@ -303,12 +304,12 @@ mod tests {
     }
 
     #[test]
-    fn after_the_end_no_pass_is_wanted() {
+    fn after_the_end_no_pass_is_requested() {
         let space = Space::default();
-        space.want_pass();
+        space.request_pass();
         assert!(space.is_compacting());
         space.end();
-        space.want_pass();
+        space.request_pass();
         assert!(!space.is_compacting());
         assert!(!space.wait_for_pass());
     }

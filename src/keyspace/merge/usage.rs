@@ -44,7 +44,7 @@ impl Merging<'_> {
         (self.content_bytes() as f64 * self.merger.space.ratio()) as u64
     }
 
-    /// By how much keys and values have to shrink, in their own bytes.
+    /// How much less keys and values have to be, in their own bytes.
     pub fn excess_bytes(&self) -> u64 {
         let (limit_bytes, space) = (self.settings.maxdisk.get(), &self.merger.space);
         if limit_bytes == 0 || space.ratio() == 0.0 {
@@ -89,11 +89,11 @@ impl Merging<'_> {
         let is_worth_it =
             !space.has_passed_since_round(self.tier.counters.rounds.get()) || self.is_disk_full(self.dirty_bytes());
         if is_near && is_worth_it && garbage_bytes > limit_bytes / 100 * GARBAGE_PERCENT {
-            space.want_pass();
+            space.request_pass();
         }
     }
 
-    /// For the next start, which would have to take garbage for keys.
+    /// Writes down what a byte takes for the next start, which would have to take garbage for keys.
     fn note_ratio(&self, ratio: f64) {
         if !self.merger.state().ages.is_complete() {
             return;

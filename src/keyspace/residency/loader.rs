@@ -171,7 +171,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Has what `cold` wants loaded. Without the loader's threads it is, when this returns.
+    /// Loads what `cold` asks for. Without the loader's threads it is, when this returns.
     pub fn load(&self, databases: &Databases, tier: &Tier, cold: &mut Cold) -> Loading {
         let load = Arc::<Load>::default();
         let Cold { wanted, walk, .. } = std::mem::take(cold);
@@ -186,7 +186,7 @@ impl Loader {
         Loading(load)
     }
 
-    /// Has the threads load it.
+    /// Leaves it to the threads.
     fn ask(&self, load: Arc<Load>, wanted: Vec<ColdKey>, walk: Option<Box<dyn Walk>>) {
         match walk {
             Some(walk) => self.queue.lock().walks.push_back((load, walk)),
@@ -207,7 +207,7 @@ impl Loader {
         while self.serve(databases, store) {}
     }
 
-    /// Has the threads end.
+    /// Makes the threads end.
     pub fn close(&self) {
         self.queue.lock().is_closed = true;
         self.arrived.notify_all();
