@@ -51,7 +51,7 @@ impl fmt::Debug for HashSecret {
 }
 
 /// A hash function of keys, ready to be computed.
-pub struct KeyHash(Function);
+pub struct KeyHasher(Function);
 
 #[expect(clippy::large_enum_variant, reason = "there is one a server, and each lookup would follow a pointer to it")]
 enum Function {
@@ -62,18 +62,18 @@ enum Function {
     Xxh3(u64),
 }
 
-impl KeyHash {
+impl KeyHasher {
     /// The function of this secret.
-    pub fn new(secret: HashSecret) -> KeyHash {
+    pub fn new(secret: HashSecret) -> KeyHasher {
         let key = match secret {
-            HashSecret::Xxh3(seed) => return KeyHash(Function::Xxh3(seed)),
+            HashSecret::Xxh3(seed) => return KeyHasher(Function::Xxh3(seed)),
             HashSecret::AesCmac(key) => key,
         };
         #[cfg(target_arch = "x86_64")]
         if let Some(cmac) = instructions::Cmac::new(key) {
-            return KeyHash(Function::Instructions(cmac));
+            return KeyHasher(Function::Instructions(cmac));
         }
-        KeyHash(Function::Portable(Box::new(PortableCmac::new(key))))
+        KeyHasher(Function::Portable(Box::new(PortableCmac::new(key))))
     }
 
     /// Hashes a key.
@@ -305,7 +305,7 @@ mod tests {
         ];
         for (length, tag) in cases {
             let tag = u64::from_le_bytes(tag.to_be_bytes());
-            assert_eq!(KeyHash::new(HashSecret::AesCmac(key)).hash(&message[..length]), tag, "{length} bytes");
+            assert_eq!(KeyHasher::new(HashSecret::AesCmac(key)).hash(&message[..length]), tag, "{length} bytes");
             assert_eq!(PortableCmac::new(key).hash(&message[..length]), tag, "{length} bytes, without instructions");
         }
     }
@@ -317,24 +317,24 @@ mod tests {
             assert!(!secrets[..index].contains(secret));
             assert_eq!(format!("{secret:?}"), "AesCmac(..)");
         }
-        assert_ne!(KeyHash::new(secrets[0]).hash(b"key"), KeyHash::new(secrets[1]).hash(b"key"));
+        assert_ne!(KeyHasher::new(secrets[0]).hash(b"key"), KeyHasher::new(secrets[1]).hash(b"key"));
     }
 
     /// What directories of format 1 have their records by.
     #[test]
     fn the_old_hash_stays_what_it_was() {
-        let hash = KeyHash::new(HashSecret::Xxh3(0x0005_1234_5678_9abc));
+        let hash = KeyHasher::new(HashSecret::Xxh3(0x0005_1234_5678_9abc));
         for length in [0, 3, 8, 16, 40, 300] {
             let key = vec![b'k'; length];
             assert_eq!(hash.hash(&key), xxh3_64_with_seed(&key, 0x0005_1234_5678_9abc));
         }
-        assert_eq!(KeyHash::new(HashSecret::Xxh3(1)).hash(b"key"), 0x0c37_033b_f421_05f2);
+        assert_eq!(KeyHasher::new(HashSecret::Xxh3(1)).hash(b"key"), 0x0c37_033b_f421_05f2);
     }
 
     proptest! {
         #[test]
         fn processors_agree(key in any::<[u8; 16]>(), message in prop::collection::vec(any::<u8>(), 0..70)) {
-            prop_assert_eq!(KeyHash::new(HashSecret::AesCmac(key)).hash(&message), PortableCmac::new(key).hash(&message));
+            prop_assert_eq!(KeyHasher::new(HashSecret::AesCmac(key)).hash(&message), PortableCmac::new(key).hash(&message));
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::clock;
 use crate::command::clients::{Client, Peer};
-use crate::command::spec::Flags;
+use crate::command::flags::Flags;
 use crate::command::state::State;
 use crate::command::table::Command;
 use crate::command::user::User;

@@ -62,7 +62,8 @@ fn random_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::spec::{Flags, Keys};
+    use crate::command::flags::Flags;
+    use crate::command::spec::Keys;
     use crate::command::table::{Command, NAME_MAX_BYTES};
 
     fn table() -> &'static Table {

@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::command::context::Context;
+use crate::command::flags::{Categories, Flags};
 use crate::command::flow::{Flow, Stop};
-use crate::command::spec::{Categories, Flags, Spec};
+use crate::command::spec::Spec;
 use crate::reply::Error;
 
 const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE).or(Flags::FAST);

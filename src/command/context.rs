@@ -5,7 +5,7 @@ use crate::base::number;
 use crate::command::flow::Stop;
 use crate::command::session::Session;
 use crate::command::state::State;
-use crate::keyspace::{Caller, Changes, Flushed, Key, Keyspace, Residence, SlotGuard, SlotGuards, Spot, Step, Walk};
+use crate::keyspace::{Caller, Changes, Flushed, Key, KeyHash, Keyspace, Residence, SlotGuard, SlotGuards, Step, Walk};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -24,7 +24,7 @@ pub struct Context<'a> {
     /// What a handler took out of the keyspace; it is freed once the gate is let go.
     pub leftovers: &'a mut Flushed,
     /// Where the argument of that index belongs as a key, if that was found out ahead.
-    pub hashed_key: Option<(usize, Spot)>,
+    pub hashed_key: Option<(usize, KeyHash)>,
     /// What the command changes is reported there.
     pub changes: &'a Changes,
 }
@@ -48,7 +48,7 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
         match self.hashed_key {
-            Some((hashed, spot)) if hashed == index => Key::at(self.args.at(index), spot),
+            Some((hashed, key_hash)) if hashed == index => Key::at(self.args.at(index), key_hash),
             _ => self.state.keyspace.key(self.args.at(index)),
         }
     }

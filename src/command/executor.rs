@@ -8,16 +8,16 @@ use crate::base::clock;
 use crate::command::access::authorize;
 use crate::command::commit::Commit;
 use crate::command::context::Context;
+use crate::command::flags::Flags;
 use crate::command::flow::{Cause, Flow, Stop};
 use crate::command::monitor;
 use crate::command::session::Session;
 use crate::command::slow::{self, Limits};
-use crate::command::spec::Flags;
 use crate::command::state::State;
 use crate::command::table::{Command, Table};
 use crate::keyspace::gate::{Exclusive, Shared};
 use crate::keyspace::tier::Pressure;
-use crate::keyspace::{Caller, Changes, Flushed, Room, Spot};
+use crate::keyspace::{Caller, Changes, Flushed, KeyHash, Room};
 use crate::protocol::{Args, until_nul};
 use crate::reply::{Error, Sink};
 
@@ -54,7 +54,7 @@ pub struct Batch<'s> {
 pub struct Ahead {
     command: Option<&'static Command>,
     /// Its first key: which argument that is, and where it belongs.
-    key: Option<(usize, Spot)>,
+    key: Option<(usize, KeyHash)>,
 }
 
 impl Ahead {
@@ -64,7 +64,7 @@ impl Ahead {
         let command = find(args, previous).ok();
         let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
             let key = args.get(index)?;
-            Some((index, state.keyspace.spot(key)))
+            Some((index, state.keyspace.key_hash(key)))
         });
         Ahead { command, key }
     }
@@ -75,7 +75,7 @@ impl Ahead {
     }
 
     #[inline]
-    pub fn spot(&self) -> Option<Spot> {
+    pub fn key_hash(&self) -> Option<KeyHash> {
         Some(self.key?.1)
     }
 }
@@ -150,8 +150,8 @@ impl<'s> Batch<'s> {
                 self.ahead.push(ahead);
             });
         }
-        let spots = self.ahead.iter().rev().filter_map(Ahead::spot);
-        self.state.keyspace.prefetch(session.client.database(), spots);
+        let key_hashes = self.ahead.iter().rev().filter_map(Ahead::key_hash);
+        self.state.keyspace.prefetch(session.client.database(), key_hashes);
     }
 
     /// Executes a command, stage by stage. Whatever happens, `reply` gets exactly one reply, except from commands that have
@@ -182,7 +182,7 @@ impl<'s> Batch<'s> {
         session: &mut Session,
         command: &Command,
         args: Args<'_>,
-        hashed_key: Option<(usize, Spot)>,
+        hashed_key: Option<(usize, KeyHash)>,
         reply: &mut dyn Sink,
     ) -> Result<Flow, Stop> {
         command.check_arity(&args)?;
@@ -265,7 +265,7 @@ impl<'s> Batch<'s> {
         session: &mut Session,
         command: &Command,
         args: Args<'_>,
-        hashed_key: Option<(usize, Spot)>,
+        hashed_key: Option<(usize, KeyHash)>,
         reply: &mut dyn Sink,
     ) -> Result<(), Stop> {
         let exclusive = self.pass_gate(command.spec.flags);

@@ -7,6 +7,7 @@ pub mod clients;
 pub mod commit;
 pub mod context;
 pub mod executor;
+pub mod flags;
 pub mod flow;
 pub mod registration;
 pub mod session;

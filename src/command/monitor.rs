@@ -4,9 +4,10 @@ use std::io::Write;
 
 use crate::base::{clock, words};
 use crate::command::context::Context;
+use crate::command::flags::Flags;
 use crate::command::flow::Stop;
 use crate::command::session::Session;
-use crate::command::spec::{Flags, Spec};
+use crate::command::spec::Spec;
 use crate::command::state::State;
 use crate::protocol::Args;
 

@@ -1,8 +1,8 @@
 //! Commands that took long: to the slow log, and to the latency events.
 
 use crate::base::clock;
+use crate::command::flags::Flags;
 use crate::command::session::Session;
-use crate::command::spec::Flags;
 use crate::command::state::State;
 use crate::command::table::Command;
 use crate::protocol::Args;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use crate::command::spec::{Flags, Spec};
+use crate::command::flags::Flags;
+use crate::command::spec::Spec;
 use crate::protocol::Args;
 use crate::reply::Error;
 

@@ -36,7 +36,7 @@ pub use memory::entry::{self, Owned};
 pub use memory::eviction::Room;
 pub use memory::expiry_cycle::ExpiryCursor;
 pub use memory::guard::{NewExpiry, SlotGuard};
-pub use memory::key::{Caller, Key, Spot};
+pub use memory::key::{Caller, Key, KeyHash};
 pub use memory::recency;
 pub use memory::table::strain as table_strain;
 pub use merge::rounds::Merged;

@@ -23,7 +23,7 @@ use crate::command::registration::Registration;
 use crate::command::session::Session;
 use crate::command::state::State;
 use crate::command::wait::{Outcome, Wait};
-use crate::keyspace::Spot;
+use crate::keyspace::KeyHash;
 
 /// Read at once of a long argument, in bytes.
 const LARGE_READ_BYTES: usize = 512 * 1024;
@@ -158,8 +158,8 @@ impl Connection {
     }
 
     /// Where the key of a command is that was looked ahead at: in which database, and there.
-    pub fn spot(&self, ahead: &Ahead) -> Option<(usize, Spot)> {
-        Some((self.session.client.database(), ahead.spot()?))
+    pub fn key_hash(&self, ahead: &Ahead) -> Option<(usize, KeyHash)> {
+        Some((self.session.client.database(), ahead.key_hash()?))
     }
 
     /// Executes the complete commands of what was received; the replies are appended to `output`, to be sent next.

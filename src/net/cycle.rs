@@ -21,7 +21,7 @@ use super::sockets::Sockets;
 use crate::base::gather::{Gather, Mark};
 use crate::command::executor::{Ahead, Batch, LOOK_AHEAD_COMMANDS};
 use crate::command::state::State;
-use crate::keyspace::Spot;
+use crate::keyspace::KeyHash;
 
 /// Once so many bytes have been received they are executed and answered, before more are: they should stay in the cache.
 const RECEIVED_BYTES: usize = 16 * 1024;
@@ -339,15 +339,15 @@ impl Cycle {
 
 /// Looks at the commands of those that have sent one alone, and has their keys brought into the cache together.
 fn look_ahead(state: &State, members: &mut Slab<Member>, group: &mut [Exchange], received: &mut [u8]) {
-    let mut spots = SmallVec::<[(usize, Spot); LOOK_AHEAD_COMMANDS]>::new();
+    let mut key_hashes = SmallVec::<[(usize, KeyHash); LOOK_AHEAD_COMMANDS]>::new();
     for exchange in &mut *group {
         let Some(member) = members.get_mut(exchange.place) else { continue };
         let input = &mut received[exchange.input.clone()];
         exchange.ahead = member.step(|connection, _| connection.look_ahead(input)).flatten();
-        spots.extend(exchange.ahead.and_then(|ahead| member.connection.spot(&ahead)));
+        key_hashes.extend(exchange.ahead.and_then(|ahead| member.connection.key_hash(&ahead)));
     }
-    for alike in spots.chunk_by(|(database, _), (other, _)| database == other) {
-        state.keyspace.prefetch(alike[0].0, alike.iter().map(|&(_, spot)| spot));
+    for alike in key_hashes.chunk_by(|(database, _), (other, _)| database == other) {
+        state.keyspace.prefetch(alike[0].0, alike.iter().map(|&(_, key_hash)| key_hash));
     }
 }
 

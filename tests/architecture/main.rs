@@ -12,22 +12,10 @@ use rules::{Source, command_names, idle_exceptions, violations, violations_witho
 use std::path::{Path, PathBuf};
 
 /// Folders whose files import each other in circles, and why.
-const CIRCULAR: &[(&str, &str)] = &[
-    ("src/admin", "the routes are behind the check of access, which answers by them"),
-    ("src/command", "handlers look commands up in the table that is made of them"),
-    ("src/command/info", "a section asks another for what both tell"),
-    ("src/command/server", "the documentation is a subcommand of the introspection, which it uses"),
-    ("src/keyspace", "slots, merger, loader and recovery are parts of one type"),
-    ("src/net", "a connection has its output, which ends the connection"),
-];
+const CIRCULAR: &[(&str, &str)] = &[];
 
 /// Folders whose `mod.rs` has code that uses their other files and is used by them, and why.
 const CIRCULAR_WITH_PARENT: &[(&str, &str)] = &[
-    ("src/command/client", "the family's table, and what its handlers share"),
-    ("src/command/info", "the family's table, and what its handlers share"),
-    ("src/command/server", "the family's table, and what its handlers share"),
-    ("src/command/string", "the family's table, and what its handlers share"),
-    ("src/keyspace", "the keyspace, and the types of its parts"),
     ("src/store/directory", "the directory, and the steps in which it is opened"),
     ("src/store/journal", "the journal, and how its segments are written and read"),
     ("src/store/rocks", "the database, and what is done with it"),

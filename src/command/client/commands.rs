@@ -2,8 +2,9 @@
 
 use super::{identity, kill, list, treatment};
 use crate::command::context::Context;
+use crate::command::flags::{Categories, Flags};
 use crate::command::flow::Stop;
-use crate::command::spec::{Categories, Flags, Handler, Spec};
+use crate::command::spec::{Handler, Spec};
 use crate::reply::Error;
 
 const ANYTIME: Flags = Flags::NO_SCRIPT.or(Flags::LOADING).or(Flags::STALE);

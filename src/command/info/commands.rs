@@ -2,7 +2,8 @@
 
 use super::common::ANYTIME;
 use super::{latency, memory, sections, slowlog};
-use crate::command::spec::{Categories, Spec};
+use crate::command::flags::Categories;
+use crate::command::spec::Spec;
 
 pub const COMMANDS: &[Spec] = &[
     Spec::new("info", -1, sections::info)

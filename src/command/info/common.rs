@@ -1,8 +1,8 @@
 //! What the commands share by which the server tells of itself.
 
 use crate::command::context::Context;
+use crate::command::flags::Flags;
 use crate::command::flow::Stop;
-use crate::command::spec::Flags;
 use crate::reply::Error;
 
 pub const ANYTIME: Flags = Flags::LOADING.or(Flags::STALE);

@@ -4,8 +4,9 @@ use super::common::{ANYTIME, container, reply_help};
 use super::memory_report::MemoryReport;
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flags::Flags;
 use crate::command::flow::Stop;
-use crate::command::spec::{Flags, KeyUse, Spec};
+use crate::command::spec::{KeyUse, Spec};
 use crate::reply::Error;
 
 const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];

@@ -1,7 +1,8 @@
 //! The commands of keys, declared.
 
 use super::{existence, expire, flush, object, rename, scan};
-use crate::command::spec::{Categories, Flags, Handler, KeyUse, Spec};
+use crate::command::flags::{Categories, Flags};
+use crate::command::spec::{Handler, KeyUse, Spec};
 
 const READ_FAST: Flags = Flags::READONLY.or(Flags::FAST);
 const WRITE_FAST: Flags = Flags::WRITE.or(Flags::FAST);

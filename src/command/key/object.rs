@@ -3,8 +3,9 @@
 use crate::base::chunks::BytesRef;
 use crate::base::number;
 use crate::command::context::Context;
+use crate::command::flags::{Categories, Flags};
 use crate::command::flow::Stop;
-use crate::command::spec::{Categories, Flags, Handler, KeyUse, Spec};
+use crate::command::spec::{Handler, KeyUse, Spec};
 use crate::keyspace::entry::Entry;
 use crate::reply::Error;
 use crate::types::string;

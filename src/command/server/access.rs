@@ -2,8 +2,9 @@
 
 use super::common::{ADMIN, ANYTIME, CONSTANT, help_of, reply_lines, reply_names, wrong_subcommand};
 use crate::command::context::Context;
+use crate::command::flags::{Categories, Flags};
 use crate::command::flow::Stop;
-use crate::command::spec::{Categories, Flags, Spec};
+use crate::command::spec::Spec;
 use crate::command::user::DEFAULT;
 use crate::reply::Error;
 

@@ -3,8 +3,9 @@
 use super::common::{ADMIN, ANYTIME, CONSTANT};
 use super::{access, configuration, debug, introspection, lolwut, persistence, process, replication};
 use crate::command::context::Context;
+use crate::command::flags::{Categories, Flags};
 use crate::command::flow::Stop;
-use crate::command::spec::{Categories, Flags, Spec};
+use crate::command::spec::Spec;
 use crate::reply::Error;
 
 const REPLICATION: Flags = Flags::ADMIN.or(Flags::NO_SCRIPT).or(Flags::STALE).or(Flags::NO_ASYNC_LOADING);

@@ -1,8 +1,9 @@
 //! What commands of the server share: flags, words, and parts of replies.
 
 use crate::command::context::Context;
+use crate::command::flags::Flags;
 use crate::command::flow::Stop;
-use crate::command::spec::{Flags, Handler, Spec};
+use crate::command::spec::{Handler, Spec};
 use crate::command::table::{Command, Table};
 use crate::reply::{Error, Sink};
 

@@ -4,8 +4,9 @@ use super::common::{ANYTIME, CONSTANT, help_of, is_word, reply_lines, reply_name
 use super::{documentation, key_extraction};
 use crate::base::glob;
 use crate::command::context::Context;
+use crate::command::flags::Categories;
 use crate::command::flow::Stop;
-use crate::command::spec::{Categories, Handler, KeyUse, Keys, Spec};
+use crate::command::spec::{Handler, KeyUse, Keys, Spec};
 use crate::command::table::{Command, Table};
 use crate::reply::{Error, Sink};
 

@@ -2,8 +2,9 @@
 
 use super::common::reply_statuses;
 use crate::command::context::Context;
+use crate::command::flags::Flags;
 use crate::command::flow::Stop;
-use crate::command::spec::{Flags, KeyUse, Keys, Spec};
+use crate::command::spec::{KeyUse, Keys, Spec};
 use crate::command::table::{Command, Table};
 use crate::protocol::Args;
 use crate::reply::Error;

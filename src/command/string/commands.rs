@@ -1,7 +1,8 @@
 //! The commands of strings, declared.
 
 use super::{get, lcs, many, numbers, ranges, set};
-use crate::command::spec::{Categories, Flags, Handler, KeyUse, Spec};
+use crate::command::flags::{Categories, Flags};
+use crate::command::spec::{Handler, KeyUse, Spec};
 
 const READ: Flags = Flags::READONLY;
 const FAST_READ: Flags = READ.or(Flags::FAST);

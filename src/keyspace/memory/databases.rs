@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use super::super::disk::tier::Tier;
 use super::super::watch::observer::Observers;
 use super::counts::Size;
-use super::key::{Key, Spot};
+use super::key::{Key, KeyHash};
 use super::lirs::Lirs;
 use super::recency::Rules;
 use super::slots::{Database, Slots};
-use crate::base::key_hash::{HashSecret, KeyHash};
+use crate::base::key_hash::{HashSecret, KeyHasher};
 use crate::base::slot::SLOTS;
 use crate::config::{Integer, JournalSync, Settings};
 use crate::stats::Stats;
@@ -38,7 +38,7 @@ pub struct Databases {
     /// Which of `all` a database number means; SWAPDB exchanges two.
     order: [AtomicU8; DATABASES_MAX],
     /// Places keys; the records on disk are in its order.
-    hash: KeyHash,
+    hash: KeyHasher,
     pub(in crate::keyspace) lirs: Lirs,
     /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
     pub expires_actively: AtomicBool,
@@ -58,7 +58,7 @@ impl Databases {
             all: std::iter::repeat_with(Database::default).take(databases).collect(),
             used: AtomicU64::new(0),
             order: std::array::from_fn(|index| AtomicU8::new(index as u8)),
-            hash: KeyHash::new(secret),
+            hash: KeyHasher::new(secret),
             lirs: Lirs::default(),
             expires_actively: AtomicBool::new(true),
             settings,
@@ -75,13 +75,13 @@ impl Databases {
     }
 
     #[inline]
-    pub fn spot(&self, bytes: &[u8]) -> Spot {
-        Spot { hash: self.hash.hash(bytes), slot: crate::base::slot::slot(bytes) }
+    pub fn key_hash(&self, bytes: &[u8]) -> KeyHash {
+        KeyHash { hash: self.hash.hash(bytes), slot: crate::base::slot::slot(bytes) }
     }
 
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
-        Key::at(bytes, self.spot(bytes))
+        Key::at(bytes, self.key_hash(bytes))
     }
 
     /// What eviction's metadata goes by now.

@@ -232,7 +232,7 @@ impl Eviction<'_> {
         let worst = probation[..from_probation].iter().chain(&main[..victims - from_probation]);
         for candidate in done.iter().chain(worst) {
             if let Some(evicted) = self.evict(candidate) {
-                self.databases.lirs.evicted(self.databases.spot(evicted.key()).hash, candidate.recency, candidates);
+                self.databases.lirs.evicted(self.databases.key_hash(evicted.key()).hash, candidate.recency, candidates);
             }
         }
     }

@@ -10,16 +10,16 @@ pub struct Key<'a> {
 
 /// Where a key belongs: what there is to compute of it before its lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spot {
+pub struct KeyHash {
     pub(in crate::keyspace) hash: u64,
     pub(in crate::keyspace) slot: u16,
 }
 
 impl<'a> Key<'a> {
-    /// `spot` must be the one that [`Databases::spot`](super::databases::Databases::spot) gave for the same bytes.
+    /// `key_hash` must be the one that [`Databases::key_hash`](super::databases::Databases::key_hash) gave for the same bytes.
     #[inline]
-    pub fn at(bytes: &'a [u8], spot: Spot) -> Key<'a> {
-        Key { bytes, hash: spot.hash, slot: spot.slot }
+    pub fn at(bytes: &'a [u8], key_hash: KeyHash) -> Key<'a> {
+        Key { bytes, hash: key_hash.hash, slot: key_hash.slot }
     }
 
     pub fn bytes(&self) -> &'a [u8] {

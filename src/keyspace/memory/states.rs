@@ -105,7 +105,7 @@ impl LockedSlot<'_> {
     }
 
     pub(in crate::keyspace) fn expire(&mut self, index: Index) {
-        let hash = self.databases.spot(self.slot.table.get(index).key()).hash;
+        let hash = self.databases.key_hash(self.slot.table.get(index).key()).hash;
         let entry = self.delete(index, hash);
         self.expired(entry.key());
     }

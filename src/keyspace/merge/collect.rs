@@ -56,7 +56,7 @@ impl Round {
     fn collect_entry(&mut self, slot: &mut LockedSlot<'_>, index: Index, expiries: &[(u64, u64)]) {
         let entry = slot.slot.table.get(index);
         let marks = entry.marks();
-        let hash = slot.databases.spot(entry.key()).hash;
+        let hash = slot.databases.key_hash(entry.key()).hash;
         self.begin_key(slot.physical, slot.number, hash, entry.key());
         let from = expiries.partition_point(|(other, _)| *other < hash);
         for (_, expiry_ms) in expiries[from..].iter().take_while(|(other, _)| *other == hash) {

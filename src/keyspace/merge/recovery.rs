@@ -150,7 +150,7 @@ fn check_secret(databases: &Databases, store: &Rocks) -> Result<(), RocksError> 
     let looked = store.scan_records(&[], |bytes, _| {
         let Some(record_key) = RecordKey::decode(bytes) else { return Ok(ControlFlow::Continue(())) };
         if let Some(key) = store.whole_key(&record_key, bytes)? {
-            is_right = databases.spot(&key).hash >> 32 == u64::from(record_key.hash);
+            is_right = databases.key_hash(&key).hash >> 32 == u64::from(record_key.hash);
         }
         Ok(ControlFlow::Break(()))
     });
