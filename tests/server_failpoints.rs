@@ -363,7 +363,7 @@ fn a_directory_of_an_older_format_survives_the_end_of_a_start_at_each_step() {
         manifest.windows(8).any(|part| part == b"elements")
     };
     let format = |data: &Path| std::fs::read_to_string(data.join("FORMAT")).expect("FORMAT");
-    for (number, end) in older::FIXTURES {
+    for (number, end) in older::FIXTURES.into_iter().filter(|(_, end)| *end == "killed") {
         for (step, (point, is_with_family, is_upgraded)) in [
             ("rocks::open", false, false),
             ("directory::upgrade", true, false),
