@@ -70,7 +70,11 @@ fn talk(server: &Server) {
             _ => assert!(reply.is_error(), "{command:?}: {reply:?}"),
         }
     }
-    let saved = || client(server).command(&["INFO", "persistence"]).text().contains("rdb_last_bgsave_status:err");
+    // The status may be that of SAVE, while BGSAVE is under way.
+    let saved = || {
+        let info = client(server).command(&["INFO", "persistence"]).text();
+        info.contains("rdb_last_bgsave_status:err") && info.contains("rdb_bgsave_in_progress:0")
+    };
     assert!(eventually(PATIENCE, saved), "{}", server.log());
 }
 
