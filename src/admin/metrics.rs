@@ -159,22 +159,13 @@ impl Page<'_, '_> {
         self.counter("write_delays", "Turns that waited a little for the disk.", None, counters.delays.get())?;
         self.counter("write_stalls", "Turns that found the disk too far behind.", None, counters.stalls.get())?;
         self.gauge("disk_max", "maxdisk; 0: no limit.", Some(Unit::Bytes), state.settings.maxdisk.get())?;
-        let used = state.keyspace.merger.space.used_bytes();
+        let space = &state.keyspace.merger.space;
+        let used = space.used_bytes();
         self.gauge("disk_used", "What counts towards maxdisk; 0: no limit.", Some(Unit::Bytes), used)?;
         let live = state.keyspace.merging().map_or(0, |merging| merging.live_disk_bytes());
         self.gauge("disk_live", "Of that, about what keys take that are there.", Some(Unit::Bytes), live)?;
-        self.counter(
-            "disk_evicted_keys",
-            "Keys deleted to stay within maxdisk.",
-            None,
-            state.keyspace.merger.space.evicted.get(),
-        )?;
-        self.counter(
-            "disk_passes",
-            "Compactions made to stay within maxdisk.",
-            None,
-            state.keyspace.merger.space.passes.get(),
-        )?;
+        self.counter("disk_evicted_keys", "Keys deleted to stay within maxdisk.", None, space.evicted.get())?;
+        self.counter("disk_passes", "Compactions made to stay within maxdisk.", None, space.passes.get())?;
         self.gauge("journal", "What a replay would read.", Some(Unit::Bytes), journal.unreleased_bytes)?;
         self.counter("journal_blocks", "Blocks written.", None, journal.blocks_written)?;
         self.counter("journal_written", "Bytes written.", Some(Unit::Bytes), journal.bytes_written)?;

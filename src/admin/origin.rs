@@ -36,8 +36,8 @@ pub fn unknown_host<'r>(request: &'r Request, settings: &Settings) -> Option<Cow
     let is_known = |authority: &Authority| {
         let name = authority.host();
         // A name of a user stands before the host's; behind it is nothing else than a port.
-        let rest = authority.as_str().strip_prefix(name);
-        if rest != Some("") && (rest.is_none() || authority.port().is_none()) {
+        let behind = authority.as_str().strip_prefix(name);
+        if behind.is_none_or(|behind| !behind.is_empty() && authority.port().is_none()) {
             return false;
         }
         let name = name.strip_suffix('.').unwrap_or(name);

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// Puts a file with `content` in the place of what `path` names, so that a crash leaves the one or the other; it is on disk
-/// when this returns. Until it is whole it has a name that nobody can foresee, so no file or link that lies there is
+/// when this returns. Until it is whole it has a name that nobody can guess, so no file or link that lies there is
 /// written to. Without `permissions` it is its owner's alone.
 ///
 /// # Errors

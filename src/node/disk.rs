@@ -25,7 +25,7 @@ use crate::store::rocks::{Rocks, RocksOptions};
 const MEMORY_NEEDED_BYTES: u64 = 64 << 20;
 /// Threads that replay the journal, at most.
 const REPLAY_THREADS_MAX: usize = 8;
-/// How often the merger's thread looks at what is not a round: wishes, the disk.
+/// How often the merger's thread looks at what is not a round: requests, the disk.
 const STEP: Duration = Duration::from_millis(100);
 /// Measuring the data directory takes one part in so many of the time at most.
 const MEASURE_SHARE: u32 = 50;
