@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use super::data_directory::DataDirectory;
+use super::error::{DirectoryError, Result, io_error, name};
+use super::files::{check_whole, is_empty, make_directory, remove_all, remove_file, rename, sync_directory};
 use super::format::{read_format, write_format};
-use super::{
-    DataDirectory, DirectoryError, FORMAT_FILE, JOURNAL, LOCK_FILE, NEW_FILE, NO_JOURNAL, ROCKSDB, Result, check_whole,
-    io_error, is_empty, make_directory, name, remove_file, rename, sync_directory, take,
-};
+use super::layout::{FORMAT_FILE, JOURNAL, LOCK_FILE, NEW_FILE, NO_JOURNAL, ROCKSDB};
+use super::lock::take;
 
 const CHECKPOINT: &str = "checkpoint";
 const CHECKPOINT_NEW: &str = "checkpoint.new";
@@ -126,13 +127,4 @@ fn remove_checkpoint(path: &Path) -> Result<()> {
         remove_file(&path.join(mark))?;
     }
     fs::remove_dir(path).map_err(|error| io_error("remove", path, error))
-}
-
-/// Removes a file, a link, or a directory with all that is in it.
-pub(super) fn remove_all(path: &Path) -> Result<()> {
-    let is_directory = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
-    match if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) } {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", path, error)),
-        _ => Ok(()),
-    }
 }

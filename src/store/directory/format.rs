@@ -6,15 +6,13 @@ use std::path::Path;
 
 use toml_edit::DocumentMut;
 
-use super::{DirectoryError, FORMAT_FILE, NEW_FILE, RESTORING_FILE, Result, io_error, name, remove_file};
+use super::error::{DirectoryError, Result, io_error, name};
+use super::files::remove_file;
+use super::layout::{FORMAT, FORMAT_FILE, NEW_FILE, RESTORING_FILE};
 use crate::base::key_hash::HashSecret;
 use crate::base::{clock, file};
 use crate::store::record::LongKeys;
 
-/// The version of the layout that this program makes. It also reads those before, and makes them this one: they lack RocksDB's
-/// column family for elements. The first has XXH3 as the hash of keys, by a seed of 64 bits, and long keys whole; the second
-/// the hash that new directories have.
-pub(super) const FORMAT: u32 = 3;
 const FORMAT_XXH3: u32 = 1;
 const FORMAT_AES_CMAC: u32 = 2;
 /// The names of the hashes. A directory keeps the one it was made with, which is the order of its records.
@@ -158,4 +156,9 @@ pub(super) fn write_format(path: &Path, file: &str, format: &Format) -> Result<(
 pub(super) fn remove_mark(path: &Path, file: &str) -> Result<()> {
     debug_assert!([NEW_FILE, RESTORING_FILE].contains(&file) && file != FORMAT_FILE);
     if matches!(read_format(path, file), Ok(Some(_))) { remove_file(&path.join(file)) } else { Ok(()) }
+}
+
+/// Whether one of the files is there, and ours.
+pub(super) fn has_mark(path: &Path, file: &str) -> bool {
+    matches!(read_format(path, file), Ok(Some(_)))
 }

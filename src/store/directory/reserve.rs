@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
 
-use super::free_bytes;
+use super::files::free_bytes;
 
 const FILES: u64 = 16;
 /// Opening takes a tenth of it; the rest is for what is deleted while the disk stays full.

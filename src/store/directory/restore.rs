@@ -10,13 +10,11 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::checkpoint::remove_all;
-use super::format::{Format, Origin, read_format, remove_mark};
-use super::{
-    CURRENT_FILE, DirectoryError, FORMAT_FILE, JOURNAL, LOCK_FILE, NEW_FILE, RESTORING_FILE, ROCKSDB, Result,
-    check_whole, io_error, is_empty, lock, lock_shared, make_data_directory, make_directory, name, rename,
-    sync_directory, write_format,
-};
+use super::error::{DirectoryError, Result, io_error, name};
+use super::files::{check_whole, is_empty, make_data_directory, make_directory, remove_all, rename, sync_directory};
+use super::format::{Format, Origin, has_mark, read_format, remove_mark, write_format};
+use super::layout::{CURRENT_FILE, FORMAT_FILE, JOURNAL, LOCK_FILE, NEW_FILE, RESTORING_FILE, ROCKSDB};
+use super::lock::{lock, lock_shared};
 use crate::base::progress::Progress;
 
 /// What RocksDB never changes once it is written.
@@ -66,10 +64,6 @@ pub fn restore(from: &Path, into: &Path, progress: &Progress) -> Result<Restored
     remove_mark(into, NEW_FILE)?;
     sync_directory(into)?;
     Ok(Restored::Now)
-}
-
-pub(super) fn has_mark(path: &Path, file: &str) -> bool {
-    matches!(read_format(path, file), Ok(Some(_)))
 }
 
 /// Whether a directory began as a copy of what is in `from`; of `from` itself, where that is gone.

@@ -1,6 +1,15 @@
-use super::*;
-use crate::base::progress::Progress;
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::error::{Result, name};
+use super::files::*;
+use super::format::{Format, write_format};
+use super::layout::*;
+use super::*;
+use crate::base::key_hash::HashSecret;
+use crate::base::progress::Progress;
 use tempfile::TempDir;
 
 const SECRET: HashSecret = HashSecret::AesCmac(0x0123_4567_89ab_cdef_0011_2233_4455_66ff_u128.to_be_bytes());

@@ -14,8 +14,9 @@ use super::error::JournalError;
 use super::fault::point;
 use super::files::{Directory, list, segment_path};
 use super::format::{NotAHeader, SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from, next_block};
+use super::options::Options;
+use super::replay::Replay;
 use super::writer::{Segment, Writer};
-use super::{Options, Replay};
 use crate::store::mark;
 
 pub struct Recovered {

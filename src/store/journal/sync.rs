@@ -9,9 +9,9 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::{self, JoinHandle, Thread};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
@@ -19,8 +19,9 @@ use parking_lot::MutexGuard;
 use super::fault::point;
 use super::files::Begun;
 use super::format::{BlockHeader, SEGMENT_HEADER_BYTES, SegmentHeader, blocks_from, padded};
-use super::writer::{Segment, Unsynced, Writer};
-use super::{Shared, SyncPolicy};
+use super::options::SyncPolicy;
+use super::shared::Shared;
+use super::writer::{Unsynced, Writer};
 use crate::base::clock::Monotonic;
 
 /// A worker waits for a sync that is expected to be as quick as this, in µs, rather than for the thread that syncs.
@@ -29,22 +30,6 @@ use crate::base::clock::Monotonic;
 const QUICK_SYNC_US: u64 = 500;
 /// How long the thread that keeps the files waits after it could not.
 const TEND_RETRY: Duration = Duration::from_secs(1);
-
-#[derive(Default)]
-pub struct Threads {
-    sync: OnceLock<Thread>,
-    files: OnceLock<Thread>,
-    sync_requested: AtomicBool,
-    write_requested: AtomicBool,
-}
-
-impl Threads {
-    pub fn wake_sync(&self) {
-        if let Some(thread) = self.sync.get() {
-            thread.unpark();
-        }
-    }
-}
 
 pub fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
     let (syncing, tending) = (shared.clone(), shared.clone());
@@ -57,26 +42,6 @@ pub fn start(shared: &Arc<Shared>) -> io::Result<Vec<JoinHandle<()>>> {
 }
 
 impl Shared {
-    pub fn wake_files_thread(&self) {
-        if let Some(thread) = self.threads.files.get() {
-            thread.unpark();
-        }
-    }
-
-    /// A sync that covers what was appended before the call will be made soon.
-    pub fn request_sync(&self) {
-        if !self.threads.sync_requested.swap(true, Ordering::SeqCst) {
-            self.threads.wake_sync();
-        }
-    }
-
-    /// What was appended before the call will be written soon, and who waits for it woken.
-    pub fn request_write(&self) {
-        if !self.threads.write_requested.swap(true, Ordering::SeqCst) {
-            self.threads.wake_sync();
-        }
-    }
-
     fn is_closing(&self) -> bool {
         self.directory.closing.load(Ordering::SeqCst)
     }
@@ -184,35 +149,6 @@ impl Shared {
         drop(writer);
         self.waiters.wake_up_to(self.acknowledged());
         Ok(())
-    }
-
-    fn become_durable(&self, writer: &mut Writer, block: u64) {
-        writer.retained.drop_up_to(block);
-        for segment in writer.segments.iter_mut().rev().take_while(|segment| !segment.is_durable) {
-            segment.is_durable = segment.header.first_block <= block;
-        }
-        self.mark.synced(block);
-        self.durable.fetch_max(block, Ordering::Release);
-        self.retire_segments(writer);
-    }
-
-    /// Gives up the segments all of whose blocks are released. Those that are not durable are kept until they are, as
-    /// what later blocks say of them has to stay true; and so is each until it is on disk that a later one goes on.
-    pub fn retire_segments(&self, writer: &mut Writer) {
-        let needless = self.released.load(Ordering::Relaxed).min(self.durable());
-        let before = writer.segments.len();
-        self.mark.released(needless);
-        let begins = |segment: &Segment| segment.is_durable.then_some(segment.header.first_block);
-        while let Some(limit) = writer.segments.iter().skip(1).filter_map(begins).min()
-            && limit <= needless + 1
-            && let Some(segment) = writer.segments.pop_front()
-        {
-            self.directory.retire(segment.header.number);
-        }
-        if writer.segments.len() < before {
-            self.wake_files_thread();
-        }
-        self.publish(writer);
     }
 
     /// Writes the blocks that are not durable into a new segment, which gets its name when it is synced: until then

@@ -4,21 +4,16 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, IoSlice, Seek, SeekFrom, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
-use super::Shared;
 use super::direct::{Direct, SECTOR_BYTES};
 use super::fault::point;
 use super::files::Begun;
 use super::format::{ALIGNMENT, BLOCK_HEADER_BYTES, BlockHeader, SEGMENT_HEADER_BYTES, SegmentHeader, padded};
 use super::shards::Cut;
-use crate::base::clock::Monotonic;
 use crate::base::gather::Gather;
 
-/// How many times its size a segment may reach while no spare is ready.
-const GROWTH: u64 = 4;
 /// How many moments in the growth of the journal are remembered, for [`Writer::unreleased_bytes`].
 const MARKS: usize = 4096;
 
@@ -47,11 +42,11 @@ pub struct Writer {
     /// Whether the file's position is there, too.
     is_positioned: bool,
     /// The last write has failed, and has left anything there.
-    is_torn: bool,
-    direct: Direct,
-    is_prepared: bool,
+    pub is_torn: bool,
+    pub direct: Direct,
+    pub is_prepared: bool,
     /// Cut and not written: what a failed write leaves.
-    cut: Cut,
+    pub cut: Cut,
     pub written: u64,
     /// Segments that were left since the last sync.
     pub unsynced: Vec<Unsynced>,
@@ -60,7 +55,7 @@ pub struct Writer {
     /// A sync has failed: the blocks that are not durable must be written anew before anything else is.
     pub must_rewrite: bool,
     pub retained: Retained,
-    growth: Growth,
+    pub growth: Growth,
 }
 
 /// Copies of the blocks that are not durable yet. Kept where acknowledgements wait for the sync: should it fail, they
@@ -73,8 +68,8 @@ pub struct Retained {
 }
 
 /// How many bytes of blocks there were at which block.
-struct Growth {
-    written_bytes: u64,
+pub struct Growth {
+    pub written_bytes: u64,
     released_bytes: u64,
     marks: VecDeque<(u64, u64)>,
 }
@@ -162,7 +157,7 @@ impl Writer {
 
     /// Writes what was cut as one block at `offset` or, past the page cache, with the next sector; whatever was tried there
     /// before. Returns by how many bytes the blocks have grown.
-    fn write_block(&mut self, synced: u64, past_page_cache: bool) -> io::Result<u64> {
+    pub fn write_block(&mut self, synced: u64, past_page_cache: bool) -> io::Result<u64> {
         let segment = self.header();
         let header = BlockHeader::new(self.cut.block, synced, segment.salt, self.cut.parts().iter().copied());
         let encoded = header.encode(&segment);
@@ -229,104 +224,6 @@ fn write_all_vectored(mut file: &File, mut slices: &mut [IoSlice<'_>]) -> io::Re
         }
     }
     Ok(())
-}
-
-impl Shared {
-    /// Writes everything that was appended before the call, by any thread, and returns the newest block.
-    pub fn write(&self, writer: &mut Writer) -> io::Result<u64> {
-        if writer.must_rewrite {
-            return Err(io::Error::other("blocks that could not be synced are not written again yet"));
-        }
-        if writer.has_unwritten() {
-            self.write_cut(writer)?;
-        }
-        if self.shards.cut(&mut writer.cut) {
-            self.write_cut(writer)?;
-        }
-        Ok(writer.written)
-    }
-
-    fn write_cut(&self, writer: &mut Writer) -> io::Result<()> {
-        if self.directory.is_resting.load(Ordering::Relaxed) {
-            self.directory.is_resting.store(false, Ordering::Relaxed);
-            self.wake_files_thread();
-        }
-        let (began, is_always) = (Monotonic::start(), self.is_always());
-        let written =
-            self.make_room(writer).and_then(|()| writer.write_block(self.durable.load(Ordering::Relaxed), is_always));
-        let bytes = match written {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                self.fail(format!("block {} cannot be written: {error}", writer.cut.block));
-                return Err(error);
-            }
-        };
-        self.directory.is_direct.store(writer.direct.is_on(), Ordering::Relaxed);
-        let block = writer.cut.block;
-        if is_always {
-            writer.retained.keep(block, writer.cut.buffers());
-        }
-        self.shards.written(&writer.cut);
-        writer.cut.clear();
-        writer.written = block;
-        writer.growth.written_bytes += bytes;
-        self.publish(writer);
-        // Before anybody is told. Where that takes a sync, the mark follows it.
-        if !is_always {
-            self.mark.written(block);
-        }
-        self.written.store(block, Ordering::Release);
-        self.bytes_written.fetch_add(bytes, Ordering::Relaxed);
-        self.write_meter.record(began.elapsed_us());
-        self.succeed();
-        Ok(())
-    }
-
-    pub fn publish(&self, writer: &Writer) {
-        self.gauges.segments.store(writer.segments.len(), Ordering::Relaxed);
-        self.gauges.segment_bytes.store(writer.segment_bytes(), Ordering::Relaxed);
-        self.gauges.unreleased_bytes.store(writer.unreleased_bytes(), Ordering::Relaxed);
-    }
-
-    /// Goes on in a small file where no block is needed, and keeps no spares until there is something to write.
-    pub fn rest(&self, writer: &mut Writer) -> io::Result<()> {
-        let needed = self.released.load(Ordering::Relaxed).min(self.durable()) < writer.written;
-        let has_nothing_to_give =
-            !writer.is_prepared && writer.segments.len() == 1 && self.directory.ready_spares() == 0;
-        if needed || writer.must_rewrite || writer.has_unwritten() || has_nothing_to_give {
-            return Ok(());
-        }
-        let header = SegmentHeader::new(writer.header().number + 1, writer.written + 1, self.durable());
-        writer.enter(self.directory.begin_small(header)?, SEGMENT_HEADER_BYTES as u64);
-        // The file's header is on disk already, and with its name the older ones are needless.
-        self.directory.sync()?;
-        writer.directory_changed = false;
-        if let Some(segment) = writer.segments.back_mut() {
-            segment.is_durable = true;
-        }
-        self.directory.is_resting.store(true, Ordering::Relaxed);
-        self.retire_segments(writer);
-        self.wake_files_thread();
-        Ok(())
-    }
-
-    /// Rolls over to a new segment if it is time.
-    fn make_room(&self, writer: &mut Writer) -> io::Result<()> {
-        let has_blocks = writer.offset > SEGMENT_HEADER_BYTES as u64;
-        let next = writer.offset + (BLOCK_HEADER_BYTES + writer.cut.bytes()) as u64;
-        let is_full = has_blocks && next > self.segment_bytes;
-        // A block that could not be written may fit elsewhere, or the disk is damaged here.
-        let is_stuck = has_blocks && writer.is_torn;
-        let is_overfull = is_full && writer.offset >= self.segment_bytes.saturating_mul(GROWTH);
-        let has_spare = || self.directory.ready_spares() > 0;
-        if is_overfull || ((is_full || is_stuck || !writer.is_prepared) && has_spare()) {
-            let header = SegmentHeader::new(writer.header().number + 1, writer.cut.block, self.durable());
-            let begun = self.directory.begin(header)?;
-            writer.enter(begun, SEGMENT_HEADER_BYTES as u64);
-            self.wake_files_thread();
-        }
-        Ok(())
-    }
 }
 
 impl Retained {

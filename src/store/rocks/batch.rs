@@ -2,8 +2,8 @@
 
 use rocksdb::WriteBatch;
 
+use super::families::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
 use super::ingest::IngestTable;
-use super::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
 use crate::base::gather::Gather;
 use crate::store::collection::LeafKey;
 use crate::store::record::{self, AgeIndex, IndexValue, SlotMeta, ValueSummary};

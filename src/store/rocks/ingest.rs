@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use rocksdb::{DB, IngestExternalFileOptions, Options, SstFileWriter};
 
 use super::error::RocksError;
-use super::{META, NUMBER_KEY, RECORDS, TABLE_KEY, family};
+use super::families::{META, NUMBER_KEY, RECORDS, TABLE_KEY, family};
 use crate::base::gather::Gather;
 
 const CHUNK_BYTES: usize = 1 << 20;

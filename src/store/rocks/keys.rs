@@ -11,7 +11,7 @@ use std::{ptr, slice};
 use librocksdb_sys as ffi;
 use rocksdb::{AsRawPtr, DB};
 
-use super::RocksError;
+use super::error::RocksError;
 
 /// Of the column family `default`, which has the records.
 pub(super) struct KeyIterator<'d> {

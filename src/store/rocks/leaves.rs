@@ -4,8 +4,10 @@ use std::ops::ControlFlow;
 
 use rocksdb::ReadOptions;
 
+use super::database::Rocks;
+use super::error::RocksError;
+use super::families::{ELEMENTS, after_prefix, family};
 use super::read::sequential;
-use super::{ELEMENTS, Rocks, RocksError, after_prefix, family};
 use crate::store::collection::LeafKey;
 use crate::store::record;
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use rocksdb::{
     BlockBasedOptions, BottommostLevelCompaction, Cache, CompactOptions, DBCompressionType, DBRecoveryMode,
-    DataBlockIndexType, LogLevel, Options, WriteBufferManager,
+    DataBlockIndexType, LogLevel, Options, ReadOptions, ReadTier, WriteBufferManager, WriteOptions,
 };
 
 use super::error::RocksError;
+use super::families::{AGE, ELEMENTS, EXPIRY, META, RECORDS};
 use super::filter::{self, Reclaim};
-use super::{AGE, ELEMENTS, EXPIRY, META, RECORDS};
 use crate::store::disk_share;
 use crate::store::record::LongKeys;
 
@@ -352,4 +352,26 @@ pub(super) fn compaction() -> CompactOptions {
     options.set_bottommost_level_compaction(BottommostLevelCompaction::ForceOptimized);
     options.set_exclusive_manual_compaction(false);
     options
+}
+
+pub(super) fn write_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    // The merger goes through the slots in order, and through each in the order of its hashes.
+    options.set_memtable_insert_hint_per_batch(true);
+    options.set_no_slowdown(true);
+    options
+}
+
+/// How a read is done; made once, since RocksDB allocates for it.
+pub(super) struct ReadWays {
+    pub point: ReadOptions,
+    pub memory_only: ReadOptions,
+}
+
+impl Default for ReadWays {
+    fn default() -> ReadWays {
+        let mut memory_only = ReadOptions::default();
+        memory_only.set_read_tier(ReadTier::BlockCache);
+        ReadWays { point: ReadOptions::default(), memory_only }
+    }
 }

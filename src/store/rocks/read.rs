@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::ops::ControlFlow;
 
-use rocksdb::{DB, DBRawIterator, ReadOptions, ReadTier};
+use rocksdb::{DB, DBRawIterator, ReadOptions};
 
+use super::database::Rocks;
+use super::error::RocksError;
+use super::families::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, after_prefix, family};
 use super::keys::KeyIterator;
-use super::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, Rocks, RocksError, after_prefix, family};
 use crate::base::chunks::LARGE_BYTES;
 use crate::store::record::{self, AgeIndex, IndexValue, Record, RecordKey, SlotMeta};
 
@@ -39,20 +41,6 @@ impl IndexEntry {
     /// Where it is in the index.
     pub fn index_key(&self) -> Vec<u8> {
         record::index_key(self.time_ms, &self.record_key)
-    }
-}
-
-/// How a read is done; made once, since RocksDB allocates for it.
-pub(super) struct ReadWays {
-    point: ReadOptions,
-    memory_only: ReadOptions,
-}
-
-impl Default for ReadWays {
-    fn default() -> ReadWays {
-        let mut memory_only = ReadOptions::default();
-        memory_only.set_read_tier(ReadTier::BlockCache);
-        ReadWays { point: ReadOptions::default(), memory_only }
     }
 }
 

@@ -8,8 +8,10 @@
 use std::ops::ControlFlow;
 
 use super::batch::Batch;
+use super::database::Rocks;
+use super::error::RocksError;
+use super::families::{RECORDS, after_prefix};
 use super::read::{long_key, sequential};
-use super::{RECORDS, Rocks, RocksError, after_prefix};
 use crate::store::collection;
 use crate::store::record::{self, Record, RecordKey, SlotMeta};
 

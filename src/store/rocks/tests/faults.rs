@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::super::opening::PATIENCE;
+use super::super::recover::PATIENCE;
 use super::*;
 use crate::store::directory::free_bytes;
 

@@ -5,9 +5,15 @@ mod verify;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use rocksdb::DB;
+
+use super::families::*;
+use super::options::Resources;
 use super::*;
-use crate::store::record::{Record, RecordKey, SlotMeta};
+use crate::store::record::{LongKeys, Record, RecordKey, SlotMeta};
 
 /// A directory of its own for a test's database.
 pub(super) struct Scratch {

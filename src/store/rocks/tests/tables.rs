@@ -1,5 +1,7 @@
 //! Rounds whose records become a table.
 
+use std::sync::atomic::Ordering;
+
 use super::*;
 use std::collections::BTreeMap;
 
