@@ -1,6 +1,7 @@
 //! The keyspace as a whole over a disk.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,12 @@ use crate::base::key_hash::HashSecret;
 use crate::base::progress::Progress;
 use crate::config::Settings;
 use crate::stats::Stats;
+use crate::store::collection::{HEAD, Head, LeafKey};
 use crate::store::journal::{self, Journal, Replay};
-use crate::store::record::{LongKeys, Record, RecordKey};
-use crate::store::rocks::{Rocks, RocksOptions};
-use crate::types::{Change, Encoded};
+use crate::store::record::{LongKeys, Record, RecordKey, SlotMeta, ValueSummary};
+use crate::store::rocks::{Batch, Rocks, RocksOptions};
+use crate::types::string::StringValue;
+use crate::types::{Change, DataType, Encoded};
 
 #[test]
 fn what_is_journaled_and_not_merged_is_replayed_exactly_once() {
@@ -167,6 +170,126 @@ fn a_round_that_begins_while_a_command_holds_several_slots_has_all_its_changes_o
     let new = Some(b"new".to_vec());
     assert_eq!((on_disk(&first), on_disk(&last)), (new.clone(), new));
     assert_eq!(on_disk(&middle), Some(b"old".to_vec()));
+}
+
+/// What deletes a key that is on disk alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Deletion {
+    Expiry,
+    Eviction,
+    BlindSet,
+}
+
+const COLLECTION: u64 = 7;
+const LEAF_BYTES: u64 = 30;
+
+/// Puts a large collection on disk, as a type will write one, with its leaves, and a leaf of another collection of the slot.
+/// Returns the name of its key.
+fn put_collection(keyspace: &Keyspace, kind: u8, expiry_ms: Option<u64>) -> &'static [u8] {
+    let name = b"collection";
+    let key = keyspace.key(name);
+    let store = &keyspace.tier().unwrap().store;
+    let record_key = RecordKey::encoded(LongKeys::Digest, 0, key.slot, key.hash, key.bytes);
+    let (mut payload, mut record) = (Vec::new(), Vec::new());
+    let elements = 3;
+    Head { collection: COLLECTION, elements, leaf_bytes: elements * LEAF_BYTES, metadata: b"more" }
+        .encode(&mut payload);
+    Record { kind: kind | HEAD, expiry_ms, written_ms: 1, long_key: None, payload: &payload }.encode(&mut record);
+    let value_bytes = payload.len() as u64 + elements * LEAF_BYTES;
+    let mut batch = Batch::default();
+    batch.put_record(&record_key, &record);
+    let mut leaf = Gather::default();
+    leaf.put(BytesRef::Slice(&[9; LEAF_BYTES as usize]));
+    for (collection, place) in [(COLLECTION, b"a"), (COLLECTION, b"b"), (COLLECTION, b"c"), (COLLECTION + 1, b"a")] {
+        batch.put_leaf(&LeafKey { database: 0, slot: key.slot, collection, leaf: place }.encoded(), &leaf);
+    }
+    if let Some(expiry_ms) = expiry_ms {
+        let value = ValueSummary { bytes: value_bytes, collection: Some(COLLECTION) };
+        batch.put_expiry(expiry_ms, &record_key, value, 1);
+    }
+    let (expiring, key_bytes) = (u64::from(expiry_ms.is_some()), name.len() as u64);
+    batch.put_slot_meta(0, key.slot, &SlotMeta { sequence: COLLECTION, keys: 1, expiring, key_bytes, value_bytes });
+    store.write(&batch).unwrap();
+    recovery::adopt(keyspace, store).unwrap();
+    name
+}
+
+#[test]
+fn leaves_go_with_their_collection_whatever_deletes_it() {
+    for deletion in [Deletion::Expiry, Deletion::Eviction, Deletion::BlindSet] {
+        let directory = tempfile::tempdir().unwrap();
+        let keyspace = open(directory.path());
+        let expiry_ms = (deletion == Deletion::Expiry).then_some(500);
+        let name = put_collection(&keyspace, StringValue::RECORD_KIND, expiry_ms);
+        let (key, store) = (keyspace.key(name), &keyspace.tier().unwrap().store);
+        let collections = || {
+            let mut found = Vec::new();
+            let visited = store.scan_slot_leaves(0, key.slot(), |leaf, _| {
+                found.push(leaf.collection);
+                Ok(ControlFlow::Continue(()))
+            });
+            visited.unwrap();
+            found
+        };
+        assert_eq!(collections(), [COLLECTION, COLLECTION, COLLECTION, COLLECTION + 1]);
+        match deletion {
+            Deletion::Expiry => {
+                keyspace.merge(499, || true).unwrap();
+                assert_eq!(collections().len(), 4, "it has not expired");
+            }
+            Deletion::Eviction => {
+                keyspace.settings.set(&[(b"maxdisk", b"64mb")]).unwrap();
+                // The index of ages is made from the records.
+                while keyspace.merge(2, || true).unwrap().has_more {}
+                assert_eq!(collections().len(), 4, "there is room");
+                keyspace.merger.space.set_ratio(1e12);
+            }
+            Deletion::BlindSet => {
+                keyspace.lock(Caller { now_ms: 2, touches: true }, 0, &key).set_string(&key, b"v", NewExpiry::Clear);
+            }
+        }
+        while keyspace.merge(1000, || true).unwrap().has_more {}
+        for compacted in [false, true] {
+            assert_eq!(collections(), [COLLECTION + 1], "{deletion:?}, compacted: {compacted}");
+            store.compact().unwrap();
+        }
+        let keys = u64::from(deletion == Deletion::BlindSet);
+        let counted = store.slot_meta(0, key.slot()).unwrap().unwrap();
+        assert_eq!((counted.keys, counted.expiring, counted.value_bytes), (keys, 0, keys), "{deletion:?}");
+        assert_eq!(keyspace.len(0), keys);
+    }
+}
+
+#[test]
+fn a_walk_over_keys_tells_the_type_of_a_collection_and_reads_no_leaf() {
+    for (kind, expected) in [(StringValue::RECORD_KIND, Some("string")), (0x7f, None)] {
+        let directory = tempfile::tempdir().unwrap();
+        let keyspace = open(directory.path());
+        let name = put_collection(&keyspace, kind, None);
+        let caller = Caller { now_ms: 1, touches: false };
+        let mut walk = keyspace.scan(caller, 0, Cursor::START, usize::MAX, Types::default());
+        let walked = loop {
+            match walk.step(&keyspace, true) {
+                Ok(Step::Done) => break Ok(walk.visitor.0),
+                Ok(_) => {}
+                Err(error) => break Err(error.message),
+            }
+        };
+        match expected {
+            Some(type_name) => assert_eq!(walked, Ok(vec![(name.to_vec(), type_name, 0)])),
+            None => assert_eq!(walked, Err("unknown type 127".to_owned())),
+        }
+    }
+}
+
+/// Keys that a walk has come by, the names of their types, and how much data it was shown.
+#[derive(Default)]
+struct Types(Vec<(Vec<u8>, &'static str, usize)>);
+
+impl Visitor for Types {
+    fn visit(&mut self, entry: &Entry) {
+        self.0.push((entry.key().to_vec(), entry.type_name(), entry.data_bytes()));
+    }
 }
 
 /// Keys that a walk has come by, and their values.

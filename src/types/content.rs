@@ -23,6 +23,14 @@ impl<'a> Content<'a> {
             _ => Value::decode(kind, payload).map(|value| Content::Boxed(Box::new(value))),
         }
     }
+
+    /// A value of the type without data; `None`: no type is known by that number.
+    pub fn empty(kind: u8) -> Option<Content<'static>> {
+        match is_inline(kind, &[]) {
+            true => Some(Content::Inline(&[])),
+            false => Value::empty(kind).map(|value| Content::Boxed(Box::new(value))),
+        }
+    }
 }
 
 /// Whether a record's payload lies inside an entry as it is.
@@ -204,10 +212,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_without_data_is_of_the_type_that_was_asked_for() {
+        assert_eq!(Value::kind_of_large_record(), Some(0), "strings alone have records of any length");
+        for kind in 0..=u8::MAX {
+            let Some(value) = Value::empty(kind) else { continue };
+            assert_eq!((value.record_kind(), value.data_bytes()), (kind, 0));
+            let content = Content::empty(kind).expect("a type that is known");
+            let encoded = match &content {
+                Content::Inline(bytes) => Encoded::inline(bytes),
+                Content::Boxed(value) => Encoded::from(&**value),
+            };
+            assert_eq!((encoded.kind(), encoded.type_name()), (kind, Some(value.type_name())));
+        }
+    }
+
+    #[test]
     fn what_is_of_no_known_type_is_told() {
         for kind in 1..=u8::MAX {
             let bytes = BytesRef::Slice(b"payload");
             assert!(Content::from_record(kind, bytes).is_none() && Value::decode(kind, bytes).is_none());
+            assert!(Content::empty(kind).is_none() && Value::empty(kind).is_none());
             let encoded = Encoded::read(kind, bytes);
             assert_eq!((encoded.decode(), encoded.type_name(), encoded.kind()), (None, None, kind));
         }

@@ -9,8 +9,13 @@ pub trait DataType: Sized {
     const RECORD_KIND: u8;
     /// The name that TYPE gives.
     const NAME: &'static str;
+    /// Whether a record may have a value of any length in it. Those of other types keep what is larger than a leaf in leaves.
+    const IS_WHOLE_IN_RECORD: bool;
     /// What changes such a value in place.
     type Change<'c>: DataChange<'c>;
+
+    /// A value without data: it stands for one whose type is known and whose data nobody asks for.
+    fn empty() -> Self;
 
     /// The name that OBJECT ENCODING gives.
     fn encoding(&self) -> &'static str;

@@ -20,6 +20,9 @@ macro_rules! of_value {
     };
 }
 
+/// Each type's record kind, and whether its records may have a value of any length in them.
+const KINDS: &[(u8, bool)] = &[(StringValue::RECORD_KIND, StringValue::IS_WHOLE_IN_RECORD)];
+
 fn name<T: DataType>(_: &T) -> &'static str {
     T::NAME
 }
@@ -36,6 +39,20 @@ impl Value {
             StringValue::RECORD_KIND => StringValue::decode(payload).map(Value::String),
             _ => None,
         }
+    }
+
+    /// A value of the type without data; `None`: no type is known by that number.
+    pub fn empty(kind: u8) -> Option<Value> {
+        match kind {
+            StringValue::RECORD_KIND => Some(Value::String(StringValue::empty())),
+            _ => None,
+        }
+    }
+
+    /// The kind of a record of which nothing is known but that it is larger than a leaf; `None`: it may be one of several.
+    pub fn kind_of_large_record() -> Option<u8> {
+        let mut kinds = KINDS.iter().filter(|(_, is_whole)| *is_whole).map(|(kind, _)| *kind);
+        kinds.next().filter(|_| kinds.next().is_none())
     }
 
     /// The name that TYPE gives.
@@ -89,6 +106,6 @@ impl Value {
 impl Default for Value {
     /// What is left where one was moved out.
     fn default() -> Value {
-        Value::String(Vec::new().into())
+        Value::String(StringValue::empty())
     }
 }

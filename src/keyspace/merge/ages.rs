@@ -18,6 +18,7 @@ use super::super::memory::key::Caller;
 use super::merger::{Ages, MergerState, Merging, retry};
 use super::round::Round;
 use super::space::content_bytes;
+use crate::store::collection;
 use crate::store::record::{AgeIndex, Record, RecordKey};
 use crate::store::rocks::{Batch, IndexEntry, RocksError};
 
@@ -133,6 +134,7 @@ impl Merging<'_> {
                 if slot.discard(&key, aged.value_bytes, aged.other_ms) {
                     drop(slot);
                     round.forget_age(aged);
+                    round.delete_leaves((record_key.database, record_key.slot), aged.collection);
                     evicted += 1;
                     excess_bytes = excess_bytes.saturating_sub(content_bytes(1, key.bytes.len(), aged.value_bytes));
                     self.merger.space.evicted.add(1);
@@ -178,7 +180,8 @@ fn make_step(tier: &Tier, from: &[u8], gives_up: &impl Fn() -> bool) -> Result<O
                 return Ok(ControlFlow::Break(()));
             }
             let record = Record::decode(value).map_err(|error| RocksError::corruption(error.to_string()))?;
-            batch.put_age(record.written_ms, key, record.payload.len(), record.expiry_ms);
+            let summary = collection::summary(&record).map_err(|error| RocksError::corruption(error.to_string()))?;
+            batch.put_age(record.written_ms, key, summary, record.expiry_ms);
             keys += 1;
             bytes += value.len();
             Ok(ControlFlow::Continue(()))

@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use crate::base::gather::Gather;
+use crate::store::collection;
 use crate::store::journal::Ticket;
-use crate::store::record::RecordKey;
-use crate::store::record::{LongKeys, Record, SlotMeta};
-use crate::store::rocks::{Batch, IndexEntry, RecordPlace, RocksError};
-use crate::types::Encoded;
+use crate::store::record::{LongKeys, Record, RecordError, RecordKey, SlotMeta};
+use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError};
+use crate::types::{Encoded, Value};
 
 /// A batch in the making.
 pub struct Round {
@@ -84,6 +84,9 @@ impl Round {
         value.write(&mut self.value);
         self.batch.put_gathered_record(&self.record_key, &self.value);
         let value_bytes = value.len();
+        debug_assert!(
+            value_bytes < BLOB_BYTES || Value::kind_of_large_record().is_none_or(|kind| kind == value.kind())
+        );
         if let Some(expiry_ms) = expiry_ms {
             self.batch.put_expiry(expiry_ms, &self.record_key, value_bytes, self.written_ms);
         }
@@ -117,6 +120,13 @@ impl Round {
         self.removed.insert(aged.record_key.clone());
     }
 
+    /// Deletes the leaves of a record that the round deletes or replaces, if it was the head of a large collection.
+    pub fn delete_leaves(&mut self, (database, slot): (u8, u16), collection: Option<u64>) {
+        if let Some(collection) = collection {
+            self.batch.delete_leaves(database, slot, collection);
+        }
+    }
+
     /// Ends what the round takes of a slot.
     pub fn slot(&mut self, database: u8, slot: u16, meta: SlotMeta, deletes: bool) {
         self.slots.push(RoundSlot { position: (database, slot), meta, deletes });
@@ -142,18 +152,24 @@ impl Swept {
 /// What was known of a record from the record itself.
 pub struct Old {
     pub value_bytes: usize,
+    /// The id of a large collection, which had leaves.
+    pub collection: Option<u64>,
     pub expiry_ms: Option<u64>,
     pub written_ms: u64,
     pub long_key_bytes: Option<usize>,
 }
 
 impl Old {
-    pub const UNREADABLE: Old = Old { value_bytes: 0, expiry_ms: None, written_ms: 0, long_key_bytes: None };
+    pub const UNREADABLE: Old =
+        Old { value_bytes: 0, collection: None, expiry_ms: None, written_ms: 0, long_key_bytes: None };
 
     pub fn of(record: &[u8]) -> Result<Old, RocksError> {
-        let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
+        let corrupt = |error: RecordError| RocksError::corruption(error.to_string());
+        let record = Record::decode(record).map_err(corrupt)?;
+        let value = collection::summary(&record).map_err(corrupt)?;
         Ok(Old {
-            value_bytes: record.payload.len(),
+            value_bytes: usize::try_from(value.bytes).unwrap_or(usize::MAX),
+            collection: value.collection,
             expiry_ms: record.expiry_ms,
             written_ms: record.written_ms,
             long_key_bytes: record.long_key.map(<[u8]>::len),

@@ -190,6 +190,10 @@ impl Merging<'_> {
         let all_lookups = std::mem::take(&mut round.lookups);
         for (index, old) in older {
             let lookup = &all_lookups[index as usize];
+            if lookup.is_blind {
+                // Whoever looks at a collection before it deletes it knows its leaves.
+                round.delete_leaves(round.slots[lookup.slot as usize].position, old.collection);
+            }
             let Round { batch, record_key, slots, .. } = round;
             record_key.clear();
             record_key.extend_from_slice(batch.record_key(lookup.record));
@@ -281,7 +285,7 @@ fn find_older(tier: &Tier, round: &Round) -> Result<Vec<(u32, Old)>, RocksError>
                 found => found?,
             };
             let Some(old) = found else { continue };
-            read_bytes += old.value_bytes;
+            read_bytes = old.value_bytes.saturating_add(read_bytes);
             older.push((*index, old));
         }
         // How long they are is not known before: the next are taken to be like these.

@@ -56,6 +56,7 @@ impl Merging<'_> {
             if self.lock_slot(caller, physical, record_key.slot).sweep(&key, due.value_bytes) {
                 round.batch.delete_record(&due.record_key);
                 round.batch.delete_expiry(due.time_ms, &due.record_key);
+                round.delete_leaves((physical, record_key.slot), due.collection);
                 written_ms.inspect(|written_ms| round.batch.delete_age(*written_ms, &due.record_key));
                 round.removed.insert(due.record_key.clone());
             } else if first_left.is_none() {

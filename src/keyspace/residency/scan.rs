@@ -58,7 +58,8 @@ pub enum Step {
 
 /// What is done with the keys that a walk comes by.
 pub trait Visitor: Send + 'static {
-    /// Whether it looks at values. If not, those of keys that are on disk alone are not read, and it is shown empty ones.
+    /// Whether it looks at values. If not, those of keys that are on disk alone are not read, and it is shown empty ones of their
+    /// types.
     const READS_VALUES: bool = false;
 
     /// Whether the key is to be visited.

@@ -10,8 +10,10 @@ use super::super::memory::locked::LockedSlot;
 use super::super::memory::recency::Recency;
 use super::super::memory::table::TOKEN_BITS;
 use crate::base::chunks::BytesRef;
+use crate::store::collection::HEAD;
 use crate::store::record::{Record, RecordKey};
 use crate::store::rocks::{Rocks, RocksError};
+use crate::types::Value;
 
 /// A step of a walk reads no more bytes than that, or else the records of one token.
 const BYTES_MAX: usize = 1 << 20;
@@ -59,14 +61,15 @@ impl Stored {
     }
 
     /// The same without what lies in blob files. The index of expiries tells which of those keys have expired and are still
-    /// there. `None`: that are too many.
+    /// there. `None`: that are too many, or the type of such a value cannot be told without reading it.
     fn read_keys(store: &Rocks, position: Position, about: usize, now_ms: u64) -> Result<Option<Stored>, RocksError> {
+        let Some(kind_in_blobs) = Value::kind_of_large_record() else { return Ok(None) };
         let mut stored = Stored::default();
         let Position { physical, slot, .. } = position;
         let due = store.scan_slot_keys(physical, slot, first_hash(position), (now_ms, DUE_MAX), |key, record| {
             stored.add(key, about, key.key.len(), |key| match record {
                 Some(record) => entry(key, record, false),
-                None => Ok(Entry::new(key, EMPTY, None, Recency::from_bits(0))),
+                None => Ok(Entry::new(key, empty(kind_in_blobs)?, None, Recency::from_bits(0))),
             })
         })?;
         if due.len() == DUE_MAX {
@@ -134,17 +137,26 @@ pub fn with_stored<T>(
     looked
 }
 
-/// What blob files hold are strings: a key in one shows an empty one where its record was not read.
-const EMPTY: Content<'static> = Content::Inline(&[]);
-
 fn first_hash(position: Position) -> u32 {
     position.token << (u32::BITS - TOKEN_BITS)
 }
 
 fn entry(key: &[u8], record: &[u8], with_value: bool) -> Result<Entry, RocksError> {
     let record = Record::decode(record).map_err(|error| RocksError::corruption(error.to_string()))?;
-    let content = Content::from_record(record.kind, BytesRef::Slice(record.payload))
-        .ok_or_else(|| RocksError::corruption(format!("unknown type {}", record.kind)))?;
-    let content = if with_value { content } else { EMPTY };
+    let content = match with_value {
+        true => {
+            Content::from_record(record.kind, BytesRef::Slice(record.payload)).ok_or_else(|| unknown(record.kind))?
+        }
+        false => empty(record.kind & !HEAD)?,
+    };
     Ok(Entry::new(key, content, record.expiry_ms, Recency::from_bits(0)))
+}
+
+/// What stands for a value of the type that was not read.
+fn empty(kind: u8) -> Result<Content<'static>, RocksError> {
+    Content::empty(kind).ok_or_else(|| unknown(kind))
+}
+
+fn unknown(kind: u8) -> RocksError {
+    RocksError::corruption(format!("unknown type {kind}"))
 }

@@ -35,7 +35,12 @@ impl From<Vec<u8>> for StringValue {
 impl DataType for StringValue {
     const RECORD_KIND: u8 = 0;
     const NAME: &'static str = "string";
+    const IS_WHOLE_IN_RECORD: bool = true;
     type Change<'c> = StringChange<'c>;
+
+    fn empty() -> StringValue {
+        Vec::new().into()
+    }
 
     fn encoding(&self) -> &'static str {
         RAW
