@@ -43,15 +43,32 @@ struct Told {
     copy: BTreeMap<(u8, Vec<u8>), Held>,
     /// The last number of each slot.
     sequences: BTreeMap<(u8, u16), u64>,
+    /// What the numbers of a slot that never had one begin with.
+    floor: u64,
 }
 
 #[derive(Default)]
 struct Recorder(Mutex<Told>);
 
+impl Recorder {
+    /// Follows databases that have begun a boot, after the end of those before.
+    fn follow(self: &Arc<Recorder>, keyspace: &Keyspace, boot: u64) {
+        let mut told = self.0.lock();
+        told.floor = boot << 32;
+        let floor = told.floor;
+        for last in told.sequences.values_mut() {
+            assert!(*last < floor, "no number comes again");
+            *last = floor;
+        }
+        keyspace.watch(0..SLOTS, self.clone());
+    }
+}
+
 impl Observer for Recorder {
     fn key_changed(&self, change: &KeyChange<'_>) {
         let mut told = self.0.lock();
-        let last = told.sequences.entry((change.id.database, change.id.slot)).or_default();
+        let floor = told.floor;
+        let last = told.sequences.entry((change.id.database, change.id.slot)).or_insert(floor);
         assert_eq!(change.id.sequence, *last + 1, "{change:?}");
         *last += 1;
         assert_eq!(change.id.slot, crate::base::slot::slot(change.key));
@@ -414,10 +431,9 @@ fn an_observer_is_told_exactly_the_changes_of_a_model_over_a_disk_and_restarts()
         world.keyspace.tier().unwrap().opened_journal().unwrap().write_all().unwrap();
         let World { keyspace, recorder, now_ms, model, order, random, seen } = world;
         drop(keyspace);
-        let keyspace = reopen(directory.path());
+        let (keyspace, boot) = reopen(directory.path());
         full_disk(&keyspace, now_ms);
-        // It goes on with the numbers that it knows: it would not take others.
-        keyspace.watch(0..SLOTS, recorder.clone());
+        recorder.follow(&keyspace, boot);
         world = World { keyspace, recorder, now_ms, model, order, random, seen };
         world.check();
     }
@@ -426,8 +442,8 @@ fn an_observer_is_told_exactly_the_changes_of_a_model_over_a_disk_and_restarts()
     }
 }
 
-/// Opens what was left, by the journal.
-fn reopen(directory: &Path) -> Keyspace {
+/// Opens what was left, by the journal, and begins a boot.
+fn reopen(directory: &Path) -> (Keyspace, u64) {
     let store = Rocks::open(&directory.join("rocksdb"), &RocksOptions::default()).unwrap();
     let (settings, stats) = (Arc::new(Settings::default()), Arc::new(Stats::new(0)));
     let keyspace = Keyspace::new(SECRET, Some(Tier::new(store)), settings, stats);
@@ -436,8 +452,63 @@ fn reopen(directory: &Path) -> Keyspace {
         let options = journal::Options::default();
         (Journal::open(&directory.join("journal"), options, replayer).unwrap(), replayer.done())
     });
+    let boot = recovery::begin_boot(&keyspace, &keyspace.tier().unwrap().store).unwrap();
     keyspace.tier().unwrap().begin_journal(journal, true);
-    keyspace
+    (keyspace, boot)
+}
+
+/// The databases are dropped as a killed process leaves them, with changes in each that were told and are in no file: in a
+/// journal that has written nothing, as an expiry, in a database that has nothing on disk, and with nothing of the boot.
+#[test]
+fn no_two_changes_that_were_told_have_the_same_number_across_kills() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(directory.path()));
+    let recorder = Arc::<Recorder>::default();
+    let (mut keyspace, mut last_boot) = (None, 0);
+    for round in 0..6 {
+        drop(keyspace.take());
+        let (opened, boot) = reopen(directory.path());
+        assert!(boot > last_boot);
+        last_boot = boot;
+        recorder.follow(&opened, boot);
+        let merged_ms = 10 * round;
+        let caller = |now_ms: u64| Caller { now_ms, touches: true };
+        let (expiring, other) = (opened.key(b"{k}expiring"), opened.key(b"{k}other"));
+        if round < 4 {
+            opened.lock(caller(merged_ms), 0, &expiring).set_string(&expiring, b"v", NewExpiry::At(merged_ms + 5));
+            // With it and without is what the disk has of the slot.
+            if round % 2 == 0 {
+                opened.merge(merged_ms, || true).unwrap();
+            }
+            let gone = opened.lock(caller(merged_ms + 5), 0, &expiring).read(&expiring).is_none();
+            assert!(gone, "it has expired, and no journal says so");
+            for database in [0, 3] {
+                opened.lock(caller(merged_ms + 5), database, &other).set_string(&other, b"v", NewExpiry::Clear);
+            }
+        }
+        let told = recorder.0.lock();
+        let numbers: Vec<u64> = told.sequences.values().copied().collect();
+        assert_eq!(numbers.len(), 2, "of one slot in two databases");
+        assert_eq!(numbers, if round < 4 { [(boot << 32) + 3, (boot << 32) + 1] } else { [boot << 32; 2] });
+        drop(told);
+        keyspace = Some(opened);
+    }
+    // Numbers that are beyond their boot's are no others' either.
+    drop(keyspace);
+    let (opened, _) = reopen(directory.path());
+    let key = opened.key(b"k");
+    let last = (last_boot + 9) << 32 | 7;
+    {
+        let mut guard = opened.lock(Caller { now_ms: 1, touches: true }, 0, &key);
+        guard.slot.sequence = last - 1;
+        guard.set_string(&key, b"v", NewExpiry::Clear);
+    }
+    opened.merge(100, || true).unwrap();
+    drop(opened);
+    let (opened, boot) = reopen(directory.path());
+    assert_eq!(boot, last_boot + 10);
+    let key = opened.key(b"unlike");
+    assert_eq!(opened.lock(Caller { now_ms: 1, touches: true }, 7, &key).slot.sequence, boot << 32);
 }
 
 #[test]

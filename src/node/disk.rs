@@ -153,6 +153,7 @@ impl Disk {
             (Journal::open(&directory.journal(), options, replayer), replayer.done())
         });
         let journal = journal.map_err(io::Error::other)?;
+        recovery::begin_boot(&state.keyspace, &tier.store).map_err(io::Error::other)?;
         directory.journal_begins()?;
         tier.begin_journal(journal, state.settings.appendonly.get());
         let keys = state.keyspace.total_keys();

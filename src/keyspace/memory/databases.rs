@@ -46,6 +46,8 @@ pub struct Databases {
     pub stats: Arc<Stats>,
     /// Who is told of changes.
     pub(in crate::keyspace) observers: Observers,
+    /// The changes of all slots have numbers above this one; see `recovery`.
+    sequence_floor: AtomicU64,
     /// What is below memory, with the RocksDB engine.
     tier: Option<Tier>,
 }
@@ -64,6 +66,7 @@ impl Databases {
             settings,
             stats,
             observers: Observers::default(),
+            sequence_floor: AtomicU64::new(0),
             tier,
         }
     }
@@ -116,6 +119,7 @@ impl Databases {
     pub(in crate::keyspace) fn begin_slots(&self, physical: u8) -> &Slots {
         let begin = || {
             let slots = Slots::new();
+            slots.raise_sequences(self.sequence_floor.load(Ordering::Acquire));
             slots.update_watched(0..SLOTS, &self.observers);
             slots
         };
@@ -142,6 +146,17 @@ impl Databases {
             other += 1;
             self.all.get(other - 1)
         })
+    }
+
+    /// The highest number that a change of any slot has; 0: there is none.
+    pub(in crate::keyspace) fn last_sequence(&self) -> u64 {
+        self.used().filter_map(|database| database.slots.get()).map(Slots::last_sequence).max().unwrap_or(0)
+    }
+
+    /// Has the changes of all slots have numbers above `floor` from now on. Nobody changes a key meanwhile.
+    pub(in crate::keyspace) fn raise_sequences(&self, floor: u64) {
+        self.sequence_floor.store(floor, Ordering::Release);
+        self.used().filter_map(|database| database.slots.get()).for_each(|slots| slots.raise_sequences(floor));
     }
 
     /// Makes database numbers mean these databases.

@@ -66,6 +66,23 @@ impl Slots {
         }
     }
 
+    /// The highest number that a change of any of them has.
+    pub fn last_sequence(&self) -> u64 {
+        self.slots.iter().map(|slot| slot.lock().sequence).max().unwrap_or(0)
+    }
+
+    /// Has the changes of all of them have numbers above `floor` from now on.
+    pub fn raise_sequences(&self, floor: u64) {
+        for slot in &self.slots {
+            let mut slot = slot.lock();
+            if slot.sequence == 0 {
+                // It never had a change, so there is nothing that a flush would have to tell the disk of.
+                slot.differences.flushed_at = floor;
+            }
+            slot.sequence = slot.sequence.max(floor);
+        }
+    }
+
     /// Notes in these slots whether anybody watches them.
     pub fn update_watched(&self, numbers: Range<u16>, observers: &Observers) {
         for number in numbers {

@@ -1,5 +1,5 @@
-//! What a start does: take over the counts that are on disk, then replay what the journal has beyond them. No record is
-//! read but those that a change in id is replayed on.
+//! What a start does: take over the counts that are on disk, then replay what the journal has beyond them, then begin numbers
+//! of changes that were never used. No record is read but those that a change in place is replayed on.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, mpsc};
@@ -18,10 +18,13 @@ use crate::base::progress::Progress;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Replay;
 use crate::store::record::RecordKey;
-use crate::store::rocks::{Rocks, RocksError};
+use crate::store::rocks::{Batch, Rocks, RocksError};
 
 /// Nothing expires while it is replayed: it had not when it was written.
 const REPLAY: Caller = Caller { now_ms: 0, touches: false };
+
+/// The numbers of changes begin with that of their boot, in the upper half.
+const BOOT_SHIFT: u32 = 32;
 
 /// How many blocks wait for a thread that replays, at most.
 const BLOCKS_AHEAD: usize = 64;
@@ -162,6 +165,29 @@ fn check_secret(databases: &Databases, store: &Rocks) -> Result<(), RocksError> 
         true => Ok(()),
         false => Err(RocksError::corruption("the secret in FORMAT is not the one that keys were placed by".to_owned())),
     }
+}
+
+/// Begins a boot, once all is replayed and before anything changes: it has a number of its own, and the changes of all slots
+/// have numbers beyond those of earlier boots.
+///
+/// The last numbers that a crash has cut off are known to nobody: the journal may have lost its end, and never had the
+/// expiries. But an observer may have been told of these changes, and must not meet their numbers again with others. Within
+/// a boot, so many changes of one slot that are in no round and in no journal (2^32) cannot be.
+///
+/// # Errors
+/// When the boot's number cannot be read or written.
+pub fn begin_boot(databases: &Databases, store: &Rocks) -> Result<u64, RocksError> {
+    let last = store.last_boot()?.max(databases.last_sequence() >> BOOT_SHIFT);
+    let next = last.checked_add(1).and_then(|boot| Some((boot, boot.checked_mul(1 << BOOT_SHIFT)?)));
+    let exhausted = || RocksError::corruption(format!("there is no number for a boot beyond {last}"));
+    let (boot, floor) = next.ok_or_else(exhausted)?;
+    let mut batch = Batch::default();
+    batch.put_boot(boot);
+    store.write(&batch)?;
+    // On disk before it is used.
+    store.flush_wal(true)?;
+    databases.raise_sequences(floor);
+    Ok(boot)
 }
 
 /// Lets `read` have what replays a journal on so many threads, and counts in `progress` what they have done.

@@ -20,7 +20,7 @@ const MODIFY: u8 = 4;
 pub struct ChangeId {
     pub database: u8,
     pub slot: u16,
-    /// Of the slot's changes, from 1 on.
+    /// Of the slot's changes; no two that anybody was told of have the same, whatever the process ended by.
     pub sequence: u64,
 }
 

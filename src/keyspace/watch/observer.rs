@@ -14,7 +14,8 @@ use super::event::Event;
 /// A change of one key.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KeyChange<'a> {
-    /// Numbers follow each other in each slot without a gap.
+    /// Numbers follow each other in each slot without a gap until the process ends. The next begins beyond all of them, on disk;
+    /// with the memory engine at 1.
     pub id: ChangeId,
     pub key: &'a [u8],
     pub effect: Effect<'a>,

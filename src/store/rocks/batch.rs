@@ -2,7 +2,7 @@
 
 use rocksdb::WriteBatch;
 
-use super::families::{AGE_KEY, FamilyId, ORDER_KEY, after_prefix};
+use super::families::{AGE_KEY, BOOT_KEY, FamilyId, ORDER_KEY, after_prefix};
 use super::ingest::IngestTable;
 use crate::base::gather::Gather;
 use crate::store::collection::LeafKey;
@@ -169,6 +169,11 @@ impl Batch {
     /// Which database lies where.
     pub fn put_order(&mut self, order: &[u8]) {
         self.put_meta(ORDER_KEY, order);
+    }
+
+    /// The number of the boot that begins.
+    pub fn put_boot(&mut self, boot: u64) {
+        self.put_meta(BOOT_KEY, &boot.to_le_bytes());
     }
 
     /// Deletes all records and leaves of a database, and what the indexes have of them.

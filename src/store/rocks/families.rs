@@ -28,6 +28,8 @@ pub(super) enum FamilyId {
 pub(super) const ORDER_KEY: &[u8] = b"order";
 /// In `meta`: how the index of ages stands.
 pub(super) const AGE_KEY: &[u8] = b"age";
+/// In `meta`: the number of the last boot.
+pub(super) const BOOT_KEY: &[u8] = b"boot";
 /// In `meta`: the number of the last batch that changes records, see [`ingest`].
 pub(super) const NUMBER_KEY: &[u8] = b"batch";
 /// In `meta`: the same of the last whose records are a table.

@@ -7,7 +7,7 @@ use rocksdb::{DB, DBRawIterator, ReadOptions};
 
 use super::database::Rocks;
 use super::error::RocksError;
-use super::families::{AGE, AGE_KEY, EXPIRY, META, ORDER_KEY, RECORDS, after_prefix, family};
+use super::families::{AGE, AGE_KEY, BOOT_KEY, EXPIRY, META, ORDER_KEY, RECORDS, after_prefix, family};
 use super::keys::KeyIterator;
 use crate::base::chunks::LARGE_BYTES;
 use crate::store::record::{self, AgeIndex, IndexValue, Record, RecordKey, SlotMeta};
@@ -222,6 +222,18 @@ impl Rocks {
             return Err(RocksError::corruption("the order of databases is damaged".to_owned()));
         }
         Ok(Some(bytes.to_vec()))
+    }
+
+    /// The number of the last boot that gave its number; 0: none did.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn last_boot(&self) -> Result<u64, RocksError> {
+        let state = self.state();
+        let database = state.database()?;
+        let Some(bytes) = database.get_pinned_cf(family(database, META)?, BOOT_KEY)? else { return Ok(0) };
+        let damaged = |_| RocksError::corruption("the number of the last boot is damaged".to_owned());
+        bytes.as_ref().try_into().map(u64::from_le_bytes).map_err(damaged)
     }
 
     /// How the index of ages stands; `None`: there is none.
