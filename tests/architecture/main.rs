@@ -19,9 +19,6 @@ const CIRCULAR_WITH_PARENT: &[(&str, &str)] = &[
     ("src/store/directory", "the directory, and the steps in which it is opened"),
     ("src/store/journal", "the journal, and how its segments are written and read"),
     ("src/store/rocks", "the database, and what is done with it"),
-    ("rockpool-bench/src/compare", "the way through a comparison, and the failure that each step may end with"),
-    ("rockpool-bench/src/load", "the way through a load, and the failure that each step may end with"),
-    ("rockpool-bench/src/wire", "the codec, and the three protocols that it is"),
 ];
 
 fn sources_below(directory: &Path, into: &mut Vec<PathBuf>) {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use super::Failure;
 use super::client::{Client, Kind};
 use super::cpus::Cpus;
 use super::experiment::Command;
+use super::failure::Failure;
 use super::matrix::Sweep;
 use super::presets::Preset;
 use super::recipe::{Durability, Engine, Recipe};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use parking_lot::Mutex;
 
-use super::Failure;
 use super::experiment::{self, Contender, Group as ServerGroup, Load};
+use super::failure::Failure;
 use super::interrupt::Group;
 use super::proc::{self, GroupTime};
 use super::results::{Check, Latency};

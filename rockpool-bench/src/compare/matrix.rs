@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::Failure;
 use super::experiment::{Command, Contender, Experiment, Group, Load};
+use super::failure::Failure;
 use super::recipe::{Durability, Engine, Recipe};
 use crate::load::{Distribution, Span};
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The servers that need no command, each under the name that stands in a report.
 const KNOWN: &[(&str, &str)] = &[

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Failure;
 use super::control::Control;
 use super::cpus::Cpus;
 use super::experiment::{Contender, Experiment, Group, Load, Origin};
+use super::failure::Failure;
 use super::interrupt::Directory;
 use super::machine;
 use super::moving::Moving;

@@ -1,6 +1,7 @@
 //! The book's TCP protocol, `docs/protocols.md`.
 
-use super::{Kind, Malformed, Reply, append_decimal, length};
+use super::number::{append_decimal, length};
+use super::reply::{Kind, Malformed, Reply};
 
 const CONTENT_MAX_BYTES: usize = 512 * 1024 * 1024;
 /// Of a length.

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use super::protocol::Protocol;
-use super::{Malformed, Reply, resp};
+use super::reply::{Malformed, Reply};
+use super::resp;
 
 /// The addresses of a host, which may be one itself.
 ///

@@ -2,7 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::{Kind, Malformed, Reply, append_decimal, length};
+use super::number::{append_decimal, length};
+use super::reply::{Kind, Malformed, Reply};
 
 const BODY_MAX_BYTES: usize = 512 * 1024 * 1024;
 const HEAD_MAX_BYTES: usize = 64 * 1024;

@@ -5,7 +5,8 @@ use redis_protocol::resp2::decode::decode_bytes;
 use redis_protocol::resp2::types::BytesFrame;
 use redis_protocol::types::REDIS_CLUSTER_SLOTS;
 
-use super::{Malformed, Reply, append_decimal};
+use super::number::{append_decimal, length};
+use super::reply::{Malformed, Reply};
 
 pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 pub const CLUSTER_SLOTS: &[u8] = b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
@@ -71,7 +72,7 @@ pub fn reply(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
         Some(b'-') => Ok(Some((Reply::Failed(&line[1..]), next))),
         Some(b'$') if &line[1..] == b"-1" => Ok(Some((Reply::Missing, next))),
         Some(b'$') => {
-            let bytes = super::length(&line[1..], VALUE_MAX_BYTES).ok_or_else(|| Malformed::at(input))?;
+            let bytes = length(&line[1..], VALUE_MAX_BYTES).ok_or_else(|| Malformed::at(input))?;
             match input.get(next..next + bytes + 2) {
                 None => Ok(None),
                 Some(value) if value.ends_with(b"\r\n") => Ok(Some((Reply::Value(&value[..bytes]), next + bytes + 2))),

@@ -9,8 +9,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, context};
 
 use self::view::Page;
-use super::Failure;
-use super::results::{FORMAT, Results};
+use crate::compare::failure::Failure;
+use crate::compare::results::{FORMAT, Results};
 
 /// Names end with what minijinja escapes by.
 const MARKDOWN: &str = "report.md";

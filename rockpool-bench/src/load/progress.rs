@@ -1,0 +1,32 @@
+//! How a run goes on, told while it does.
+
+use std::time::Duration;
+
+/// Who wants to hear how a run goes on.
+pub trait Progress: Sync {
+    /// Called when every connection is open, and before the first request.
+    fn opened(&self) {}
+    /// Called after the last reply, and before the first connection is closed.
+    fn closing(&self) {}
+    /// Called every half second by the thread that called [`run`](super::run).
+    fn report(&self, snapshot: &Snapshot);
+}
+
+/// How far a run has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    pub elapsed: Duration,
+    /// Replies so far.
+    pub requests: u64,
+    pub errors: u64,
+    pub mismatches: u64,
+    /// Open loop: how late the request is that is next to be sent.
+    pub behind: Duration,
+}
+
+/// For those who do not.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn report(&self, _: &Snapshot) {}
+}
