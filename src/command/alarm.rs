@@ -1,3 +1,5 @@
+//! The end of the server when a thread that it needs panics.
+
 use std::sync::Arc;
 
 use crate::command::state::State;
@@ -10,6 +12,7 @@ pub struct Alarm {
 }
 
 impl Alarm {
+    /// Guards the thread or task that drops it; `name` is for the log.
     pub fn new(state: &Arc<State>, name: &'static str) -> Alarm {
         Alarm { state: state.clone(), name }
     }

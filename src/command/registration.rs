@@ -7,7 +7,9 @@ use crate::command::state::State;
 
 /// Takes the client out of the registry when it is dropped, which has to be before its socket is closed.
 pub struct Registration {
+    /// Holds the registry.
     pub state: Arc<State>,
+    /// Who is taken out.
     pub client: Arc<Client>,
 }
 

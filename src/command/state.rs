@@ -1,3 +1,5 @@
+//! The state of a server, which all commands share.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,10 +14,15 @@ use crate::stats::Stats;
 
 /// What commands act upon: one for the whole server.
 pub struct State {
+    /// The parameters at their present values.
     pub settings: Arc<Settings>,
+    /// The counters.
     pub stats: Arc<Stats>,
+    /// The databases.
     pub keyspace: Arc<Keyspace>,
+    /// Who is connected.
     pub clients: Clients,
+    /// When the server was started.
     pub started: Instant,
     /// 40 hexadecimal digits, other ones at every start.
     pub run_id: String,
@@ -83,6 +90,7 @@ impl State {
         self.stats.reset();
     }
 
+    /// How many commands the slow log keeps (`slowlog-max-len`).
     pub fn slow_log_max_len(&self) -> usize {
         self.settings.slowlog_max_len.get().max(0) as usize
     }
@@ -118,10 +126,12 @@ impl State {
         self.request_shutdown();
     }
 
+    /// Whether [`State::fail`] was called.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Whether the node was asked to end, or has failed.
     pub fn is_shutting_down(&self) -> bool {
         *self.shutdown.borrow()
     }

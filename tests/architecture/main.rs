@@ -2,12 +2,14 @@
 //! the files exist which the documents name.
 
 mod circles;
+mod documented;
 mod modules;
 mod named_files;
 mod rules;
 mod tokens;
 
 use circles::{Through, circles};
+use documented::undocumented;
 use rules::{Source, command_names, idle_exceptions, violations, violations_without_map};
 use std::path::{Path, PathBuf};
 
@@ -91,6 +93,11 @@ fn no_file_imports_in_a_circle_with_another_of_its_folder() {
 #[test]
 fn no_folder_uses_its_files_and_is_used_by_them() {
     assert_none(&complaints_of_circles(Through::Parent, CIRCULAR_WITH_PARENT));
+}
+
+#[test]
+fn what_files_of_the_load_generator_show_is_documented() {
+    assert_none(&undocumented(&sources_in("rockpool-bench/src")));
 }
 
 #[test]

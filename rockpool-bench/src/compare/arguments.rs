@@ -181,10 +181,12 @@ impl Arguments {
         })
     }
 
+    /// The experiment that was asked for in place of the matrix.
     pub(super) fn preset(&self) -> Option<Preset> {
         self.preset
     }
 
+    /// The path of the report, without its extension.
     pub(super) fn out(&self) -> Option<&Path> {
         self.out.as_deref()
     }

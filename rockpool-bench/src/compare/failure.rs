@@ -10,6 +10,7 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure of a server, the client, or this machine.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_usage: false }
     }

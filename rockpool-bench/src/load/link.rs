@@ -14,10 +14,12 @@ use crate::wire::{ASKING, Codec, Kind, Reply};
 /// The time of a run, in nanoseconds since its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
+    /// When the run began.
     pub start: Instant,
 }
 
 impl Clock {
+    /// Nanoseconds since the start.
     pub fn now(self) -> u64 {
         nanoseconds(self.start.elapsed())
     }
@@ -26,6 +28,7 @@ impl Clock {
 /// A request that is under way.
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
+    /// What was asked.
     pub request: Request,
     /// When it was sent, or due: its latency counts from there.
     pub since: u64,
@@ -38,13 +41,16 @@ pub struct Flight {
 /// What every request needs to become bytes.
 #[derive(Debug)]
 pub struct Writer<'a> {
+    /// The protocol.
     pub codec: &'a Codec,
+    /// The values that are set.
     pub values: &'a Values,
 }
 
 /// A connection that never blocks.
 #[derive(Debug)]
 pub struct Link {
+    /// The socket, for the poll.
     pub stream: TcpStream,
     /// Bytes to be sent, of which the first `sent` are.
     output: Vec<u8>,
@@ -57,6 +63,7 @@ pub struct Link {
 }
 
 impl Link {
+    /// Takes a connection that does not block and has nothing under way.
     pub fn new(stream: TcpStream) -> Link {
         Link { stream, output: Vec::new(), sent: 0, partial: Vec::new(), in_flight: VecDeque::new(), waiting_since: 0 }
     }

@@ -15,10 +15,13 @@ pub trait Progress: Sync {
 /// How far a run has come.
 #[derive(Clone, Copy, Debug)]
 pub struct Snapshot {
+    /// Since the first request.
     pub elapsed: Duration,
     /// Replies so far.
     pub requests: u64,
+    /// Errors so far.
     pub errors: u64,
+    /// Wrong values so far; see [`Plan::verify`](super::Plan::verify).
     pub mismatches: u64,
     /// Open loop: how late the request is that is next to be sent.
     pub behind: Duration,

@@ -38,18 +38,31 @@ const REFRESH: Duration = Duration::from_millis(500);
 
 /// What a thread is made from.
 pub struct Parts {
+    /// Clients of this thread.
     pub clients: usize,
+    /// Requests that each has under way.
     pub pipeline: usize,
+    /// How long a reply may take.
     pub timeout: Duration,
+    /// The servers.
     pub nodes: Nodes,
+    /// Opens connections.
     pub dialer: Dialer,
+    /// The protocol.
     pub codec: Codec,
+    /// This thread's part of the requests.
     pub requests: Requests,
+    /// The names of keys.
     pub names: KeyNames,
+    /// The values that are set, and expected.
     pub values: Arc<Values>,
+    /// Whether values that are read are compared.
     pub verify: bool,
+    /// When requests are sent, and how many.
     pub schedule: Schedule,
+    /// Where progress is shown.
     pub gauge: Arc<Gauge>,
+    /// Set by a thread that fails, so that all end.
     pub stop: Arc<AtomicBool>,
 }
 

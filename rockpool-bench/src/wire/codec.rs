@@ -7,8 +7,11 @@ use super::{book, http, resp};
 /// Writes requests and reads replies of one protocol.
 #[derive(Clone, Debug)]
 pub enum Codec {
+    /// RESP2.
     Resp,
+    /// The book's TCP protocol.
     Book,
+    /// HTTP/1.1, with the header fields of every request.
     Http(http::Fields),
 }
 
@@ -22,6 +25,7 @@ impl Codec {
         }
     }
 
+    /// Appends a request for the value of `key`.
     pub fn get(&self, output: &mut Vec<u8>, key: &[u8]) {
         match self {
             Codec::Resp => resp::get(output, key),
@@ -30,6 +34,7 @@ impl Codec {
         }
     }
 
+    /// Appends a request to delete `key`.
     pub fn delete(&self, output: &mut Vec<u8>, key: &[u8]) {
         match self {
             Codec::Resp => resp::delete(output, key),

@@ -20,7 +20,9 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Opens connections and blocks meanwhile.
 #[derive(Clone, Debug)]
 pub struct Dialer {
+    /// The protocol, which decides how the password is shown.
     pub protocol: Protocol,
+    /// Sent as AUTH in RESP.
     pub password: Option<String>,
     /// For each step: connecting, and each read and write.
     pub timeout: Duration,

@@ -3,8 +3,11 @@
 /// What is asked of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Its value.
     Get,
+    /// Its value is set.
     Set,
+    /// It is deleted.
     Delete,
 }
 
@@ -13,6 +16,7 @@ pub enum Kind {
 pub enum Reply<'a> {
     /// A set or a delete was carried out.
     Done,
+    /// The value of the key.
     Value(&'a [u8]),
     /// No such key.
     Missing,

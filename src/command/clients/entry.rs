@@ -20,6 +20,7 @@ pub struct Peer {
     pub local_address: String,
     /// The socket's file descriptor, for people to look at.
     pub descriptor: i32,
+    /// Whether it came over a Unix socket.
     pub is_unix: bool,
     /// Whether it is on this machine: over loopback or a Unix socket.
     pub is_local: bool,
@@ -48,6 +49,7 @@ impl Peer {
 /// Whether a connection has been asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// It goes on.
     Not,
     /// If the sweep is right about it, which its connection finds out.
     Suspected,
@@ -65,8 +67,11 @@ const KILLED: u8 = 3;
 /// How a client calls itself; an empty name is none.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
+    /// What CLIENT SETNAME or HELLO set.
     pub name: Vec<u8>,
+    /// The client library (CLIENT SETINFO LIB-NAME).
     pub library: Vec<u8>,
+    /// The version of the library (CLIENT SETINFO LIB-VER).
     pub library_version: Vec<u8>,
 }
 
@@ -75,16 +80,21 @@ pub struct Names {
 pub struct BufferSizes {
     /// Received and not executed.
     pub input: usize,
+    /// What is allocated for input.
     pub input_capacity: usize,
     /// Waiting to be sent.
     pub output: usize,
+    /// What is allocated for output.
     pub output_capacity: usize,
 }
 
 /// A connected client, as others may see and touch it. Its connection writes most of it, without locks.
 pub struct Client {
+    /// Counted from 1 at the start of the server, and never given twice.
     pub id: u64,
+    /// Where it came from, and its socket.
     pub peer: Peer,
+    /// Unix milliseconds at which it connected.
     pub created_ms: u64,
     database: AtomicUsize,
     resp_version: AtomicU8,
@@ -119,6 +129,7 @@ pub struct Client {
 }
 
 impl Client {
+    /// Makes a client that speaks RESP2, is on database 0 and has run nothing; `now_ms` is Unix time in milliseconds.
     pub fn new(id: u64, peer: Peer, now_ms: u64, authenticated: bool) -> Client {
         Client {
             id,
@@ -148,20 +159,24 @@ impl Client {
         }
     }
 
+    /// The number of its database (SELECT).
     #[inline]
     pub fn database(&self) -> usize {
         self.database.load(Ordering::Relaxed)
     }
 
+    /// Sets the number of its database, which the caller has checked.
     pub fn select(&self, database: usize) {
         self.database.store(database, Ordering::Relaxed);
     }
 
+    /// The version of RESP in which it is answered.
     #[inline]
     pub fn version(&self) -> Version {
         if self.resp_version.load(Ordering::Relaxed) == 3 { Version::Resp3 } else { Version::Resp2 }
     }
 
+    /// Sets the version of RESP for replies that are yet to be written (HELLO).
     pub fn set_version(&self, version: Version) {
         self.resp_version.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
     }
@@ -172,6 +187,7 @@ impl Client {
         if self.authenticated.load(Ordering::Relaxed) { User::Default } else { User::Unauthenticated }
     }
 
+    /// Sets as whom it acts. Whoever has shown the password begins anew with wrong ones.
     pub fn set_user(&self, user: User) {
         self.authenticated.store(user == User::Default, Ordering::Relaxed);
         if user == User::Default {
@@ -190,6 +206,7 @@ impl Client {
         self.touches.load(Ordering::Relaxed)
     }
 
+    /// Sets whether its commands count as a use of keys, for LRU and LFU.
     pub fn set_touches(&self, touches: bool) {
         self.touches.store(touches, Ordering::Relaxed);
     }
@@ -199,6 +216,7 @@ impl Client {
         self.evictable.load(Ordering::Relaxed)
     }
 
+    /// Sets whether `maxmemory-clients` may end it.
     pub fn set_evictable(&self, evictable: bool) {
         self.evictable.store(evictable, Ordering::Relaxed);
     }
@@ -208,6 +226,7 @@ impl Client {
         self.blocked.load(Ordering::Relaxed)
     }
 
+    /// Tells whether it is kept waiting; for HTTP, whether it is being served.
     pub fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
@@ -222,14 +241,17 @@ impl Client {
         self.monitor.store(monitor, Ordering::Relaxed);
     }
 
+    /// A copy of what it calls itself.
     pub fn names(&self) -> Names {
         self.names.lock().clone()
     }
 
+    /// Changes what it calls itself, under the lock that readers take.
     pub fn change_names(&self, change: impl FnOnce(&mut Names)) {
         change(&mut self.names.lock());
     }
 
+    /// The sizes that its connection told last; others may be newer than some.
     pub fn buffer_sizes(&self) -> BufferSizes {
         BufferSizes {
             input: self.input.load(Ordering::Relaxed),
@@ -247,6 +269,7 @@ impl Client {
         self.output_capacity.store(sizes.output_capacity, Ordering::Relaxed);
     }
 
+    /// Tells how many bytes are received and not executed, and how many are allocated for input.
     #[inline]
     pub fn set_input(&self, bytes: usize, capacity_bytes: usize) {
         self.input.store(bytes, Ordering::Relaxed);
@@ -323,6 +346,7 @@ impl Client {
         self.wake();
     }
 
+    /// Whether, and how, its connection is to end.
     #[inline]
     pub fn ending(&self) -> Ending {
         match self.ending.load(Ordering::Acquire) {

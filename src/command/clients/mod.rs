@@ -30,6 +30,7 @@ pub struct Clients {
     http: Mutex<HttpClients>,
     /// Of the sockets of either.
     pub session_places: Arc<Places>,
+    /// Places for the sockets of HTTP, counted apart so that neither kind takes all.
     pub http_places: Arc<Places>,
     monitors: RwLock<Vec<Arc<Client>>>,
     /// Length of `monitors`, so that nobody pays for it while nobody monitors.

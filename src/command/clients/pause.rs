@@ -11,6 +11,7 @@ use crate::command::flags::Flags;
 pub enum Scope {
     /// Those that may change something.
     Write,
+    /// Every command, but those with [`Flags::IGNORES_PAUSE`].
     All,
 }
 

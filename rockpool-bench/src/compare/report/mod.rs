@@ -19,6 +19,7 @@ const HTML: &str = "report.html";
 /// Both forms of a report.
 #[derive(Debug)]
 pub struct Report {
+    /// The tables.
     pub markdown: String,
     /// One file: it opens without a network.
     pub html: String,
