@@ -1,4 +1,4 @@
-//! What a command is like: its flags and its ACL categories, by the names that COMMAND gives them.
+//! Flags and ACL categories of commands, with the names that COMMAND gives them.
 
 /// A set of flags; see the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use crate::command::flow::Stop;
 use crate::protocol::Args;
 use crate::reply::Error;
 
-/// The version of Redis whose commands and answers these are; clients and dashboards go by it.
+/// The version of Redis that is reported to clients and dashboards, and whose commands and replies these are.
 pub const REDIS_VERSION: &str = "7.0.15";
 
 /// Which arguments are keys.
@@ -124,7 +124,7 @@ pub struct Spec {
     pub result_bytes: Option<ResultBytes>,
     /// Those beside the ones that follow from the flags; see [`Spec::all_categories`].
     pub categories: Categories,
-    /// What clients of clusters can go by (<https://redis.io/docs/latest/develop/reference/command-tips/>).
+    /// Hints for clients of clusters (<https://redis.io/docs/latest/develop/reference/command-tips/>).
     pub tips: &'static [&'static str],
     /// The chapter of the command reference, such as `string`.
     pub group: &'static str,
@@ -134,7 +134,7 @@ pub struct Spec {
     pub summary: &'static str,
     /// Its time complexity, such as `O(1)`.
     pub complexity: &'static str,
-    /// Since when there is something better, and what: Markdown.
+    /// The version of Redis since which it is deprecated, and its replacement in Markdown.
     pub deprecated: Option<(&'static str, &'static str)>,
     /// Runs it.
     pub handler: Handler,
@@ -233,7 +233,7 @@ impl Spec {
         self
     }
 
-    /// Declares since which version of Redis there is something better, and what.
+    /// Declares since which version of Redis it is deprecated, and its replacement.
     pub const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Spec {
         self.deprecated = Some((since, replaced_by));
         self
@@ -284,7 +284,7 @@ impl Spec {
         let is_script = self.categories.has(Categories::SCRIPTING);
         let mut categories = self.categories;
         for (flag, category) in derived {
-            // Scripts that only read are no reads: what they run is.
+            // A script that only reads is not in the category `read`; the commands it runs are.
             if self.flags.has(flag) && !(flag == Flags::READONLY && is_script) {
                 categories = categories.or(category);
             }

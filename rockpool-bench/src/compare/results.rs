@@ -157,7 +157,8 @@ pub struct Run {
     /// reply.
     pub cpu_us: Option<f64>,
     /// With what they did afterwards, until it was at rest.
-    pub settled_cpu_us: Option<f64>,
+    #[serde(alias = "settled_cpu_us")]
+    pub total_cpu_us: Option<f64>,
     /// Whether it came to rest in the time that it was given.
     pub rested: bool,
     /// The client's processor time for one request.
@@ -206,8 +207,9 @@ pub struct Summary {
     pub requests_per_s: Spread,
     /// As [`Run::cpu_us`].
     pub cpu_us: Option<Spread>,
-    /// As [`Run::settled_cpu_us`].
-    pub settled_cpu_us: Option<Spread>,
+    /// As [`Run::total_cpu_us`].
+    #[serde(alias = "settled_cpu_us")]
+    pub total_cpu_us: Option<Spread>,
     /// As [`Run::client_cpu_us`].
     pub client_cpu_us: Option<Spread>,
     /// In the order of [`Latency::NAMES`].
@@ -224,7 +226,8 @@ pub struct Ratio {
     /// Below 1: less than the baseline.
     pub cpu_us: Option<f64>,
     /// Below 1: less than the baseline.
-    pub settled_cpu_us: Option<f64>,
+    #[serde(alias = "settled_cpu_us")]
+    pub total_cpu_us: Option<f64>,
     /// Below 1: less than the baseline.
     pub p99: Option<f64>,
 }
@@ -246,7 +249,7 @@ impl Cell {
                 summary.ratio = Some(Ratio {
                     requests_per_s: summary.requests_per_s.ratio_to(&base.requests_per_s),
                     cpu_us: ratio(summary.cpu_us, base.cpu_us),
-                    settled_cpu_us: ratio(summary.settled_cpu_us, base.settled_cpu_us),
+                    total_cpu_us: ratio(summary.total_cpu_us, base.total_cpu_us),
                     p99: ratio(summary.latency_ms[2], base.latency_ms[2]),
                 });
             }
@@ -269,7 +272,7 @@ impl Cell {
             label: label.to_owned(),
             requests_per_s: spread(&|run| Some(run.requests_per_s))?,
             cpu_us: spread(&|run| run.cpu_us),
-            settled_cpu_us: spread(&|run| run.settled_cpu_us),
+            total_cpu_us: spread(&|run| run.total_cpu_us),
             client_cpu_us: spread(&|run| run.client_cpu_us),
             latency_ms,
             ratio: None,
@@ -363,7 +366,7 @@ mod tests {
             requests: 1,
             requests_per_s,
             cpu_us,
-            settled_cpu_us: None,
+            total_cpu_us: None,
             rested: true,
             client_cpu_us: None,
             latency_ms: Latency { p99: Some(requests_per_s / 10.0), ..Latency::default() },
@@ -386,7 +389,7 @@ mod tests {
         assert_eq!(summaries.iter().map(|summary| summary.label.as_str()).collect::<Vec<_>>(), ["ours", "theirs"]);
         let ratio = summaries[0].ratio.expect("a baseline");
         assert_eq!((ratio.requests_per_s, ratio.cpu_us, ratio.p99), (Some(4.0), Some(4.0), Some(4.0)));
-        assert_eq!(ratio.settled_cpu_us, None);
+        assert_eq!(ratio.total_cpu_us, None);
         assert_eq!(summaries[1].ratio.expect("a baseline").requests_per_s, Some(1.0));
         assert!(cell.summarize("nobody").iter().all(|summary| summary.ratio.is_none()));
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Who wants to hear how a run goes on.
+/// An observer of a run.
 pub trait Progress: Sync {
     /// Called when every connection is open, and before the first request.
     fn opened(&self) {}
@@ -27,7 +27,7 @@ pub struct Snapshot {
     pub behind: Duration,
 }
 
-/// For those who do not.
+/// An observer that does nothing.
 pub struct Silent;
 
 impl Progress for Silent {

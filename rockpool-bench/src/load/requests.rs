@@ -54,7 +54,7 @@ impl KeyNames {
     }
 }
 
-/// The requests of one thread. With the others' they are those of the plan: what goes in order is dealt out in turn.
+/// The requests of one thread. All threads together make those of the plan: sequential ones are dealt out round-robin.
 #[derive(Debug)]
 pub struct Requests {
     operation: Operation,

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::command::user::User;
 use crate::protocol::resp::Version;
 
-/// An outbox that grew past this gives its memory back once it is empty, in bytes.
+/// The capacity that an empty outbox keeps, in bytes; more is given back.
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// The two ends of a connection.
@@ -18,7 +18,7 @@ pub struct Peer {
     pub address: String,
     /// The address it connected to.
     pub local_address: String,
-    /// The socket's file descriptor, for people to look at.
+    /// The socket's file descriptor, as CLIENT LIST shows it.
     pub descriptor: i32,
     /// Whether it came over a Unix socket.
     pub is_unix: bool,
@@ -51,9 +51,9 @@ impl Peer {
 pub enum Ending {
     /// It goes on.
     Not,
-    /// If the sweep is right about it, which its connection finds out.
+    /// The sweep suspects that it is idle or too slow, which its connection verifies.
     Suspected,
-    /// Once it has sent what waits.
+    /// Once its output is sent.
     Drained,
     /// At once.
     Killed,
@@ -64,7 +64,7 @@ const SUSPECTED: u8 = 1;
 const DRAINED: u8 = 2;
 const KILLED: u8 = 3;
 
-/// How a client calls itself; an empty name is none.
+/// The names that a client has given; empty ones are not set.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     /// What CLIENT SETNAME or HELLO set.
@@ -88,9 +88,9 @@ pub struct BufferSizes {
     pub output_capacity: usize,
 }
 
-/// A connected client, as others may see and touch it. Its connection writes most of it, without locks.
+/// The part of a connected client that other threads see and change. Its connection writes most of it, without locks.
 pub struct Client {
-    /// Counted from 1 at the start of the server, and never given twice.
+    /// Unique since the start of the server; the first is 1.
     pub id: u64,
     /// Where it came from, and its socket.
     pub peer: Peer,
@@ -114,17 +114,17 @@ pub struct Client {
     input_capacity: AtomicUsize,
     output: AtomicUsize,
     output_capacity: AtomicUsize,
-    /// What the registry's sum holds of it, in bytes.
+    /// Its share in the registry's sum of memory, in bytes.
     pub(super) counted_bytes: AtomicUsize,
-    /// How many times in a row the sweep has found more than the soft limit waiting to be sent.
+    /// How many sweeps in a row have found its output above the soft limit.
     pub sweeps_over_soft_limit: AtomicU64,
     names: Mutex<Names>,
-    /// What others have to tell it, in the protocol's bytes.
+    /// Out-of-band pushes from other threads, encoded.
     outbox: Mutex<Vec<u8>>,
     /// Length of `outbox`.
     pushed: AtomicUsize,
     ending: AtomicU8,
-    /// Its connection's.
+    /// Wakes its connection.
     waker: Mutex<Waker>,
 }
 
@@ -187,7 +187,7 @@ impl Client {
         if self.authenticated.load(Ordering::Relaxed) { User::Default } else { User::Unauthenticated }
     }
 
-    /// Sets as whom it acts. Whoever has shown the password begins anew with wrong ones.
+    /// Sets as whom it acts. The right password resets the count of wrong ones.
     pub fn set_user(&self, user: User) {
         self.authenticated.store(user == User::Default, Ordering::Relaxed);
         if user == User::Default {
@@ -211,7 +211,7 @@ impl Client {
         self.touches.store(touches, Ordering::Relaxed);
     }
 
-    /// Whether it may be cut when clients' buffers take too much memory (CLIENT NO-EVICT).
+    /// Whether it may be disconnected when clients' buffers take too much memory (CLIENT NO-EVICT).
     pub fn is_evictable(&self) -> bool {
         self.evictable.load(Ordering::Relaxed)
     }
@@ -226,12 +226,12 @@ impl Client {
         self.blocked.load(Ordering::Relaxed)
     }
 
-    /// Tells whether it is kept waiting; for HTTP, whether it is being served.
+    /// Sets whether it is kept waiting; for HTTP, whether a request is being served.
     pub fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// Whether it is fed what others do (MONITOR).
+    /// Whether it monitors (MONITOR).
     #[inline]
     pub fn is_monitor(&self) -> bool {
         self.monitor.load(Ordering::Relaxed)
@@ -241,17 +241,17 @@ impl Client {
         self.monitor.store(monitor, Ordering::Relaxed);
     }
 
-    /// A copy of what it calls itself.
+    /// A copy of its names.
     pub fn names(&self) -> Names {
         self.names.lock().clone()
     }
 
-    /// Changes what it calls itself, under the lock that readers take.
+    /// Changes its names under their lock.
     pub fn change_names(&self, change: impl FnOnce(&mut Names)) {
         change(&mut self.names.lock());
     }
 
-    /// The sizes that its connection told last; others may be newer than some.
+    /// The sizes that its connection set last. They are read one by one, so that some may be newer.
     pub fn buffer_sizes(&self) -> BufferSizes {
         BufferSizes {
             input: self.input.load(Ordering::Relaxed),
@@ -261,7 +261,7 @@ impl Client {
         }
     }
 
-    /// Tells what the connection holds at the moment.
+    /// Sets the present sizes of the connection's buffers.
     #[inline]
     pub fn set_buffer_sizes(&self, sizes: BufferSizes) {
         self.set_input(sizes.input, sizes.input_capacity);
@@ -269,7 +269,7 @@ impl Client {
         self.output_capacity.store(sizes.output_capacity, Ordering::Relaxed);
     }
 
-    /// Tells how many bytes are received and not executed, and how many are allocated for input.
+    /// Sets how many bytes are received and not executed, and how many are allocated for input.
     #[inline]
     pub fn set_input(&self, bytes: usize, capacity_bytes: usize) {
         self.input.store(bytes, Ordering::Relaxed);
@@ -357,12 +357,12 @@ impl Client {
         }
     }
 
-    /// From now on has `waker` woken whenever there is something to notice; what there was before is to be looked for.
+    /// Sets the waker for whatever other threads ask of it from now on; the caller looks for what they asked before.
     pub fn set_waker(&self, waker: Waker) {
         *self.waker.lock() = waker;
     }
 
-    /// Has its connection look at everything again.
+    /// Wakes its connection.
     pub(super) fn wake(&self) {
         self.waker.lock().wake_by_ref();
     }

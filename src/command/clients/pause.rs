@@ -24,7 +24,7 @@ struct Current {
 /// The pause that is in force, if any.
 #[derive(Default)]
 pub struct Pause {
-    /// Whether `current` is worth a look.
+    /// Whether `current` may hold a pause: the check without a lock.
     is_set: AtomicBool,
     current: Mutex<Option<Current>>,
 }
