@@ -1,5 +1,5 @@
-//! The map of the house, checked against the code: who imports whom, how long files are, what no source may hold, and that
-//! the files exist which the documents name.
+//! The layers of the modules, checked against the code: which imports which, how long files are, what no source may have, and
+//! that the files exist which the documents name.
 
 mod circles;
 mod documented;
