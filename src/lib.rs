@@ -1,6 +1,6 @@
 //! Rockpool: a Redis-protocol-compatible cache server.
 //!
-//! The map of the house. A module imports only from those before it in this order, never from a sibling:
+//! The modules, as layers. A module imports only from those before it in this order, never from a sibling:
 //! base → config, stats, reply → types → store → keyspace → command → net, admin → node.
 //! `protocol` imports base and reply.
 //! `tests/architecture` holds the same list and reads the imports.

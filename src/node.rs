@@ -1,5 +1,7 @@
 //! Assembly: the only place that wires the parts together, starts them and ends them.
 
+#![deny(missing_docs)]
+
 mod descriptors;
 mod disk;
 mod expiry;
@@ -34,7 +36,7 @@ use crate::net::{BoundListener, Protocol, Workers, bind_hosts};
 /// cannot do without has failed.
 pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) -> io::Result<()> {
     let watch = signals.watch(launch.pid_file())?;
-    launch.ask_for_patience();
+    launch.extend_systemd_timeouts();
     let idle = settings.given_without_effect();
     if !idle.is_empty() {
         tracing::warn!("accepted, but without effect in this version: {}", idle.join(", "));
@@ -65,7 +67,7 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
         Some(opened) => Disk::start(opened, &state)?,
         None => None,
     };
-    watch.serving();
+    watch.set_serving();
     let workers = Workers::start(&state, bound.clients, workers)?;
     let http = HttpServer::start(&state, bound.http)?;
     let expiry = expiry::start(&state)?;
@@ -73,10 +75,10 @@ pub async fn run(settings: Arc<Settings>, mut launch: Launch, signals: Signals) 
     launch.ready(&state.settings);
 
     tokio::select! {
-        () = watch.end_asked() => {}
+        () = watch.end_requested() => {}
         () = state.shutdown_requested() => tracing::info!("shutdown requested"),
     }
-    watch.ending();
+    watch.set_ending();
     launch.ending();
     tracing::info!("ending: connections are drained");
     state.request_shutdown();

@@ -26,10 +26,13 @@ pub struct Arguments {
     /// Print help (`-h` is the host).
     #[arg(long, action = ArgAction::Help, global = true)]
     help: Option<bool>,
+    /// The single request, where one is asked for.
     #[command(subcommand)]
     pub command: Option<Command>,
+    /// The server.
     #[command(flatten)]
     pub server: ServerArguments,
+    /// The load.
     #[command(flatten)]
     pub load: LoadArguments,
 }
@@ -242,6 +245,7 @@ impl ServerArguments {
 }
 
 impl LoadArguments {
+    /// Whether progress goes to standard error: on a terminal, or where it is asked for.
     pub fn shows_progress(&self) -> bool {
         self.progress || std::io::stderr().is_terminal()
     }

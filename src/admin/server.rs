@@ -19,7 +19,7 @@ use super::routes;
 use super::socket::Socket;
 use crate::base::clock;
 use crate::command::alarm::Alarm;
-use crate::command::clients::{Client, Peer, Place};
+use crate::command::clients::{Client, Peer, SocketPermit};
 use crate::command::registration::Registration;
 use crate::command::state::State;
 
@@ -84,20 +84,20 @@ struct Acceptor {
 impl Acceptor {
     async fn accept(self, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
         let _alarm = Alarm::new(&self.state, "http");
-        let places = &self.state.clients.http_places;
-        places.add_acceptor();
+        let sockets = &self.state.clients.http_sockets;
+        sockets.add_acceptor();
         let graceful = GracefulShutdown::new();
         loop {
             let accept = async {
-                let place = places.take(|| max_connections(&self.state)).await;
-                listener.accept().await.map(|accepted| (place, accepted))
+                let permit = sockets.take(|| max_connections(&self.state)).await;
+                listener.accept().await.map(|accepted| (permit, accepted))
             };
             let accepted = tokio::select! {
                 accepted = accept => accepted,
                 _ = stopped.wait_for(|stopped| *stopped) => break,
             };
             match accepted {
-                Ok((place, (stream, address))) => self.welcome(place, stream, address, graceful.watcher()),
+                Ok((permit, (stream, address))) => self.welcome(permit, stream, address, graceful.watcher()),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept an HTTP connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -110,7 +110,7 @@ impl Acceptor {
         }
     }
 
-    fn welcome(&self, place: Place, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
+    fn welcome(&self, permit: SocketPermit, stream: TcpStream, address: SocketAddr, watcher: Watcher) {
         let counters = self.state.stats.shard();
         counters.connections_received.add(1);
         let local_address = stream.local_addr().unwrap_or(address);
@@ -131,7 +131,7 @@ impl Acceptor {
         let registration = Registration { state: self.state.clone(), client };
         let router = self.router.clone().layer(Extension(exchange.clone()));
         tokio::spawn(async move {
-            let served = serve(router, registration, stream, place, exchange, watcher);
+            let served = serve(router, registration, stream, permit, exchange, watcher);
             let served = match extra {
                 None => served.await,
                 Some(_extra) => tokio::time::timeout(EXTRA_PATIENCE, served).await.unwrap_or(Ok(())),
@@ -151,14 +151,14 @@ async fn serve(
     router: Router,
     registration: Registration,
     stream: TcpStream,
-    place: Place,
+    permit: SocketPermit,
     exchange: Arc<Exchange>,
     watcher: Watcher,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "short responses may wait for acknowledgements");
     }
-    let socket = Socket::new(registration, stream, place, exchange, WRITE_PATIENCE);
+    let socket = Socket::new(registration, stream, permit, exchange, WRITE_PATIENCE);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)

@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 use tokio_io_timeout::TimeoutStream;
 
 use super::exchange::Exchange;
-use crate::command::clients::Place;
+use crate::command::clients::SocketPermit;
 use crate::command::registration::Registration;
 
 pub struct Socket {
-    // Dropped in this order: the client leaves the registry, the socket is closed, its place is free.
+    // Dropped in this order: the client leaves the registry, the socket is closed, its permit is free.
     _registration: Registration,
     stream: Pin<Box<TimeoutStream<TcpStream>>>,
-    _place: Place,
+    _permit: SocketPermit,
     exchange: Arc<Exchange>,
 }
 
@@ -27,13 +27,13 @@ impl Socket {
     pub fn new(
         registration: Registration,
         stream: TcpStream,
-        place: Place,
+        permit: SocketPermit,
         exchange: Arc<Exchange>,
         write_patience: Duration,
     ) -> Socket {
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(write_patience));
-        Socket { _registration: registration, stream: Box::pin(stream), _place: place, exchange }
+        Socket { _registration: registration, stream: Box::pin(stream), _permit: permit, exchange }
     }
 
     fn note_sent(&self, sent: io::Result<usize>) -> Poll<io::Result<usize>> {

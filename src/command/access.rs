@@ -1,4 +1,4 @@
-//! Who may come in, and who may do what: for every protocol.
+//! Authentication and authorization, for every protocol.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,11 +13,11 @@ use crate::config::Permission;
 use crate::protocol::Args;
 use crate::reply::Error;
 
-/// How often wrong passwords are logged at most, in milliseconds.
+/// The least time between two log lines about wrong passwords, in milliseconds.
 const WRONG_PASSWORD_LOG_INTERVAL_MS: u64 = 1000;
 /// Wrong passwords in a row that are answered at once.
 const FREE_WRONG_PASSWORDS: u32 = 3;
-/// How long the answer to the next one is delayed; to each further one twice as long.
+/// The delay of the reply to the next one; it doubles with each further one.
 const WRONG_PASSWORD_DELAY_MIN: Duration = Duration::from_millis(100);
 const WRONG_PASSWORD_DELAY_MAX: Duration = Duration::from_secs(5);
 
@@ -40,8 +40,8 @@ const MONITORS: Error = Error::new("ERR Replica can't interact with the keyspace
 /// What a client that monitors may not run: Redis counts it among the replicas.
 const DATA_FLAGS: [Flags; 3] = [Flags::READONLY, Flags::WRITE, Flags::MAY_REPLICATE];
 
-/// Checks whether a client's user may run a command with these arguments, whatever protocol it came by. Today no rule names
-/// keys: those of `args` are what one would be asked about.
+/// Checks whether a client's user may run a command with these arguments, whatever protocol it came by. No rule names
+/// keys yet, which is what `args` is for.
 ///
 /// # Errors
 /// The answer to a client that may not.
@@ -61,8 +61,8 @@ pub fn authorize(state: &State, client: &Client, command: &Command, _args: &Args
 }
 
 impl State {
-    /// Whether the client must give the password before anything else. Who came in without one stays in when one is
-    /// set, and nobody is asked once there is none.
+    /// Whether the client must give the password before anything else. A client that connected before one was set
+    /// stays authenticated.
     #[inline]
     pub fn requires_auth(&self, client: &Client) -> bool {
         client.user() == User::Unauthenticated && self.has_password()
@@ -73,18 +73,18 @@ impl State {
         !self.settings.requirepass.get().is_empty()
     }
 
-    /// As whom a client comes in.
+    /// The user of a new connection.
     pub fn first_user(&self) -> User {
         if self.has_password() { User::Unauthenticated } else { User::Default }
     }
 
-    /// Whether protected mode keeps out a client that comes from there.
+    /// Whether protected mode refuses a client of this peer.
     pub fn is_protected_from(&self, peer: &Peer) -> bool {
         self.settings.protected_mode.get() && !self.has_password() && !peer.is_local
     }
 
     /// Lets a client act as the default user if it knows the password; where there is none, any will do, as in Redis. Returns
-    /// whether it does; if not, [`State::note_wrong_password`] is for the caller to call.
+    /// whether it does; if not, the caller calls [`State::note_wrong_password`].
     pub fn authenticate(&self, client: &Client, password: &[u8]) -> bool {
         let expected = self.settings.requirepass.get();
         let knows = expected.is_empty() || equal_in_constant_time(password, expected.as_bytes());
@@ -94,8 +94,8 @@ impl State {
         knows
     }
 
-    /// Counts a wrong password, and logs it unless that was done less than a second ago. Returns how long to wait before the
-    /// client is told: longer with each guess in a row, so that a connection cannot try many.
+    /// Counts a wrong password, and logs it at most once a second. Returns how long to delay the reply: longer with each guess in a
+    /// row, so that a connection cannot try many.
     pub fn note_wrong_password(&self, client: &Client) -> Duration {
         static LOGGED_MS: AtomicU64 = AtomicU64::new(0);
         self.stats.shard().wrong_passwords.add(1);
@@ -122,7 +122,7 @@ impl State {
     }
 }
 
-/// Takes a time that depends on the lengths alone, so that it does not tell how much of a guess was right.
+/// Compares in a time that depends on the lengths alone, and so does not reveal how much of a guess was right.
 fn equal_in_constant_time(given: &[u8], expected: &[u8]) -> bool {
     let mut difference = u8::from(given.len() != expected.len());
     for (index, byte) in given.iter().enumerate() {

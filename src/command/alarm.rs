@@ -1,15 +1,18 @@
+//! The end of the server when a thread that it needs panics.
+
 use std::sync::Arc;
 
 use crate::command::state::State;
 
-/// Held by a thread or task that the server cannot do without: if it panics, the server ends in good order, and says
-/// so, instead of serving on by halves.
+/// A guard for a thread or task that the server needs: if it panics, the server logs that and shuts down in good order, instead of
+/// going on without it.
 pub struct Alarm {
     state: Arc<State>,
     name: &'static str,
 }
 
 impl Alarm {
+    /// Makes a guard for the calling thread or task; `name` is for the log.
     pub fn new(state: &Arc<State>, name: &'static str) -> Alarm {
         Alarm { state: state.clone(), name }
     }

@@ -1,4 +1,4 @@
-//! All commands, put together, and the state that they act upon.
+//! Assembles the table of all commands and the state that they act upon.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ const FAMILIES: &[&[Spec]] = &[
 ];
 
 impl State {
-    /// `secret` is that of the hash that places keys; `tier` is the disk below them, if there is one.
+    /// Makes the state of a server that has no key; `secret` is the key hash's, `tier` the disk below memory, if there is one.
     pub fn new(settings: Arc<Settings>, secret: HashSecret, tier: Option<Tier>) -> State {
         let stats = Arc::new(Stats::new(Table::fill(FAMILIES).commands().len()));
         State {
@@ -53,7 +53,7 @@ impl State {
     }
 }
 
-/// 40 hexadecimal digits by chance.
+/// 40 random hexadecimal digits.
 fn random_id() -> String {
     let digits: String = (0..3).map(|part| format!("{:016x}", RandomState::new().hash_one(part))).collect();
     digits[..40].to_owned()

@@ -1,5 +1,5 @@
 //! The connection itself: PING, ECHO, SELECT, QUIT (<https://redis.io/docs/latest/commands/?group=connection>), and
-//! what speaks HTTP to the wrong port.
+//! HTTP sent to the wrong port.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -39,7 +39,7 @@ pub const COMMANDS: &[Spec] = &[
 
 const HTTP: Flags = Flags::HTTP.or(Flags::NO_AUTH).or(Flags::IGNORES_PAUSE).or(SILENT);
 const SILENT: Flags = Flags::SKIP_MONITOR.or(Flags::SKIP_SLOWLOG);
-/// How often HTTP is complained about, in milliseconds.
+/// The least time between two log lines about HTTP, in milliseconds.
 const HTTP_LOG_INTERVAL_MS: u64 = 60_000;
 
 fn ping(context: &mut Context<'_>) -> Result<(), Stop> {
@@ -69,7 +69,7 @@ fn quit(context: &mut Context<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// A web page can have a browser send commands in the body of a request to any address: the lines before it give it away.
+/// A web page can make a browser send commands in the body of a request to any address; the request's own lines reveal it.
 fn http(context: &mut Context<'_>) -> Result<(), Stop> {
     static LOGGED_MS: AtomicU64 = AtomicU64::new(0);
     let logged_ms = LOGGED_MS.load(Ordering::Relaxed);

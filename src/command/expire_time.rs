@@ -1,11 +1,11 @@
-//! Times of expiry as commands are given them, by options (EX, PX, EXAT, PXAT) or by place (SETEX, EXPIRE, …).
+//! Parses times of expiry: options (EX, PX, EXAT, PXAT) and arguments of a fixed position (SETEX, EXPIRE, …).
 
 use crate::base::number;
 use crate::reply::Error;
 
 const MS_A_SECOND: i64 = 1000;
 
-/// How a time is told.
+/// The unit and the base of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notation {
     /// EX, SETEX, EXPIRE.
@@ -30,7 +30,7 @@ impl Notation {
         Notation::OPTIONS.iter().find(|(name, _)| name.eq_ignore_ascii_case(option)).map(|(_, notation)| *notation)
     }
 
-    /// Whether a time may lie in the past and yet be positive.
+    /// Whether a positive time may lie in the past.
     pub fn is_absolute(self) -> bool {
         matches!(self, Notation::UnixSeconds | Notation::UnixMilliseconds)
     }
@@ -66,10 +66,10 @@ fn invalid(command: &str) -> Error {
 pub struct TimeOption<'a>(Option<(Notation, &'a [u8])>);
 
 impl<'a> TimeOption<'a> {
-    /// Takes `option` with the argument after it if it tells a time, and says whether it does.
+    /// Reads `option` and the argument after it if it is a time; returns whether it is.
     ///
     /// # Errors
-    /// A syntax error if the time is missing, or if one was told in another notation before.
+    /// A syntax error if the time is missing, or if there was one in another notation before.
     pub fn accept(&mut self, option: &[u8], next: Option<&'a [u8]>) -> Result<bool, Error> {
         let Some(notation) = Notation::of_option(option) else { return Ok(false) };
         if self.0.is_some_and(|(other, _)| other != notation) {

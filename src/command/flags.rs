@@ -1,4 +1,4 @@
-//! What a command is like: its flags and its ACL categories, by the names that COMMAND gives them.
+//! Flags and ACL categories of commands, with the names that COMMAND gives them.
 
 /// A set of flags; see the constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,6 +7,7 @@ pub struct Flags(u32);
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident = $bit:literal $wire:literal),* $(,)?) => {
         impl Flags {
+            /// No flag.
             pub const NONE: Flags = Flags(0);
             $($(#[$doc])* pub const $name: Flags = Flags(1 << $bit);)*
             /// Every flag with the name that COMMAND gives it, in the order of its reply; empty: it is not shown.
@@ -16,27 +17,43 @@ macro_rules! flags {
 }
 
 flags! {
+    /// May change keys.
     WRITE = 0 "write",
+    /// Reads keys and changes none.
     READONLY = 1 "readonly",
     /// Refused while memory is over `maxmemory` and nothing can be evicted.
     DENY_OOM = 2 "denyoom",
+    /// For administrators: in the ACL category `admin`.
     ADMIN = 3 "admin",
+    /// About channels.
     PUBSUB = 4 "pubsub",
+    /// Not for scripts.
     NO_SCRIPT = 5 "noscript",
+    /// May keep its client waiting for another.
     BLOCKING = 6 "blocking",
+    /// Allowed while the data is loaded.
     LOADING = 7 "loading",
+    /// Allowed on a replica that has lost its primary.
     STALE = 8 "stale",
+    /// Not shown to MONITOR.
     SKIP_MONITOR = 9 "skip_monitor",
+    /// Not put into the slow log.
     SKIP_SLOWLOG = 10 "skip_slowlog",
+    /// Takes constant or logarithmic time.
     FAST = 11 "fast",
     /// Allowed before AUTH.
     NO_AUTH = 12 "no_auth",
+    /// Changes no key, and may yet have to reach replicas (PUBLISH); waits while writes are paused.
     MAY_REPLICATE = 13 "may_replicate",
+    /// May be called without any key.
     NO_MANDATORY_KEYS = 14 "no_mandatory_keys",
+    /// Refused while a replica loads new data and serves the old.
     NO_ASYNC_LOADING = 15 "no_async_loading",
+    /// Refused within MULTI.
     NO_MULTI = 16 "no_multi",
     /// Its keys are found by looking at its arguments, not by position alone.
     MOVABLE_KEYS = 17 "movablekeys",
+    /// Allowed while a script runs for too long.
     ALLOW_BUSY = 18 "allow_busy",
     /// Runs while no other command runs anywhere (FLUSHALL, SWAPDB).
     EXCLUSIVE = 19 "",
@@ -49,10 +66,12 @@ flags! {
 }
 
 impl Flags {
+    /// The flags of both.
     pub const fn or(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }
 
+    /// Whether any of the flags of `flag` is set.
     pub const fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
     }
@@ -77,7 +96,8 @@ pub struct Categories(u32);
 macro_rules! categories {
     ($($name:ident = $bit:literal $wire:literal),* $(,)?) => {
         impl Categories {
-            $(pub const $name: Categories = Categories(1 << $bit);)*
+            $(#[doc = concat!("The category `@", $wire, "`.")] pub const $name: Categories = Categories(1 << $bit);)*
+            /// Every category with its name, without the `@`, in the order of ACL CAT.
             pub const ALL: &'static [(Categories, &'static str)] = &[$((Categories::$name, $wire)),*];
         }
     };
@@ -92,12 +112,15 @@ categories! {
 }
 
 impl Categories {
+    /// No category.
     pub const NONE: Categories = Categories(0);
 
+    /// The categories of both.
     pub const fn or(self, other: Categories) -> Categories {
         Categories(self.0 | other.0)
     }
 
+    /// Whether any of the categories of `category` is in the set.
     pub const fn has(self, category: Categories) -> bool {
         self.0 & category.0 != 0
     }

@@ -1,15 +1,22 @@
 //! The commands: declared in their families' `COMMANDS` slices, found in one table, run by one executor.
 
+#![deny(missing_docs)]
+
 pub mod access;
 pub mod alarm;
 mod assembly;
 pub mod clients;
+#[allow(missing_docs)]
 pub mod commit;
+#[allow(missing_docs)]
 pub mod context;
+#[allow(missing_docs)]
 pub mod executor;
 pub mod flags;
+#[allow(missing_docs)]
 pub mod flow;
 pub mod registration;
+#[allow(missing_docs)]
 pub mod session;
 mod slow;
 pub mod spec;

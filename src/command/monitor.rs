@@ -16,7 +16,7 @@ pub const COMMANDS: &[Spec] = &[Spec::new("monitor", 1, monitor)
     .doc("server", "1.0.0", "O(1)", "Shows every command that the server has run, as it runs")];
 
 fn monitor(context: &mut Context<'_>) -> Result<(), Stop> {
-    // As in Redis, there is no second answer.
+    // As in Redis, a second MONITOR is not answered.
     if !context.session.client.is_monitor() {
         context.reply.ok();
         context.state.clients.monitor(&context.session.client);

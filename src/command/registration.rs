@@ -1,4 +1,4 @@
-//! A client's stay among the connected ones.
+//! The registration of a connected client, as a guard.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use crate::command::state::State;
 
 /// Takes the client out of the registry when it is dropped, which has to be before its socket is closed.
 pub struct Registration {
+    /// The state whose registry has the client.
     pub state: Arc<State>,
+    /// The client that is removed.
     pub client: Arc<Client>,
 }
 

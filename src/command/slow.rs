@@ -1,4 +1,4 @@
-//! Commands that took long: to the slow log, and to the latency events.
+//! Slow commands: recorded in the slow log and as latency events.
 
 use crate::base::clock;
 use crate::command::flags::Flags;
@@ -8,7 +8,7 @@ use crate::command::table::Command;
 use crate::protocol::Args;
 use crate::stats::{SlowCommand, shortened};
 
-/// From when on a command is slow.
+/// The durations from which a command is recorded.
 #[derive(Clone, Copy)]
 pub struct Limits {
     /// Microseconds (`slowlog-log-slower-than`); negative: never.
@@ -32,7 +32,7 @@ impl Limits {
     }
 }
 
-/// Puts down a command that has reached one of the limits.
+/// Records a command that has reached one of the limits.
 #[cold]
 pub fn note(state: &State, session: &Session, command: &Command, args: Args<'_>, duration_ns: u64, limits: Limits) {
     let time_s = clock::now_ms() / 1000;

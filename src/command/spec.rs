@@ -7,17 +7,21 @@ use crate::command::flow::Stop;
 use crate::protocol::Args;
 use crate::reply::Error;
 
-/// The version of Redis whose commands and answers these are; clients and dashboards go by it.
+/// The version of Redis that is reported to clients and dashboards, and whose commands and replies these are.
 pub const REDIS_VERSION: &str = "7.0.15";
 
 /// Which arguments are keys.
 #[derive(Clone, Copy)]
 pub enum Keys {
+    /// No argument.
     None,
     /// Every `step`-th argument from `first` to `last`; a negative `last` counts from the end (-1: the last one).
     Range {
+        /// Index of the first key, the command's name being 0.
         first: usize,
+        /// Index of the last key.
         last: i32,
+        /// From one key to the next; 2 where a value follows each.
         step: usize,
     },
     /// Found by looking at the arguments; gives their indices.
@@ -93,6 +97,7 @@ impl KeyUse {
 /// See [`Spec::result_bytes`].
 pub type ResultBytes = fn(&Args<'_>, usize, usize) -> usize;
 
+/// What runs a command: it writes the reply into the context, or returns why there is none yet.
 pub type Handler = fn(&mut Context<'_>) -> Result<(), Stop>;
 
 /// A command or subcommand.
@@ -101,8 +106,11 @@ pub struct Spec {
     pub name: &'static str,
     /// Number of arguments, the name (and for a subcommand, its parent's) included; negative: at least so many.
     pub arity: i32,
+    /// How it is treated: by the executor, MONITOR, the slow log, ACLs.
     pub flags: Flags,
+    /// Which arguments are keys.
     pub keys: Keys,
+    /// What it does with its keys.
     pub key_use: KeyUse,
     /// What the last key is used for, where that differs from the others (RENAME, COPY).
     pub last_key_use: Option<KeyUse>,
@@ -116,19 +124,26 @@ pub struct Spec {
     pub result_bytes: Option<ResultBytes>,
     /// Those beside the ones that follow from the flags; see [`Spec::all_categories`].
     pub categories: Categories,
-    /// What clients of clusters can go by (<https://redis.io/docs/latest/develop/reference/command-tips/>).
+    /// Hints for clients of clusters (<https://redis.io/docs/latest/develop/reference/command-tips/>).
     pub tips: &'static [&'static str],
+    /// The chapter of the command reference, such as `string`.
     pub group: &'static str,
+    /// The version of Redis that has it first.
     pub since: &'static str,
+    /// One sentence without a full stop.
     pub summary: &'static str,
+    /// Its time complexity, such as `O(1)`.
     pub complexity: &'static str,
-    /// Since when there is something better, and what: Markdown.
+    /// The version of Redis since which it is deprecated, and its replacement in Markdown.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// Runs it.
     pub handler: Handler,
+    /// Its subcommands; their handlers run instead of its own.
     pub subcommands: &'static [Spec],
 }
 
 impl Spec {
+    /// Declares a command with neither keys nor flags, which the following methods add.
     pub const fn new(name: &'static str, arity: i32, handler: Handler) -> Spec {
         Spec {
             name,
@@ -158,17 +173,20 @@ impl Spec {
         Spec::new(name, -2, |_| Err(Error::SYNTAX.into())).subcommands(subcommands)
     }
 
+    /// Sets how it is treated.
     pub const fn flags(mut self, flags: Flags) -> Spec {
         self.flags = flags;
         self
     }
 
+    /// Declares that every `step`-th argument from `first` to `last` is a key; see [`Keys::Range`].
     pub const fn keys(mut self, first: usize, last: i32, step: usize, key_use: KeyUse) -> Spec {
         self.keys = Keys::Range { first, last, step };
         self.key_use = key_use;
         self
     }
 
+    /// Declares that `find` returns the indices of its keys, since they depend on its arguments.
     pub const fn found_keys(mut self, find: fn(&Args<'_>) -> Vec<usize>, key_use: KeyUse) -> Spec {
         self.keys = Keys::Found(find);
         self.key_use = key_use;
@@ -209,11 +227,13 @@ impl Spec {
         self.values.is_some_and(|(first, step)| index >= first && (index - first).is_multiple_of(step))
     }
 
+    /// Sets what COMMAND tells clients of clusters about it.
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Spec {
         self.tips = tips;
         self
     }
 
+    /// Declares since which version of Redis it is deprecated, and its replacement.
     pub const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Spec {
         self.deprecated = Some((since, replaced_by));
         self
@@ -225,6 +245,7 @@ impl Spec {
         self
     }
 
+    /// Sets what COMMAND DOCS says of it.
     pub const fn doc(
         mut self,
         group: &'static str,
@@ -239,6 +260,7 @@ impl Spec {
         self
     }
 
+    /// Sets its subcommands.
     pub const fn subcommands(mut self, subcommands: &'static [Spec]) -> Spec {
         self.subcommands = subcommands;
         self
@@ -262,7 +284,7 @@ impl Spec {
         let is_script = self.categories.has(Categories::SCRIPTING);
         let mut categories = self.categories;
         for (flag, category) in derived {
-            // Scripts that only read are no reads: what they run is.
+            // A script that only reads is not in the category `read`; the commands it runs are.
             if self.flags.has(flag) && !(flag == Flags::READONLY && is_script) {
                 categories = categories.or(category);
             }

@@ -1,3 +1,5 @@
+//! The state of a server, which all commands share.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,24 +12,29 @@ use crate::config::{Settings, Share};
 use crate::keyspace::Keyspace;
 use crate::stats::Stats;
 
-/// What commands act upon: one for the whole server.
+/// What commands act upon; one for the whole server.
 pub struct State {
+    /// The parameters at their present values.
     pub settings: Arc<Settings>,
+    /// The counters.
     pub stats: Arc<Stats>,
+    /// The databases.
     pub keyspace: Arc<Keyspace>,
+    /// Who is connected.
     pub clients: Clients,
+    /// When the server was started.
     pub started: Instant,
-    /// 40 hexadecimal digits, other ones at every start.
+    /// 40 hexadecimal digits, new at every start (INFO `run_id`).
     pub run_id: String,
-    /// Likewise, for the stream of changes.
+    /// The same for the replication stream (INFO `master_replid`).
     pub replication_id: String,
     /// Bytes in use before there was any key or client.
     pub startup_memory_bytes: u64,
-    /// Where RESP is served, which `port 0` leaves to the system; 0: nowhere.
+    /// The port of the RESP listener, which may be one that the system has chosen; 0: there is none.
     pub resp_port: AtomicU16,
     /// How many worker threads serve connections at the moment; `net` adjusts it.
     pub active_workers: AtomicUsize,
-    /// File descriptors that are set apart from connections; the node tells.
+    /// File descriptors that are reserved for other uses than connections; the node sets it at the start.
     pub reserved_descriptors: AtomicU64,
     pub(super) peak_memory_bytes: AtomicU64,
     pub(super) shutdown: watch::Sender<bool>,
@@ -35,20 +42,20 @@ pub struct State {
 }
 
 impl State {
-    /// The most bytes that were in use at any time somebody looked.
+    /// The peak of memory in use, in bytes, over all samples.
     pub fn peak_memory_bytes(&self) -> u64 {
         let used_bytes = memory::used_bytes();
         self.peak_memory_bytes.fetch_max(used_bytes, Ordering::Relaxed).max(used_bytes)
     }
 
-    /// What is to be looked at regularly: to be called at least every 100 ms.
+    /// Samples memory and rates. To be called at least every 100 ms.
     pub fn sample(&self) {
         self.keyspace.measure_memory();
         self.peak_memory_bytes();
         self.stats.sample(Instant::now());
     }
 
-    /// Puts down an active expiry cycle; `finished`: it got through within its budget.
+    /// Records an active expiry cycle; `finished`: it got through within its budget.
     pub fn note_expire_cycle(&self, took: Duration, finished: bool) {
         let shard = self.stats.shard();
         shard.expire_cycles_us.add(took.as_micros() as u64);
@@ -58,18 +65,17 @@ impl State {
         self.note_latency("expire-cycle", took);
     }
 
-    /// Puts down how long an event took that may have kept clients waiting, if it reaches
-    /// `latency-monitor-threshold`.
+    /// Records how long an event took that may have delayed clients, if it reaches `latency-monitor-threshold`.
     pub fn note_latency(&self, event: &'static str, took: Duration) {
         let threshold_ms = self.settings.latency_monitor_threshold.get();
         self.stats.latency_events.add(event, took.as_millis() as u64, threshold_ms, clock::now_ms() / 1000);
     }
 
-    /// Has what keeps copies of settings take the present ones.
+    /// Applies the present settings where copies of them are kept.
     pub fn apply_settings(&self) {
         self.keyspace.apply_settings();
-        self.clients.session_places.look_again();
-        self.clients.http_places.look_again();
+        self.clients.session_sockets.recheck();
+        self.clients.http_sockets.recheck();
     }
 
     /// Unix seconds of the last checkpoint, or of the start if there was none since.
@@ -83,6 +89,7 @@ impl State {
         self.stats.reset();
     }
 
+    /// How many commands the slow log keeps (`slowlog-max-len`).
     pub fn slow_log_max_len(&self) -> usize {
         self.settings.slowlog_max_len.get().max(0) as usize
     }
@@ -102,7 +109,7 @@ impl State {
         (max_bytes > 0).then_some(max_bytes)
     }
 
-    /// Puts down that `count` clients were cut for `maxmemory-clients`.
+    /// Counts clients that were disconnected for `maxmemory-clients`.
     pub fn note_evicted_clients(&self, count: usize) {
         self.stats.shard().evicted_clients.add(count as u64);
     }
@@ -118,10 +125,12 @@ impl State {
         self.request_shutdown();
     }
 
+    /// Whether [`State::fail`] was called.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Whether the node was asked to end, or has failed.
     pub fn is_shutting_down(&self) -> bool {
         *self.shutdown.borrow()
     }

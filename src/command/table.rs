@@ -13,6 +13,7 @@ pub(super) const NAME_MAX_BYTES: usize = 32;
 
 /// A command or subcommand in the table.
 pub struct Command {
+    /// What its family declares of it.
     pub spec: &'static Spec,
     /// Its index in [`Table::commands`], also for its counters.
     pub index: usize,
@@ -48,6 +49,7 @@ impl Command {
     }
 }
 
+/// The commands and subcommands of all families.
 pub struct Table {
     commands: Vec<Command>,
     by_name: HashMap<&'static [u8], usize, foldhash::fast::FixedState>,

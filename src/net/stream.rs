@@ -11,26 +11,26 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 
 use super::sockets::Readiness;
-use crate::command::clients::Place;
+use crate::command::clients::SocketPermit;
 
 /// A connected socket that does not block. What it becomes ready for is told by the [`Sockets`](super::sockets::Sockets)
 /// of its worker.
 pub struct Stream {
-    // Dropped in this order: the place is free once the socket is closed.
+    // Dropped in this order: the permit is free once the socket is closed.
     socket: OwnedFd,
-    _place: Option<Place>,
+    _permit: Option<SocketPermit>,
     ready: Readiness,
 }
 
 impl Stream {
-    /// A socket that has no place among those of clients.
+    /// A socket that is not counted among those of clients.
     pub fn new(socket: OwnedFd) -> Stream {
-        Stream { socket, _place: None, ready: Readiness::default() }
+        Stream { socket, _permit: None, ready: Readiness::default() }
     }
 
     /// A client's socket.
-    pub fn in_place(socket: OwnedFd, place: Place) -> Stream {
-        Stream { _place: Some(place), ..Stream::new(socket) }
+    pub fn with_permit(socket: OwnedFd, permit: SocketPermit) -> Stream {
+        Stream { _permit: Some(permit), ..Stream::new(socket) }
     }
 
     /// Notes what it has become ready for.

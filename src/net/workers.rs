@@ -23,7 +23,7 @@ use crate::base::clock;
 use crate::base::gather::Gather;
 use crate::command::access::{NO_PASSWORD, PROTECTED};
 use crate::command::alarm::Alarm;
-use crate::command::clients::{Client, Peer, Place};
+use crate::command::clients::{Client, Peer, SocketPermit};
 use crate::command::state::State;
 use crate::protocol::{book, resp};
 use crate::reply::{Error, Sink};
@@ -36,8 +36,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// What comes to a worker.
 enum Arrival {
-    /// The socket of a new client, which takes a place.
-    Client { place: Place, socket: Accepted, protocol: Protocol, ordinal: usize },
+    /// The socket of a new client, which takes a permit.
+    Client { permit: SocketPermit, socket: Accepted, protocol: Protocol, ordinal: usize },
     /// A connection of another worker that this one is to go on with.
     Moved(Box<Connection>),
     /// Nobody any more: the server ends.
@@ -119,7 +119,7 @@ struct Acceptor {
 impl Acceptor {
     async fn accept(self, listener: AsyncListener, mut stopped: watch::Receiver<bool>) {
         let _alarm = Alarm::new(&self.state, "accept");
-        self.state.clients.session_places.add_acceptor();
+        self.state.clients.session_sockets.add_acceptor();
         loop {
             let accepted = tokio::select! {
                 accepted = self.accept_one(&listener) => accepted,
@@ -141,10 +141,10 @@ impl Acceptor {
     }
 
     async fn accept_one(&self, listener: &AsyncListener) -> io::Result<(Arrival, usize)> {
-        let place = self.state.clients.session_places.take(|| self.state.max_clients()).await;
+        let permit = self.state.clients.session_sockets.take(|| self.state.max_clients()).await;
         let socket = listener.accept().await?;
         let ordinal = self.ordinals.fetch_add(1, Ordering::Relaxed);
-        Ok((Arrival::Client { place, socket, protocol: listener.protocol(), ordinal }, ordinal))
+        Ok((Arrival::Client { permit, socket, protocol: listener.protocol(), ordinal }, ordinal))
     }
 }
 
@@ -205,9 +205,9 @@ impl Worker {
 
     fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
         match arrival {
-            Arrival::Client { place, socket, protocol, ordinal } => {
+            Arrival::Client { permit, socket, protocol, ordinal } => {
                 let (socket, peer) = socket.set_up(self.state.settings.tcp_keepalive.get().max(0) as u64)?;
-                self.take_in(Stream::in_place(socket, place), peer, protocol, ordinal)
+                self.take_in(Stream::with_permit(socket, permit), peer, protocol, ordinal)
             }
             Arrival::Moved(mut connection) => {
                 connection.assign_worker(self.index);

@@ -1,4 +1,4 @@
-//! File descriptors: what the program and its disk need is set apart, and connections share the rest.
+//! The limit of file descriptors: what the program and its disk need is reserved, and connections share the rest.
 
 use std::io;
 
@@ -7,21 +7,21 @@ use crate::command::clients::LEAVING_MAX;
 use crate::config::{Engine, Settings, find};
 use crate::store::rocks::OPEN_FILES_MAX;
 
-/// A worker's: its runtime's and its selector's, and what tells its processor time.
+/// For each worker: its runtime, its selector, and its thread's CPU clock.
 const EACH_WORKER: u64 = 8;
-/// Opened for a moment, or later: what tells of the process, the configuration file, the log, names that are looked up.
-const PASSING: u64 = 16;
-/// The disk's beside tables: the directory's lock, the journal's segments, RocksDB's log, manifest and messages, what flushes
-/// and compactions write, a checkpoint.
+/// For files that are open briefly: `/proc`, the configuration file, the log, name resolution.
+const BRIEF: u64 = 16;
+/// For the disk, besides tables: the directory's lock, journal segments, RocksDB's log, manifest and info log, the output of
+/// flushes and compactions, a checkpoint.
 const DISK: u64 = 40;
-/// Tables that a compaction may hold open at a time: those of the first level, and one of each below.
+/// The least number of open tables: a compaction holds those of level 0 and one of each level below.
 const OPEN_FILES_MIN: u64 = 64;
-/// Of what connections and tables share: one part in so many is for tables, and of the rest for HTTP.
+/// One part in so many of what is left is for tables, and one part in so many of the rest for HTTP.
 const SHARE: u64 = 4;
-/// With fewer for connections there is no use in starting.
+/// With fewer left for connections, the server does not start.
 const CONNECTIONS_MIN: u64 = 8;
 
-/// What there is to share.
+/// What each would take if the limit were high enough.
 struct Wanted {
     clients: u64,
     http: u64,
@@ -36,17 +36,17 @@ struct Shares {
     tables: u64,
 }
 
-/// What the settings got.
+/// What was reserved, and RocksDB's part.
 pub struct Fitted {
-    /// How many are set apart from connections.
+    /// How many descriptors are reserved, and so not for connections.
     pub reserved: u64,
     /// How many tables RocksDB may hold open.
     pub open_files: i32,
 }
 
 /// Raises the process's limit to what `maxclients`, `http-maxclients` and all else need. Where the system does not allow that,
-/// it lowers these two to what fits, as Redis does, and says so. To be called when the listeners are open, and
-/// before the data is.
+/// lowers these two to what fits, as Redis does, and logs a warning. To be called when the listeners are open and the data is
+/// not.
 ///
 /// # Errors
 /// When the limit is too low to start, with one line for the operator.
@@ -59,7 +59,7 @@ pub fn fit(settings: &Settings, listeners: usize, workers: usize) -> io::Result<
     };
     let connections = 2 * LEAVING_MAX + listeners;
     let disk = if has_disk { DISK } else { 0 };
-    let fixed = system::open_descriptors() + EACH_WORKER * workers as u64 + PASSING + disk + connections as u64;
+    let fixed = system::open_descriptors() + EACH_WORKER * workers as u64 + BRIEF + disk + connections as u64;
     let sum = fixed + wanted.tables + wanted.clients + wanted.http;
     let limit = system::raise_descriptor_limit(sum);
     let Some(shares) = share(limit.saturating_sub(fixed), &wanted) else {
@@ -83,7 +83,7 @@ pub fn fit(settings: &Settings, listeners: usize, workers: usize) -> io::Result<
     Ok(Fitted { reserved: fixed + tables, open_files: tables as i32 })
 }
 
-/// Shares out what is left of the limit. `None`: that is too little.
+/// Divides what is left of the limit. `None`: that is too little.
 fn share(left: u64, wanted: &Wanted) -> Option<Shares> {
     let tables = wanted.tables.min((left / SHARE).max(OPEN_FILES_MIN));
     let left = left.checked_sub(tables).filter(|left| *left >= CONNECTIONS_MIN)?;

@@ -21,23 +21,22 @@ use crate::store::directory::{self, DataDirectory, Restored};
 use crate::store::journal::{self, Journal};
 use crate::store::rocks::{Rocks, RocksOptions};
 
-/// Of a smaller `maxmemory`, code, caches and buffers leave so little that resident memory exceeds it by more than 15%.
+/// With a smaller `maxmemory`, code, caches and buffers alone make resident memory exceed it by more than 15%.
 const MEMORY_NEEDED_BYTES: u64 = 64 << 20;
 /// Threads that replay the journal, at most.
 const REPLAY_THREADS_MAX: usize = 8;
-/// How often the merger's thread looks at what is not a round: requests, the disk.
+/// How often the merger's thread polls for requests and checks the disk.
 const STEP: Duration = Duration::from_millis(100);
-/// Measuring the data directory takes one part in so many of the time at most.
+/// Measuring the data directory takes at most one part in so many of the time.
 const MEASURE_SHARE: u32 = 50;
-/// How often it is seen to that there is a reserve.
+/// How often the reserve of disk space for the next start is checked.
 const RESERVE_INTERVAL: Duration = Duration::from_secs(1);
-/// An end does not wait for more than this to be compacted.
+/// The largest store that a shutdown compacts, in bytes.
 const END_COMPACTION_MAX_BYTES: u64 = 1 << 30;
-/// After a compaction of everything that failed.
+/// The wait after a full compaction that failed.
 const FAILED_PASS_PAUSE: Duration = Duration::from_secs(1);
-/// By how much the merger gives way where processors are few. What it is late with is bounded: writes wait for it then, and
-/// leave it the processors. Measured with 50 connections on two of them, `appendfsync` always or everysec, P 1: a tenth
-/// more throughput and a tenth less p99; with twice as much, P 64's p99 doubles.
+/// The merger's niceness, so that workers come first where processors are few. It cannot starve: its backlog is bounded, and
+/// writes wait for it then. Twice as much raised the p99 of deep pipelines.
 const MERGER_NICENESS: i32 = 5;
 
 /// An open data directory, before its journal is replayed.
@@ -48,10 +47,10 @@ pub struct Opened {
     startup: Startup,
 }
 
-/// Opens the data directory, and what is in it, of which so many files may be open at a time.
+/// Opens the data directory and the database in it; RocksDB may hold `max_open_files` tables open at a time.
 ///
 /// # Errors
-/// With one line for the operator; nothing was changed then.
+/// When one cannot be opened, with one line for the operator; nothing was changed then.
 pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tier, HashSecret)> {
     let startup = Startup::begin()?;
     let maxdisk = settings.maxdisk.get();
@@ -106,7 +105,7 @@ pub fn open(settings: &Settings, max_open_files: i32) -> io::Result<(Opened, Tie
     Ok((Opened { directory, is_new, has_little_room, startup }, Tier::new(store), secret))
 }
 
-/// Drops what cannot be read, and says in the log what that is.
+/// Drops what is damaged, and logs what that was.
 fn repair(directory: &DataDirectory) -> io::Result<()> {
     let mut lines = Rocks::repair(&directory.rocksdb()).map_err(io::Error::other)?;
     if !directory.has_no_journal() {
@@ -130,7 +129,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Brings the keyspace to where it was and starts the threads.
+    /// Recovers the keyspace from the store and the journal, and starts the threads. `None`: the engine is `memory`.
     ///
     /// # Errors
     /// When the journal or the store cannot be read.
@@ -190,7 +189,7 @@ impl Disk {
         Ok(Some(Disk { merger, loaders, compactor, state: state.clone(), _directory: directory }))
     }
 
-    /// Brings everything to disk and ends the threads.
+    /// Merges what is dirty, closes journal and store, and ends the threads.
     ///
     /// # Errors
     /// When not everything got there.
@@ -204,7 +203,7 @@ impl Disk {
         for thread in [self.merger].into_iter().chain(self.loaders) {
             panicked |= has_panicked(thread);
         }
-        leave_nothing_of_nothing(&self.state, tier);
+        compact_if_empty(&self.state, tier);
         let closed = tier.opened_journal().map_or(Ok(()), Journal::close);
         let store_closed = tier.store.close().map_err(io::Error::other);
         // A compaction under way ends with the store.
@@ -221,8 +220,9 @@ impl Disk {
     }
 }
 
-/// Without any key, what was deleted last goes with the end; more than a moment's work of that is left to the next start.
-fn leave_nothing_of_nothing(state: &State, tier: &Tier) {
+/// Compacts a store without keys, so that deleted data does not outlive the end; more than a moment's work is left to the next
+/// start.
+fn compact_if_empty(state: &State, tier: &Tier) {
     let has_keys = state.keyspace.total_keys() > 0;
     if !has_keys
         && tier.failure().is_none()
@@ -246,7 +246,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     let Some(merging) = state.keyspace.merging() else { return };
     let tier = merging.tier;
     if let Err(error) = rustix::process::nice(MERGER_NICENESS) {
-        tracing::debug!(%error, "the merger gives way to nobody");
+        tracing::debug!(%error, "the merger keeps the niceness of the process");
     }
     if let Err(error) = tier.store.begin_compactions() {
         tracing::warn!(%error, "nothing is compacted");
@@ -274,7 +274,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         reserve(state, tier, directory, &mut reserved_next);
         measure(state, directory, &mut measured_next);
         if requested.end {
-            // Nobody comes any more whom the room is kept for: whether all got to disk is told by the last round.
+            // No client is left from whom space is kept: the last round tells whether everything got to disk.
             tier.enough_room();
         }
         let now = Instant::now();
@@ -286,7 +286,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
         let is_due = schedule.is_due(now, interval, changes, tier.is_journaling());
         if requested.round || requested.save || requested.end || is_due {
             let merged_bytes = merge(state, directory, requested.end, &mut measured_next);
-            schedule.made(now, Instant::now(), merged_bytes, changes);
+            schedule.record(now, Instant::now(), merged_bytes, changes);
         }
         if requested.save {
             save(state, directory);
@@ -297,7 +297,7 @@ fn run_merger(state: &State, directory: &DataDirectory) {
     }
 }
 
-/// Rounds until nothing more is to be done at once. Returns about how many bytes they brought to disk.
+/// Makes rounds until none is due at once. Returns about how many bytes they wrote.
 fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next: &mut Instant) -> u64 {
     let mut bytes = 0;
     loop {
@@ -317,7 +317,7 @@ fn merge(state: &State, directory: &DataDirectory, is_last: bool, measured_next:
     }
 }
 
-/// Keeps room for a start on a full disk, where there is some left now.
+/// Keeps a reserve of disk space, so that a start succeeds on a full disk.
 fn reserve(state: &State, tier: &Tier, directory: &DataDirectory, next: &mut Instant) {
     if Instant::now() < *next {
         return;
@@ -330,7 +330,7 @@ fn reserve(state: &State, tier: &Tier, directory: &DataDirectory, next: &mut Ins
     }
 }
 
-/// Has the keyspace know what the data directory takes, where there is a limit and it is time, `next`, to measure.
+/// Measures the size of the data directory for the keyspace, where `maxdisk` is set and the time `next` has come.
 fn measure(state: &State, directory: &DataDirectory, next: &mut Instant) {
     if state.settings.maxdisk.get() == 0 || Instant::now() < *next {
         return;
@@ -355,7 +355,7 @@ fn run_compactor(state: &State) {
     }
 }
 
-/// Makes a checkpoint of what the last round has brought to disk.
+/// Makes a checkpoint of what the last round has written.
 fn save(state: &State, directory: &DataDirectory) {
     let Some(tier) = state.keyspace.tier() else { return };
     let saved = directory.save_checkpoint(|to: &Path| tier.store.checkpoint(to));

@@ -1,4 +1,4 @@
-//! How the process is run: in the background, under a supervisor, with a file that tells its number.
+//! How the process is run: in the background, under a supervisor, with a PID file.
 
 use std::fs::{self, Permissions};
 use std::io::{self, PipeWriter, Read, Write};
@@ -23,18 +23,18 @@ use crate::config::{Settings, Supervision};
 const SYSTEMD_VARIABLE: &str = "NOTIFY_SOCKET";
 const UPSTART_VARIABLE: &str = "UPSTART_JOB";
 
-/// How often systemd is told that a start or an end goes on, and how much longer it should wait each time. A journal takes
-/// as long to replay as it takes; killed amid it, the server would begin anew.
-const PATIENCE_INTERVAL: Duration = Duration::from_secs(10);
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How often systemd is asked to extend its timeout while a start or an end goes on, and by how much. Replaying a large journal
+/// may exceed its default, and a server that is killed meanwhile would begin anew.
+const EXTENSION_INTERVAL: Duration = Duration::from_secs(10);
+const EXTENSION: Duration = Duration::from_secs(60);
 
-/// Who started the process and wants to know how it does.
+/// Whoever started the process, and is told when it is ready and when it ends.
 pub struct Launch {
     /// To the process that was called and returns once this one is ready.
     caller: Option<PipeWriter>,
     supervisor: Option<Supervisor>,
-    /// There is nothing to wait for now: neither a start nor an end goes on.
-    is_settled: Arc<AtomicBool>,
+    /// Whether neither a start nor an end is under way.
+    is_steady: Arc<AtomicBool>,
     pid_file: Arc<PidFile>,
 }
 
@@ -45,7 +45,7 @@ enum Supervisor {
 }
 
 impl Supervisor {
-    /// The one that is set and is there.
+    /// The one that `supervised` allows and whose variable is in the environment.
     fn of(settings: &Settings) -> Option<Supervisor> {
         let has = |variable| std::env::var_os(variable).is_some();
         let mode = settings.supervised.get();
@@ -73,45 +73,45 @@ impl Launch {
         let supervisor = Supervisor::of(settings);
         let in_background = settings.daemonize.get() && supervisor.is_none();
         let caller = if in_background { Some(go_into_background()?) } else { None };
-        Ok(Launch { caller, supervisor, is_settled: Arc::default(), pid_file: Arc::default() })
+        Ok(Launch { caller, supervisor, is_steady: Arc::default(), pid_file: Arc::default() })
     }
 
-    /// Writes the file of the process's number. As in Redis, the server does not depend on it. To be called by who has the ports
-    /// and the data: another server with the same file may be running until then.
+    /// Writes the PID file. As in Redis, a failure is logged and no more. To be called once the ports and the data are held:
+    /// another server with the same PID file may be running until then.
     pub fn write_pid_file(&self, settings: &Settings) {
         let path = settings.pidfile.get();
         if path.is_empty() {
             return;
         }
         if let Err(error) = self.pid_file.write(&path) {
-            tracing::warn!(%error, path = &*path, "the file of the process's number cannot be written");
+            tracing::warn!(%error, path = &*path, "the PID file cannot be written");
         }
     }
 
-    /// The file of the process's number, which goes with this and all copies of it.
+    /// The PID file, which is removed when the last copy of this is dropped.
     pub fn pid_file(&self) -> Arc<PidFile> {
         self.pid_file.clone()
     }
 
-    /// Has systemd wait for as long as the start takes, and later the end.
-    pub fn ask_for_patience(&self) {
+    /// Keeps extending systemd's timeout (`EXTEND_TIMEOUT_USEC`) for as long as the start takes, and later the end.
+    pub fn extend_systemd_timeouts(&self) {
         if self.supervisor != Some(Supervisor::Systemd) {
             return;
         }
-        let is_settled = self.is_settled.clone();
+        let is_steady = self.is_steady.clone();
         tokio::spawn(async move {
             loop {
-                if !is_settled.load(Ordering::Relaxed) {
-                    tell_systemd(&format!("EXTEND_TIMEOUT_USEC={}", PATIENCE.as_micros()));
+                if !is_steady.load(Ordering::Relaxed) {
+                    tell_systemd(&format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()));
                 }
-                tokio::time::sleep(PATIENCE_INTERVAL).await;
+                tokio::time::sleep(EXTENSION_INTERVAL).await;
             }
         });
     }
 
-    /// The server is ready.
+    /// Tells the supervisor, and whoever started the process in the background, that the server is ready.
     pub fn ready(&mut self, settings: &Settings) {
-        self.is_settled.store(true, Ordering::Relaxed);
+        self.is_steady.store(true, Ordering::Relaxed);
         match self.supervisor {
             Some(Supervisor::Systemd) => {
                 tell_systemd("STATUS=Ready to accept connections\nREADY=1");
@@ -138,9 +138,9 @@ impl Launch {
         }
     }
 
-    /// The server is ending.
+    /// Tells the supervisor that the server is ending.
     pub fn ending(&self) {
-        self.is_settled.store(false, Ordering::Relaxed);
+        self.is_steady.store(false, Ordering::Relaxed);
         if self.supervisor == Some(Supervisor::Systemd) {
             tell_systemd("STOPPING=1");
         }
@@ -164,7 +164,7 @@ fn notify(state: &str) -> io::Result<()> {
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
-/// Returns in the new process alone.
+/// Forks; returns in the new process alone, with the pipe over which it says that it is ready.
 fn go_into_background() -> io::Result<PipeWriter> {
     let (mut from_server, to_caller) = io::pipe()?;
     match fork::fork()? {
@@ -186,7 +186,7 @@ fn go_into_background() -> io::Result<PipeWriter> {
     }
 }
 
-/// A file with the process's number, once it is written. It goes when this is dropped.
+/// A file with the process's id, once it is written; dropping this removes it.
 #[derive(Default)]
 pub struct PidFile(Mutex<Option<PathBuf>>);
 
@@ -204,14 +204,14 @@ impl PidFile {
         format!("{}\n", process::id())
     }
 
-    /// Removes the file, where no destructor will, unless another process has written it since.
+    /// Removes the file unless another process has written it since. For an exit that runs no destructors.
     pub fn remove(&self) {
         let Some(path) = self.0.lock().take() else { return };
         if fs::read_to_string(&path).is_ok_and(|content| content != PidFile::content()) {
             return;
         }
         if let Err(error) = fs::remove_file(&path) {
-            tracing::warn!(%error, path = %path.display(), "the file of the process's number cannot be removed");
+            tracing::warn!(%error, path = %path.display(), "the PID file cannot be removed");
         }
     }
 }

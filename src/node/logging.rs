@@ -1,4 +1,4 @@
-//! The log: where it goes, how it looks, what is in it.
+//! The log: its file, its format, its level.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Stdout, Write};
@@ -24,8 +24,8 @@ pub fn start(settings: &Arc<Settings>) -> io::Result<()> {
     let target = Target::open(&settings.logfile.get())?;
     let colours = matches!(target, Target::Output) && io::stdout().is_terminal();
     let layer = tracing_subscriber::fmt::layer().with_ansi(colours).with_target(false).with_writer(target);
-    // A line that cannot be written is lost. It would be told of on the standard error, and panic where that is gone too, as
-    // after the terminal was closed.
+    // A line that cannot be written is lost: reporting that to standard error would panic where that is closed, too, as after
+    // the terminal was.
     let layer = layer.log_internal_errors(false);
     let layer = match settings.log_format.get() {
         LogFormat::Text => layer.boxed(),
@@ -61,7 +61,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     tracing::error!(thread = thread.name().unwrap_or("unnamed"), place, %backtrace, "panic: {message}");
 }
 
-/// Where lines go. A file is opened for each line, as in Redis: it may be renamed or removed at any time.
+/// Where lines go. A file is opened for each line, as in Redis, so that log rotation may rename or remove it at any time.
 enum Target {
     Output,
     File(PathBuf),
@@ -82,7 +82,7 @@ impl Target {
 }
 
 fn append(path: &Path) -> io::Result<File> {
-    // Whoever else is to read it makes it, or changes its mode, which stays.
+    // The mode of a file that exists stays: an operator may let others read it.
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }
 

@@ -5,19 +5,19 @@
 //! after the interval, as it does where rounds are short.
 //!
 //! A round writes whole values, however little of them has changed. Where it wrote far more than clients had sent, as after an
-//! APPEND to a large value, the next is put off until that is a bounded rate of writing.
+//! APPEND to a large value, the next is delayed until the rate of writing is bounded.
 
 use std::time::{Duration, Instant};
 
-/// Rounds take one part in so many of the time, as long as nothing presses.
+/// While writes go on, rounds take one part in so many of the time.
 const PAUSE_SHARE: u32 = 50;
-/// A pause is so many intervals at most.
+/// The longest pause, in intervals.
 const PAUSE_INTERVALS: u32 = 10;
-/// What rounds may write for each byte that was received.
+/// The write amplification that delays nothing: bytes written by rounds for each byte received.
 const AMPLIFICATION: u64 = 4;
-/// How fast they may write what is beyond that, in bytes a second.
+/// The rate at which bytes beyond that are written, in bytes a second.
 const EXCESS_BYTES_A_SECOND: u64 = 8 << 20;
-/// The journal has what waits for a round: then it is put off for so many intervals at most.
+/// The longest delay for that, in intervals, where the journal already has what waits.
 const JOURNALED_PAUSE_INTERVALS: u32 = 60;
 
 /// What has come from clients since the start.
@@ -29,12 +29,13 @@ pub struct Changes {
     pub received_bytes: u64,
 }
 
+/// Decides when the next round is due, from what the last one cost and wrote.
 pub struct Schedule {
     /// When the last round began, and how long it took.
     began: Instant,
     took: Duration,
-    /// How long its writing puts the next one off.
-    put_off: Duration,
+    /// By how much the bytes it wrote delay the next.
+    delay: Duration,
     /// What had been received before it.
     received_bytes: u64,
     /// How many changes there had been when somebody last looked, and when they last grew.
@@ -43,37 +44,38 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Begins as if a round that cost nothing had just ended.
     pub fn new(now: Instant) -> Schedule {
         Schedule {
             began: now,
             took: Duration::ZERO,
-            put_off: Duration::ZERO,
+            delay: Duration::ZERO,
             received_bytes: 0,
             changes: 0,
             changed: now,
         }
     }
 
-    /// Whether it is time, given what has come so far.
+    /// Whether the next round is due, given what has come from clients so far; `is_journaling` allows a longer delay.
     pub fn is_due(&mut self, now: Instant, interval: Duration, changes: Changes, is_journaling: bool) -> bool {
         if self.changes != changes.count {
             (self.changes, self.changed) = (changes.count, now);
         }
-        let put_off_max = interval * if is_journaling { JOURNALED_PAUSE_INTERVALS } else { PAUSE_INTERVALS };
+        let delay_max = interval * if is_journaling { JOURNALED_PAUSE_INTERVALS } else { PAUSE_INTERVALS };
         let pause = interval.max(self.took * PAUSE_SHARE).min(interval * PAUSE_INTERVALS);
         let (since_round, since_change) = (now - self.began, now - self.changed);
         let is_calm = since_round >= interval && since_change >= interval;
-        since_round >= self.put_off.min(put_off_max) && (since_round >= pause || is_calm)
+        since_round >= self.delay.min(delay_max) && (since_round >= pause || is_calm)
     }
 
-    /// A round of so many bytes has been made, for whatever reason, when so much had come.
-    pub fn made(&mut self, began: Instant, ended: Instant, bytes: u64, changes: Changes) {
+    /// Records a round that wrote `bytes`, whatever caused it, and what had come from clients before it.
+    pub fn record(&mut self, began: Instant, ended: Instant, bytes: u64, changes: Changes) {
         (self.began, self.took) = (began, ended - began);
         // CONFIG RESETSTAT begins anew.
         let received_bytes = changes.received_bytes.saturating_sub(self.received_bytes);
         self.received_bytes = changes.received_bytes;
         let excess_bytes = bytes.saturating_sub(received_bytes.saturating_mul(AMPLIFICATION));
-        self.put_off = Duration::from_secs_f64(excess_bytes as f64 / EXCESS_BYTES_A_SECOND as f64);
+        self.delay = Duration::from_secs_f64(excess_bytes as f64 / EXCESS_BYTES_A_SECOND as f64);
     }
 }
 
@@ -89,7 +91,7 @@ mod tests {
         let start = Instant::now();
         let at = |ms: u64| start + Duration::from_millis(ms);
         let mut schedule = Schedule::new(start);
-        schedule.made(start, at(took_ms), 0, Changes::default());
+        schedule.record(start, at(took_ms), 0, Changes::default());
         let mut is_due = |ms: u64| {
             let changes = Changes { count: 1 + changes_for_ms.min(ms), received_bytes: 0 };
             schedule.is_due(at(ms), INTERVAL, changes, false)
@@ -128,7 +130,7 @@ mod tests {
             let start = Instant::now();
             let mut schedule = Schedule::new(start);
             let changes = Changes { count: 1, received_bytes };
-            schedule.made(start, start, bytes, changes);
+            schedule.record(start, start, bytes, changes);
             let mut is_due =
                 |ms: u64| schedule.is_due(start + Duration::from_millis(ms), INTERVAL, changes, is_journaling);
             let next_ms = (0..).map(|look| look * 100).find(|ms| is_due(*ms)).expect("it comes");

@@ -1,5 +1,5 @@
-//! Signals: SIGTERM and SIGINT end the server, in every phase; SIGHUP and a few others it outlives. Each has a handler from
-//! the first moment on, since as process 1 of a container it would not be reached by a signal without one.
+//! Signals: SIGTERM and SIGINT end the server, in every phase; SIGHUP and a few others do nothing. Each has a handler from the
+//! start on: Linux does not deliver a signal without one to process 1, which the server is in a container.
 
 use std::io;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use tokio::sync::Notify;
 
 use super::launch::PidFile;
 
-/// A terminal that closes, a habit of other servers (reopening logs: ours need none), a file that may not grow (the write
-/// fails, which is dealt with): no reasons to end. SIGPIPE is ignored by Rust's own start.
-const OUTLIVED: [i32; 4] = [SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ];
+/// Signals whose default would end the process, and which are no reason to: a terminal that closes, log rotation (a log file
+/// is opened for each line), a file size limit (the write fails, and that is handled). Rust's runtime ignores SIGPIPE.
+const HARMLESS: [i32; 4] = [SIGHUP, SIGUSR1, SIGUSR2, SIGXFSZ];
 
-/// What asks for the end means when it comes: before anything is served, …
+/// The phases, in which SIGTERM and SIGINT mean different things: before anything is served, …
 const STARTING: u8 = 0;
 /// … while the server serves, …
 const SERVING: u8 = 1;
@@ -25,7 +25,7 @@ const ENDING: u8 = 2;
 
 /// The handlers, before there is a log and a runtime.
 pub struct Signals {
-    /// SIGTERM and SIGINT end the process in their handler: there is nothing to end orderly yet.
+    /// Whether SIGTERM and SIGINT end the process in their handler, since nothing needs an orderly end yet.
     ends_at_once: Arc<AtomicBool>,
 }
 
@@ -39,14 +39,13 @@ impl Signals {
         for signal in [SIGTERM, SIGINT] {
             flag::register_conditional_shutdown(signal, 0, ends_at_once.clone())?;
         }
-        for signal in OUTLIVED {
+        for signal in HARMLESS {
             flag::register(signal, Arc::default())?;
         }
         Ok(Signals { ends_at_once })
     }
 
-    /// From now on, a task of the runtime deals with what asks for the end. It needs a thread of the runtime that the start
-    /// does not keep busy.
+    /// Hands SIGTERM and SIGINT over to a task of the runtime, which needs a thread that the start does not keep busy.
     ///
     /// # Errors
     /// When the system refuses a handler.
@@ -90,25 +89,25 @@ fn exit(code: i32, pid_file: &PidFile) -> ! {
     low_level::exit(code)
 }
 
-/// Whether a signal has asked for the end.
+/// The task's view: the phase that it is told, and the request for an end that it passes on.
 pub struct Watch {
     phase: Arc<AtomicU8>,
     asked: Arc<Notify>,
 }
 
 impl Watch {
-    /// The server begins to serve: from now on it ends orderly.
-    pub fn serving(&self) {
+    /// Tells that the server serves: from now on a signal asks for an orderly end.
+    pub fn set_serving(&self) {
         self.phase.store(SERVING, Ordering::SeqCst);
     }
 
     /// Completes once a signal has asked for the end.
-    pub async fn end_asked(&self) {
+    pub async fn end_requested(&self) {
         self.asked.notified().await;
     }
 
-    /// The server is ending, whoever has asked for it.
-    pub fn ending(&self) {
+    /// Tells that the server is ending, whoever has asked for it: a second SIGINT ends it at once.
+    pub fn set_ending(&self) {
         self.phase.store(ENDING, Ordering::SeqCst);
     }
 }

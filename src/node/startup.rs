@@ -1,4 +1,4 @@
-//! What the log says while a start takes long: which step it is at, how far, and how long that may take yet.
+//! Progress of a start that takes long, in the log: the step, how far it is, and an estimate of the time left.
 
 use std::io;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::base::progress::Progress;
 
-/// A start that is quicker says nothing, and a longer one a line each time.
+/// The interval of the lines; a start that is quicker logs none.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// With less done, nobody knows how long the rest takes.
+/// With less done, no time left is estimated.
 const KNOWN_PERCENT: f64 = 1.0;
 const MIB: u64 = 1 << 20;
 
 /// A start that is under way; when this is dropped, it is over.
 pub struct Startup {
     shared: Arc<Shared>,
-    teller: Option<JoinHandle<()>>,
+    reporter: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -31,26 +31,26 @@ struct Shared {
 struct Step {
     name: &'static str,
     began: Instant,
-    is_last_over: bool,
+    is_over: bool,
 }
 
 impl Startup {
-    /// Begins to watch a start.
+    /// Begins to report on a start.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the system refuses a thread.
     pub fn begin() -> io::Result<Startup> {
         let began = Instant::now();
-        let step = Mutex::new(Step { name: "beginning", began, is_last_over: false });
+        let step = Mutex::new(Step { name: "beginning", began, is_over: false });
         let shared = Arc::new(Shared { began, progress: Progress::default(), step, changed: Condvar::new() });
-        let teller = thread::Builder::new().name("startup".to_owned()).spawn({
+        let reporter = thread::Builder::new().name("startup".to_owned()).spawn({
             let shared = shared.clone();
-            move || shared.tell()
+            move || shared.report()
         })?;
-        Ok(Startup { shared, teller: Some(teller) })
+        Ok(Startup { shared, reporter: Some(reporter) })
     }
 
-    /// The next step, which may say how far it is.
+    /// Begins the next step; the caller updates the progress that is returned, if it can.
     pub fn step(&self, name: &'static str) -> &Progress {
         let mut step = self.shared.step.lock();
         (step.name, step.began) = (name, Instant::now());
@@ -58,7 +58,7 @@ impl Startup {
         &self.shared.progress
     }
 
-    /// How long it takes so far.
+    /// The time since the start began.
     pub fn elapsed(&self) -> Duration {
         self.shared.began.elapsed()
     }
@@ -66,30 +66,30 @@ impl Startup {
 
 impl Drop for Startup {
     fn drop(&mut self) {
-        self.shared.step.lock().is_last_over = true;
+        self.shared.step.lock().is_over = true;
         self.shared.changed.notify_all();
-        if let Some(teller) = self.teller.take() {
+        if let Some(reporter) = self.reporter.take() {
             // It cannot have panicked but while it wrote to the log.
-            let _ = teller.join();
+            let _ = reporter.join();
         }
     }
 }
 
 impl Shared {
-    fn tell(&self) {
+    fn report(&self) {
         let mut step = self.step.lock();
-        while !step.is_last_over {
+        while !step.is_over {
             if self.changed.wait_for(&mut step, INTERVAL).timed_out() {
                 let (done_bytes, total_bytes) = self.progress.get();
-                let far = far(done_bytes, total_bytes, step.began.elapsed());
-                tracing::info!("starting for {} s: {}{far}", self.began.elapsed().as_secs(), step.name);
+                let state = describe(done_bytes, total_bytes, step.began.elapsed());
+                tracing::info!("starting for {} s: {}{state}", self.began.elapsed().as_secs(), step.name);
             }
         }
     }
 }
 
-/// How far a step is that has taken so long, and how long it takes yet if it goes on like that; nothing if nobody knows.
-fn far(done_bytes: u64, total_bytes: u64, elapsed: Duration) -> String {
+/// The share that is done and the time left at that rate, as the log line ends; empty where the total is not known.
+fn describe(done_bytes: u64, total_bytes: u64, elapsed: Duration) -> String {
     if total_bytes == 0 {
         return String::new();
     }
@@ -109,10 +109,10 @@ mod tests {
     #[test]
     fn what_is_known_is_told() {
         let elapsed = Duration::from_secs(4);
-        assert_eq!(far(0, 0, elapsed), "");
-        assert_eq!(far(0, 80 * MIB, elapsed), ", 0% of 80 MB");
-        assert_eq!(far(4096, 80 * MIB, elapsed), ", 0% of 80 MB");
-        assert_eq!(far(20 * MIB, 80 * MIB, elapsed), ", 25% of 80 MB, about 13 s to go");
-        assert_eq!(far(80 * MIB, 80 * MIB, elapsed), ", 100% of 80 MB, about 1 s to go");
+        assert_eq!(describe(0, 0, elapsed), "");
+        assert_eq!(describe(0, 80 * MIB, elapsed), ", 0% of 80 MB");
+        assert_eq!(describe(4096, 80 * MIB, elapsed), ", 0% of 80 MB");
+        assert_eq!(describe(20 * MIB, 80 * MIB, elapsed), ", 25% of 80 MB, about 13 s to go");
+        assert_eq!(describe(80 * MIB, 80 * MIB, elapsed), ", 100% of 80 MB, about 1 s to go");
     }
 }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
-use super::Failure;
 use super::client::{Client, Kind};
 use super::cpus::Cpus;
 use super::experiment::Command;
+use super::failure::Failure;
 use super::matrix::Sweep;
 use super::presets::Preset;
 use super::recipe::{Durability, Engine, Recipe};
@@ -181,10 +181,12 @@ impl Arguments {
         })
     }
 
+    /// The experiment that was asked for in place of the matrix.
     pub(super) fn preset(&self) -> Option<Preset> {
         self.preset
     }
 
+    /// The path of the report, without its extension.
     pub(super) fn out(&self) -> Option<&Path> {
         self.out.as_deref()
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use parking_lot::Mutex;
 
-use super::Failure;
 use super::experiment::{self, Contender, Group as ServerGroup, Load};
+use super::failure::Failure;
 use super::interrupt::Group;
 use super::proc::{self, GroupTime};
 use super::results::{Check, Latency};
@@ -44,7 +44,9 @@ pub enum Kind {
 /// How loads are made.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// The program that makes the load.
     pub kind: Kind,
+    /// Its threads.
     pub threads: usize,
     /// How long a measurement lasts.
     pub duration: Duration,
@@ -55,13 +57,19 @@ pub struct Client {
 /// What came of one measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
+    /// Requests that were answered.
     pub requests: u64,
+    /// Requests answered each second.
     pub requests_per_s: f64,
     /// The server's processor time when the load began and when it ended, where it can be read.
     pub server_time: Option<(GroupTime, GroupTime)>,
+    /// Processor time of the client for one request, in microseconds.
     pub client_cpu_us: Option<f64>,
+    /// Percentiles of latency, in milliseconds.
     pub latency_ms: Latency,
+    /// Reads that found nothing.
     pub misses: u64,
+    /// Replies that were errors.
     pub errors: u64,
 }
 

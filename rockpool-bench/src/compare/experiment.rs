@@ -21,6 +21,7 @@ pub struct Experiment {
     pub about: Vec<String>,
     /// The label of the contender that the others are divided by.
     pub baseline: String,
+    /// What is measured, one group after the other.
     pub groups: Vec<Group>,
 }
 
@@ -29,13 +30,17 @@ pub struct Experiment {
 pub struct Group {
     /// Its heading in the report.
     pub title: String,
+    /// What the servers promise of a write.
     pub durability: Durability,
     /// How many keys there are.
     pub keys: u64,
+    /// The size of a value, in bytes; each size between the two is as likely.
     pub value_bytes: Span<usize>,
+    /// Who takes part.
     pub contenders: Vec<Contender>,
     /// The keys are written with this time to live, in milliseconds; then nothing is measured on them but how they go.
     pub fill_ttl_ms: Option<Span<u64>>,
+    /// What is measured, in order.
     pub loads: Vec<Load>,
 }
 
@@ -44,7 +49,9 @@ pub struct Group {
 pub struct Contender {
     /// As in the report.
     pub label: String,
+    /// Whether it is started here.
     pub origin: Origin,
+    /// The protocol it is asked by.
     pub protocol: Protocol,
     /// How long its background work may wait until it begins anew; zero where that is not known to matter. It is at
     /// rest when it is quiet for longer, and a measurement spans several of them.
@@ -116,7 +123,9 @@ impl Contender {
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Command {
+    /// SET.
     Set,
+    /// GET.
     Get,
     /// GETs and SETs, see `--reads`.
     Mixed,
@@ -136,6 +145,7 @@ impl Command {
 /// One load that every contender of a group is put to.
 #[derive(Clone, Debug)]
 pub struct Load {
+    /// GET, SET or both.
     pub command: Command,
     /// The share of GETs in a mixed one, from 0 to 1.
     pub reads: f64,
@@ -143,6 +153,7 @@ pub struct Load {
     pub pipeline: usize,
     /// Connections.
     pub clients: usize,
+    /// How often each key is asked for.
     pub distribution: Distribution,
     /// What is written lives so long, in milliseconds.
     pub ttl_ms: Option<Span<u64>>,

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::Failure;
 use super::experiment::{Command, Contender, Experiment, Group, Load};
+use super::failure::Failure;
 use super::recipe::{Durability, Engine, Recipe};
 use crate::load::{Distribution, Span};
 
@@ -17,16 +17,27 @@ pub struct Sweep {
     pub recipes: Vec<Recipe>,
     /// A cluster that runs already.
     pub cluster: Vec<SocketAddr>,
+    /// Engines, of servers that have the choice.
     pub engines: Option<Vec<Engine>>,
+    /// Promises of a write that was acknowledged.
     pub durability: Option<Vec<Durability>>,
+    /// Commands.
     pub commands: Option<Vec<Command>>,
+    /// Numbers of requests that a connection has under way.
     pub pipelines: Option<Vec<usize>>,
+    /// Numbers of keys.
     pub keys: Option<Vec<u64>>,
+    /// Sizes of values, in bytes.
     pub value_bytes: Option<Vec<Span<usize>>>,
+    /// Numbers of connections.
     pub clients: Option<Vec<usize>>,
+    /// The share of GETs in mixed loads, from 0 to 1.
     pub reads: f64,
+    /// How often each key is asked for.
     pub distribution: Distribution,
+    /// The label that the others are divided by.
     pub baseline: Option<String>,
+    /// Whether a hundredth of the keys is enough.
     pub quick: bool,
 }
 

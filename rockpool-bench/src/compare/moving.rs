@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 
 use redis_protocol::resp2::types::{OwnedFrame, Resp2Frame};
 
-use super::Failure;
 use super::control::Control;
+use super::failure::Failure;
 
 /// How many keys one command takes along.
 const KEYS_AT_ONCE: &str = "100";

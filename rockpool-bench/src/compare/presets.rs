@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
-use super::Failure;
 use super::experiment::{Command, Contender, Experiment, Group, Load, Origin};
+use super::failure::Failure;
 use super::matrix::{Sweep, data_title, with_commas};
 use super::recipe::{Durability, Engine, Recipe};
 use crate::load::Span;

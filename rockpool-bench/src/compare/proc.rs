@@ -92,7 +92,7 @@ pub fn group_time(group: u32) -> io::Result<GroupTime> {
 pub fn group_resident(group: u32) -> io::Result<Resident> {
     // One that has ended meanwhile has no memory any more.
     let known = members(group)?.into_iter().filter_map(|(pid, _)| resident(pid).ok());
-    known.reduce(Add::add).ok_or_else(|| gone(group))
+    known.reduce(Add::add).ok_or_else(|| ended(group))
 }
 
 /// The processes of a group.
@@ -105,11 +105,11 @@ fn members(group: u32) -> io::Result<Vec<(u32, Stat)>> {
         let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
         members.extend(Stat::parse(&text, ticks_per_second).filter(|stat| stat.group == group).map(|stat| (pid, stat)));
     }
-    if members.is_empty() { Err(gone(group)) } else { Ok(members) }
+    if members.is_empty() { Err(ended(group)) } else { Ok(members) }
 }
 
-fn gone(group: u32) -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, format!("the process group {group} is gone"))
+fn ended(group: u32) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("the process group {group} has ended"))
 }
 
 /// Resident memory of a process.

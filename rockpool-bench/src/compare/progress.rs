@@ -97,8 +97,8 @@ impl Progress {
         let left_s = (self.total_s - self.done_s).max(0.0);
         // At the beginning, the estimate counts more than what is known.
         let known_s = self.begun.elapsed().as_secs_f64();
-        let pace = (known_s + 10.0) / (self.done_s + 10.0);
-        left_s * pace
+        let ratio = (known_s + 10.0) / (self.done_s + 10.0);
+        left_s * ratio
     }
 }
 

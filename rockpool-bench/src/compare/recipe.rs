@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::Failure;
+use super::failure::Failure;
 
 /// The servers that need no command, each under the name that stands in a report.
 const KNOWN: &[(&str, &str)] = &[
@@ -87,13 +87,19 @@ impl Engine {
 /// What is put into a recipe's places for one run.
 #[derive(Clone, Debug)]
 pub struct Places<'a> {
+    /// For RESP.
     pub port: u16,
+    /// For HTTP.
     pub http_port: u16,
+    /// For the book's TCP protocol.
     pub tcp_port: u16,
     /// For the nodes of a cluster among themselves.
     pub cluster_port: u16,
+    /// Where its data goes.
     pub directory: &'a Path,
+    /// Of a server that has the choice.
     pub engine: Option<Engine>,
+    /// What it is to promise of a write.
     pub durability: Durability,
 }
 

@@ -11,9 +11,13 @@ pub const FORMAT: u32 = 1;
 /// A comparison.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Results {
+    /// The version of the layout; see [`FORMAT`].
     pub format: u32,
+    /// Of the preset, or `compare`.
     pub name: String,
+    /// The heading of the report.
     pub title: String,
+    /// What a reader should know of it, a paragraph each.
     pub about: Vec<String>,
     /// The label of the contender that the others are divided by.
     pub baseline: String,
@@ -23,28 +27,36 @@ pub struct Results {
     pub command: String,
     /// What made the load, and how: names and values, in order.
     pub client: Vec<(String, String)>,
+    /// How often each measurement was made.
     pub rounds: usize,
     /// Whether groups are missing, since the comparison is not over or has failed.
     #[serde(default)]
     pub is_partial: bool,
+    /// What was measured, in order.
     pub groups: Vec<GroupResults>,
 }
 
 /// Servers that ran at the same time.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct GroupResults {
+    /// Its heading.
     pub title: String,
+    /// What the servers promised of a write.
     pub durability: Durability,
+    /// How many keys there were.
     pub keys: u64,
     /// Least and most.
     pub value_bytes: (usize, usize),
+    /// Who took part.
     pub contenders: Vec<ContenderResults>,
+    /// Its measurements, one for each load.
     pub cells: Vec<Cell>,
 }
 
 /// What a server cost besides the loads.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ContenderResults {
+    /// As in the report.
     pub label: String,
     /// How it was started, with ports and paths left open.
     pub command: String,
@@ -64,8 +76,11 @@ pub struct ContenderResults {
 /// Resident memory, in bytes.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Memory {
+    /// Before the first key.
     pub empty_bytes: u64,
+    /// With all keys.
     pub filled_bytes: u64,
+    /// The most until the last load.
     pub peak_bytes: u64,
 }
 
@@ -81,9 +96,13 @@ impl Memory {
 pub struct Check {
     /// Of the moment: `filled`, `end`, or `overwritten`.
     pub moment: String,
+    /// How many were read.
     pub values: u64,
+    /// How many were other values.
     pub wrong: u64,
+    /// How many were not there.
     pub missing: u64,
+    /// How many replies were errors.
     pub errors: u64,
     /// What the first complaint was about.
     pub first: Option<String>,
@@ -112,8 +131,11 @@ pub struct Expiry {
 pub struct Cell {
     /// The command, and what is special about the load.
     pub title: String,
+    /// Requests that each client had under way.
     pub pipeline: usize,
+    /// Connections.
     pub clients: usize,
+    /// The measurements, in the order in which they were made.
     pub runs: Vec<Run>,
     /// Medians of the runs, for those who read the file: computed from them when it is written.
     #[serde(default)]
@@ -123,19 +145,25 @@ pub struct Cell {
 /// One measurement of one server. Times are in the units that the names end with; a figure that could not be had is none.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Run {
+    /// The contender's.
     pub label: String,
+    /// Counted from 0.
     pub round: usize,
+    /// Requests that were answered.
     pub requests: u64,
+    /// Requests answered each second.
     pub requests_per_s: f64,
     /// Processor time of the server and its children for one request, from when all connections were open until the last
     /// reply.
     pub cpu_us: Option<f64>,
     /// With what they did afterwards, until it was at rest.
-    pub settled_cpu_us: Option<f64>,
+    #[serde(alias = "settled_cpu_us")]
+    pub total_cpu_us: Option<f64>,
     /// Whether it came to rest in the time that it was given.
     pub rested: bool,
     /// The client's processor time for one request.
     pub client_cpu_us: Option<f64>,
+    /// How long a reply took.
     pub latency_ms: Latency,
     /// Reads that found nothing.
     pub misses: u64,
@@ -148,10 +176,15 @@ pub struct Run {
 /// Percentiles of latency, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Latency {
+    /// The median.
     pub p50: Option<f64>,
+    /// Nine of ten took no longer.
     pub p90: Option<f64>,
+    /// 99 of 100 took no longer.
     pub p99: Option<f64>,
+    /// 999 of 1000 took no longer.
     pub p99_9: Option<f64>,
+    /// The longest.
     pub max: Option<f64>,
 }
 
@@ -168,10 +201,16 @@ impl Latency {
 /// One server in one cell.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Summary {
+    /// The contender's.
     pub label: String,
+    /// Requests answered each second.
     pub requests_per_s: Spread,
+    /// As [`Run::cpu_us`].
     pub cpu_us: Option<Spread>,
-    pub settled_cpu_us: Option<Spread>,
+    /// As [`Run::total_cpu_us`].
+    #[serde(alias = "settled_cpu_us")]
+    pub total_cpu_us: Option<Spread>,
+    /// As [`Run::client_cpu_us`].
     pub client_cpu_us: Option<Spread>,
     /// In the order of [`Latency::NAMES`].
     pub latency_ms: [Option<Spread>; 5],
@@ -182,9 +221,14 @@ pub struct Summary {
 /// Medians, divided by the baseline's.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 pub struct Ratio {
+    /// Above 1: more than the baseline.
     pub requests_per_s: Option<f64>,
+    /// Below 1: less than the baseline.
     pub cpu_us: Option<f64>,
-    pub settled_cpu_us: Option<f64>,
+    /// Below 1: less than the baseline.
+    #[serde(alias = "settled_cpu_us")]
+    pub total_cpu_us: Option<f64>,
+    /// Below 1: less than the baseline.
     pub p99: Option<f64>,
 }
 
@@ -205,7 +249,7 @@ impl Cell {
                 summary.ratio = Some(Ratio {
                     requests_per_s: summary.requests_per_s.ratio_to(&base.requests_per_s),
                     cpu_us: ratio(summary.cpu_us, base.cpu_us),
-                    settled_cpu_us: ratio(summary.settled_cpu_us, base.settled_cpu_us),
+                    total_cpu_us: ratio(summary.total_cpu_us, base.total_cpu_us),
                     p99: ratio(summary.latency_ms[2], base.latency_ms[2]),
                 });
             }
@@ -228,7 +272,7 @@ impl Cell {
             label: label.to_owned(),
             requests_per_s: spread(&|run| Some(run.requests_per_s))?,
             cpu_us: spread(&|run| run.cpu_us),
-            settled_cpu_us: spread(&|run| run.settled_cpu_us),
+            total_cpu_us: spread(&|run| run.total_cpu_us),
             client_cpu_us: spread(&|run| run.client_cpu_us),
             latency_ms,
             ratio: None,
@@ -322,7 +366,7 @@ mod tests {
             requests: 1,
             requests_per_s,
             cpu_us,
-            settled_cpu_us: None,
+            total_cpu_us: None,
             rested: true,
             client_cpu_us: None,
             latency_ms: Latency { p99: Some(requests_per_s / 10.0), ..Latency::default() },
@@ -345,7 +389,7 @@ mod tests {
         assert_eq!(summaries.iter().map(|summary| summary.label.as_str()).collect::<Vec<_>>(), ["ours", "theirs"]);
         let ratio = summaries[0].ratio.expect("a baseline");
         assert_eq!((ratio.requests_per_s, ratio.cpu_us, ratio.p99), (Some(4.0), Some(4.0), Some(4.0)));
-        assert_eq!(ratio.settled_cpu_us, None);
+        assert_eq!(ratio.total_cpu_us, None);
         assert_eq!(summaries[1].ratio.expect("a baseline").requests_per_s, Some(1.0));
         assert!(cell.summarize("nobody").iter().all(|summary| summary.ratio.is_none()));
     }

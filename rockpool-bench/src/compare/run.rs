@@ -5,10 +5,10 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Failure;
 use super::control::Control;
 use super::cpus::Cpus;
 use super::experiment::{Contender, Experiment, Group, Load, Origin};
+use super::failure::Failure;
 use super::interrupt::Directory;
 use super::machine;
 use super::moving::Moving;
@@ -347,7 +347,7 @@ fn measure(
     let measured = settings.client.measure(server, contender, group, load, length, order_seed)?;
     let moved_slots = moving.map(Moving::stop).transpose()?;
     let rested = rest(server, contender, *idle_share)?;
-    let settled = server.processor_time()?;
+    let at_rest = server.processor_time()?;
     let for_each =
         |before: GroupTime, after: GroupTime| (after.seconds - before.seconds) * 1e6 / measured.requests.max(1) as f64;
     Ok(Run {
@@ -356,7 +356,7 @@ fn measure(
         requests: measured.requests,
         requests_per_s: measured.requests_per_s,
         cpu_us: measured.server_time.map(|(before, loaded)| for_each(before, loaded)),
-        settled_cpu_us: measured.server_time.zip(settled).map(|((before, _), settled)| for_each(before, settled)),
+        total_cpu_us: measured.server_time.zip(at_rest).map(|((before, _), at_rest)| for_each(before, at_rest)),
         rested,
         client_cpu_us: measured.client_cpu_us,
         latency_ms: measured.latency_ms,

@@ -8,10 +8,10 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Failure;
 use super::control::Control;
 use super::cpus::Cpus;
 use super::experiment::{Contender, Origin};
+use super::failure::Failure;
 use super::interrupt::Group;
 use super::proc::{self, GroupTime, Resident};
 use super::recipe::{Durability, Places, Recipe};

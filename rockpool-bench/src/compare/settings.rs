@@ -9,9 +9,13 @@ use super::cpus::Cpus;
 /// How an experiment is run.
 #[derive(Debug)]
 pub struct Settings {
+    /// How often each measurement is made.
     pub rounds: usize,
+    /// What makes the load.
     pub client: Client,
+    /// CPUs that the servers are kept to.
     pub server_cpus: Cpus,
+    /// CPUs that the client is kept to.
     pub client_cpus: Cpus,
     /// Below which servers keep their data.
     pub directory: Option<PathBuf>,

@@ -14,10 +14,12 @@ use crate::wire::{ASKING, Codec, Kind, Reply};
 /// The time of a run, in nanoseconds since its start.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
+    /// When the run began.
     pub start: Instant,
 }
 
 impl Clock {
+    /// Nanoseconds since the start.
     pub fn now(self) -> u64 {
         nanoseconds(self.start.elapsed())
     }
@@ -26,6 +28,7 @@ impl Clock {
 /// A request that is under way.
 #[derive(Clone, Copy, Debug)]
 pub struct Flight {
+    /// What was asked.
     pub request: Request,
     /// When it was sent, or due: its latency counts from there.
     pub since: u64,
@@ -38,13 +41,16 @@ pub struct Flight {
 /// What every request needs to become bytes.
 #[derive(Debug)]
 pub struct Writer<'a> {
+    /// The protocol.
     pub codec: &'a Codec,
+    /// The values that are set.
     pub values: &'a Values,
 }
 
 /// A connection that never blocks.
 #[derive(Debug)]
 pub struct Link {
+    /// The socket, for the poll.
     pub stream: TcpStream,
     /// Bytes to be sent, of which the first `sent` are.
     output: Vec<u8>,
@@ -57,6 +63,7 @@ pub struct Link {
 }
 
 impl Link {
+    /// Takes a connection that does not block and has nothing under way.
     pub fn new(stream: TcpStream) -> Link {
         Link { stream, output: Vec::new(), sent: 0, partial: Vec::new(), in_flight: VecDeque::new(), waiting_since: 0 }
     }
@@ -108,7 +115,7 @@ impl Link {
         Ok(())
     }
 
-    /// Reads all that there is, and gives each reply to `settle`, with its request and the time it was read at.
+    /// Reads all that there is, and gives each reply to `complete`, with its request and the time it was read at.
     /// `piece` is where bytes are read to; `is_closed` tells that the server sends no more, of which there is no further event.
     pub fn receive(
         &mut self,
@@ -116,7 +123,7 @@ impl Link {
         is_closed: bool,
         codec: &Codec,
         clock: Clock,
-        mut settle: impl FnMut(Flight, Reply, u64),
+        mut complete: impl FnMut(Flight, Reply, u64),
     ) -> io::Result<()> {
         loop {
             let count = match self.stream.read(piece) {
@@ -128,13 +135,13 @@ impl Link {
             };
             let now = clock.now();
             self.waiting_since = now;
-            let mut settle = |flight, reply: Reply| settle(flight, reply, now);
+            let mut complete = |flight, reply: Reply| complete(flight, reply, now);
             if self.partial.is_empty() {
-                let used = settle_all(&mut self.in_flight, codec, &piece[..count], &mut settle)?;
+                let used = complete_all(&mut self.in_flight, codec, &piece[..count], &mut complete)?;
                 self.partial.extend_from_slice(&piece[used..count]);
             } else {
                 self.partial.extend_from_slice(&piece[..count]);
-                let used = settle_all(&mut self.in_flight, codec, &self.partial, &mut settle)?;
+                let used = complete_all(&mut self.in_flight, codec, &self.partial, &mut complete)?;
                 self.partial.drain(..used);
             }
             // A short read has emptied the socket: what comes later is an event of its own.
@@ -157,11 +164,11 @@ impl Link {
 
 /// How much of `input` is replies.
 #[inline]
-fn settle_all(
+fn complete_all(
     in_flight: &mut VecDeque<Flight>,
     codec: &Codec,
     input: &[u8],
-    settle: &mut impl FnMut(Flight, Reply),
+    complete: &mut impl FnMut(Flight, Reply),
 ) -> io::Result<usize> {
     let invalid = |reason: String| io::Error::new(ErrorKind::InvalidData, reason);
     let mut used = 0;
@@ -174,7 +181,7 @@ fn settle_all(
             Ok(Some((reply, length))) => {
                 in_flight.pop_front();
                 used += length;
-                settle(flight, reply);
+                complete(flight, reply);
             }
             Ok(None) => break,
             Err(error) => return Err(invalid(error.to_string())),

@@ -23,10 +23,13 @@ pub struct Nodes {
     slots: Vec<u16>,
 }
 
+/// A server, by its name and its addresses.
 #[derive(Clone, Debug)]
 pub struct Node {
+    /// As the plan or the cluster names it.
     pub host: String,
     port: u16,
+    /// Its addresses, to be tried in order.
     pub addresses: Vec<SocketAddr>,
 }
 
@@ -46,6 +49,7 @@ impl Node {
 /// Where a cluster's node wants a request to be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Redirection {
+    /// Its index in [`Nodes`].
     pub node: u16,
     /// This one request alone, and after ASKING.
     pub is_ask: bool,
@@ -70,6 +74,7 @@ impl Nodes {
         Ok(nodes)
     }
 
+    /// The node with that index.
     pub fn get(&self, node: u16) -> &Node {
         &self.nodes[usize::from(node)]
     }
@@ -88,6 +93,7 @@ impl Nodes {
         if self.slots.is_empty() { 0 } else { self.slots[usize::from(redis_keyslot(key))] }
     }
 
+    /// Whether keys are routed by their slots.
     pub fn is_cluster(&self) -> bool {
         !self.slots.is_empty()
     }

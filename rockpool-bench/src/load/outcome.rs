@@ -15,9 +15,11 @@ pub struct Outcome {
     pub writes: Side,
     /// Reads that found a value.
     pub hits: u64,
+    /// Reads that found none.
     pub misses: u64,
     /// Requests that were answered with an error or not at all.
     pub errors: u64,
+    /// The first error, in the server's words.
     pub first_error: Option<String>,
     /// Values that differ from what is written under their keys; counted only with `verify`.
     pub mismatches: u64,
@@ -38,6 +40,7 @@ pub struct Outcome {
 /// Requests of one kind that were answered, errors excluded.
 #[derive(Clone, Debug)]
 pub struct Side {
+    /// Answered without an error.
     pub requests: u64,
     /// Of values.
     pub bytes: u64,

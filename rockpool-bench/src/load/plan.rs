@@ -21,6 +21,7 @@ const RATE_MAX_PER_S: f64 = 1e9;
 /// Everything about one load.
 #[derive(Clone, Debug, Serialize)]
 pub struct Plan {
+    /// The protocol that the servers are asked by.
     pub protocol: Protocol,
     /// `host:port`: one server, or with `cluster` any members of it to ask first.
     pub addresses: Vec<String>,
@@ -31,15 +32,19 @@ pub struct Plan {
     pub password: Option<String>,
     /// Connections; in a cluster, that many to each node.
     pub clients: usize,
+    /// Threads that share the clients.
     pub threads: usize,
     /// Requests that a client has under way at one time.
     pub pipeline: usize,
+    /// What is asked.
     pub operation: Operation,
+    /// Of which keys.
     pub keys: Keys,
     /// The size of a value, in bytes; each size between the two is as likely.
     pub value_bytes: Span<usize>,
     /// The lifetime that values are written with, in milliseconds.
     pub ttl_ms: Option<Span<u64>>,
+    /// When the load is over.
     pub length: Length,
     /// Open loop: that many requests are due each second, whether or not earlier ones were answered, and latency counts
     /// from the moment when a request was due. Without it, closed loop: a client sends when it has all its replies.
@@ -133,11 +138,15 @@ impl Plan {
     }
 }
 
+/// What is asked of keys.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
+    /// GET alone.
     Get,
+    /// SET alone.
     Set,
+    /// GET and SET, drawn for each request.
     Mixed {
         /// The share of GETs, from 0 to 1.
         reads: f64,
@@ -147,9 +156,11 @@ pub enum Operation {
 /// Which keys are asked for: `prefix`, then a number from 0 to `count` - 1 padded with zeros to `key_bytes` in all.
 #[derive(Clone, Debug, Serialize)]
 pub struct Keys {
+    /// How often each is asked for.
     pub distribution: Distribution,
     /// How many keys there are; 0 for as many as there are requests (sequential keys only).
     pub count: u64,
+    /// What all names begin with.
     pub prefix: String,
     /// A number that does not fit makes the key longer.
     pub key_bytes: usize,
@@ -162,27 +173,34 @@ impl Default for Keys {
     }
 }
 
+/// How often each key is asked for.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Distribution {
+    /// All are as likely.
     Uniform,
     /// The k-th most frequent key is asked for in proportion to k to the power of -`exponent`. Which key that is, is
     /// scattered over all of them.
     Zipf {
+        /// Above 0; 0.99 is usual for caches.
         exponent: f64,
     },
     /// One after the other, then from the first again.
     Sequential,
     /// As the file says, then from its first line again; the other settings of the keys do not matter.
     Trace {
+        /// The file: a key a line, or comma-separated with a header.
         path: PathBuf,
     },
 }
 
+/// When a load is over.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Length {
+    /// After that many requests.
     Requests(u64),
+    /// After that time.
     #[serde(serialize_with = "seconds", rename = "seconds")]
     For(Duration),
     /// As many requests as the trace has lines.
@@ -192,11 +210,14 @@ pub enum Length {
 /// From `min` to `max`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Span<T> {
+    /// The least.
     pub min: T,
+    /// The most.
     pub max: T,
 }
 
 impl<T: Copy> Span<T> {
+    /// From a value to itself.
     pub fn of(value: T) -> Span<T> {
         Span { min: value, max: value }
     }

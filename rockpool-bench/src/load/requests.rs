@@ -13,22 +13,26 @@ use crate::wire::Kind;
 /// One request, as little of it as brings it back.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
+    /// GET, SET or DEL.
     pub kind: Kind,
     /// The number of its key, which [`KeyNames`] spells out.
     pub key: u64,
     /// Of a value that is set.
     pub bytes: usize,
+    /// The lifetime of a value that is set, in milliseconds.
     pub ttl_ms: Option<u64>,
 }
 
 /// The bytes of keys.
 #[derive(Clone, Debug)]
 pub enum KeyNames {
+    /// A prefix and a number.
     Numbered {
         prefix: Vec<u8>,
         /// Of the number, with zeros before it.
         digits: usize,
     },
+    /// Those of a trace.
     Listed(Arc<Trace>),
 }
 
@@ -50,7 +54,7 @@ impl KeyNames {
     }
 }
 
-/// The requests of one thread. With the others' they are those of the plan: what goes in order is dealt out in turn.
+/// The requests of one thread. All threads together make those of the plan: sequential ones are dealt out round-robin.
 #[derive(Debug)]
 pub struct Requests {
     operation: Operation,
@@ -135,6 +139,7 @@ impl Requests {
         Ok(((0..step).map(of_thread).collect(), names))
     }
 
+    /// Draws the next request; there is no last one.
     #[inline]
     pub fn next(&mut self) -> Request {
         let (mut kind, mut bytes) = (None, None);

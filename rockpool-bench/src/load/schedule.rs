@@ -41,6 +41,7 @@ impl Schedule {
         Schedule { remaining, end, open }
     }
 
+    /// Whether requests are due at a rate, whatever the replies.
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
@@ -102,6 +103,7 @@ impl Open {
     }
 }
 
+/// The duration in nanoseconds; 584 years, where it is longer.
 pub fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -19,9 +19,13 @@ const LATENCY_DIGITS: u8 = 3;
 /// What a thread shows of itself while it runs.
 #[derive(Debug, Default)]
 pub struct Gauge {
+    /// Answered without an error.
     pub requests: AtomicU64,
+    /// Errors.
     pub errors: AtomicU64,
+    /// Wrong values.
     pub mismatches: AtomicU64,
+    /// How late the next request is, in nanoseconds.
     pub behind_ns: AtomicU64,
 }
 
@@ -98,10 +102,12 @@ impl Tally {
         self.outcome.first_error.get_or_insert_with(text);
     }
 
+    /// Counts a MOVED or ASK that is followed.
     pub fn redirection(&mut self) {
         self.outcome.redirections += 1;
     }
 
+    /// Counts a connection that broke or was closed.
     pub fn lost_connection(&mut self) {
         self.outcome.lost_connections += 1;
     }
@@ -116,6 +122,7 @@ impl Tally {
         self.last_reply
     }
 
+    /// Copies the counts to `gauge`; `behind` is in nanoseconds.
     pub fn show(&self, gauge: &Gauge, behind: u64) {
         let outcome = &self.outcome;
         let requests = outcome.requests() + self.run.count;

@@ -52,6 +52,7 @@ impl Trace {
         if lines.is_empty() { Err(invalid("no requests".to_owned())) } else { Ok(Trace { text, lines }) }
     }
 
+    /// How many lines there are; at least one.
     pub fn len(&self) -> u64 {
         self.lines.len() as u64
     }
@@ -66,6 +67,7 @@ impl Trace {
         self.lines[line as usize].bytes
     }
 
+    /// The key of a line.
     pub fn key(&self, line: u64) -> &[u8] {
         &self.text[self.lines[line as usize].key.clone()]
     }

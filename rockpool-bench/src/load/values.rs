@@ -18,6 +18,7 @@ pub struct Values {
 }
 
 impl Values {
+    /// Fills the pool; the same seed gives the same values in every process.
     pub fn new(seed: u64) -> Values {
         let mut pool = vec![0; 2 * POOL_BYTES];
         SmallRng::seed_from_u64(seed).fill_bytes(&mut pool);

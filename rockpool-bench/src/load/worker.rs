@@ -27,29 +27,42 @@ const READ_BYTES: usize = 64 * 1024;
 const EVENTS: usize = 1024;
 /// The timer's; a link's is its client's number times `NODES_MAX`, plus its node's.
 const TIMER: Token = Token(usize::MAX);
-/// How often a thread looks at what no event tells: replies that are overdue, and whether it is to stop.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long a client rests after it lost a connection, or got none.
-const REST: Duration = Duration::from_millis(100);
-/// The same while a client rests.
-const REST_LOOK: Duration = Duration::from_millis(10);
-/// The least time between two questions for a cluster's slots.
+/// How often a thread checks what causes no event: overdue replies, and whether it is to stop.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
+/// The delay before a client connects again after it lost a connection, or got none.
+const BACKOFF: Duration = Duration::from_millis(100);
+/// The interval of checks while a client waits for that.
+const BACKOFF_CHECK_INTERVAL: Duration = Duration::from_millis(10);
+/// The least time between two requests for a cluster's slots.
 const REFRESH: Duration = Duration::from_millis(500);
 
 /// What a thread is made from.
 pub struct Parts {
+    /// Clients of this thread.
     pub clients: usize,
+    /// Requests that each has under way.
     pub pipeline: usize,
+    /// How long a reply may take.
     pub timeout: Duration,
+    /// The servers.
     pub nodes: Nodes,
+    /// Opens connections.
     pub dialer: Dialer,
+    /// The protocol.
     pub codec: Codec,
+    /// This thread's part of the requests.
     pub requests: Requests,
+    /// The names of keys.
     pub names: KeyNames,
+    /// The values that are set, and expected.
     pub values: Arc<Values>,
+    /// Whether values that are read are compared.
     pub verify: bool,
+    /// When requests are sent, and how many.
     pub schedule: Schedule,
+    /// Where progress is shown.
     pub gauge: Arc<Gauge>,
+    /// Set by a thread that fails, so that all end.
     pub stop: Arc<AtomicBool>,
 }
 
@@ -129,7 +142,7 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Runs until the schedule is over and every request is settled.
+    /// Runs until the schedule is over and every request is completed.
     ///
     /// # Errors
     /// [`LoadError::Lost`] when for the plan's `timeout` nothing but failures happened; [`LoadError::Local`].
@@ -142,7 +155,7 @@ impl Worker {
             (0..self.clients.len()).for_each(|client| self.fill(client, clock));
         }
         let mut events = Events::with_capacity(EVENTS);
-        let mut next_look = nanoseconds(LOOK);
+        let mut next_look = nanoseconds(CHECK_INTERVAL);
         while !self.parts.stop.load(Relaxed) {
             self.send_due(clock);
             let now = clock.now();
@@ -151,7 +164,7 @@ impl Worker {
                 break;
             }
             let due = self.parts.schedule.next_due().filter(|_| !self.permits.is_empty());
-            let wait = if self.resting.is_empty() { LOOK } else { REST_LOOK };
+            let wait = if self.resting.is_empty() { CHECK_INTERVAL } else { BACKOFF_CHECK_INTERVAL };
             self.timer
                 .arm(due, now)
                 .and_then(|()| self.poll.poll(&mut events, Some(wait)))
@@ -172,7 +185,7 @@ impl Worker {
             }
             self.wake(clock);
             if now >= next_look {
-                next_look = now + nanoseconds(LOOK);
+                next_look = now + nanoseconds(CHECK_INTERVAL);
                 self.look_for_overdue(clock);
                 self.give_up_when_lost(now)?;
             }
@@ -264,7 +277,7 @@ impl Worker {
     fn open(&mut self, client: usize, node: u16) -> Result<(), String> {
         let index = usize::from(node);
         if let Some(Some((failed, reason))) = self.unreachable.get(index)
-            && failed.elapsed() < REST
+            && failed.elapsed() < BACKOFF
         {
             return Err(reason.clone());
         }
@@ -308,7 +321,7 @@ impl Worker {
     /// Reads the replies of a connection, and lets its client go on.
     fn receive(&mut self, client: usize, node: usize, is_closed: bool, clock: Clock) {
         let Some(Some(link)) = self.clients[client].links.get_mut(node) else { return };
-        let mut settled = 0;
+        let mut completed = 0;
         let parts = &mut self.parts;
         let received = link.receive(&mut self.piece, is_closed, &parts.codec, clock, |flight, reply, now| {
             if flight.is_asking {
@@ -321,10 +334,10 @@ impl Worker {
                 self.redirected.push((Flight { hops: flight.hops + 1, ..flight }, redirection));
                 return;
             }
-            settled += 1;
+            completed += 1;
             self.tally.reply(&flight.request, &reply, flight.since, now, &parts.names);
         });
-        self.settle(client, settled);
+        self.complete(client, completed);
         if let Err(error) = received {
             self.lose(client, node, &error, clock);
         }
@@ -332,13 +345,13 @@ impl Worker {
             self.redirect(client, clock);
         }
         if self.parts.schedule.is_open() {
-            self.permits.extend(std::iter::repeat_n(client, settled));
+            self.permits.extend(std::iter::repeat_n(client, completed));
         } else if self.clients[client].outstanding == 0 && !self.clients[client].has_failed {
             self.fill(client, clock);
         }
     }
 
-    fn settle(&mut self, client: usize, count: usize) {
+    fn complete(&mut self, client: usize, count: usize) {
         self.clients[client].outstanding -= count;
         self.outstanding -= count;
     }
@@ -351,7 +364,7 @@ impl Worker {
             self.tally.redirection();
             self.parts.names.write(flight.request.key, &mut self.key);
             if !self.push(client, node, flight, is_ask, now) {
-                self.settle(client, 1);
+                self.complete(client, 1);
                 if self.parts.schedule.is_open() {
                     self.rest(client, 1, now);
                 }
@@ -372,7 +385,7 @@ impl Worker {
             return;
         }
         (0..unanswered).for_each(|_| self.tally.error(|| reason.clone()));
-        self.settle(client, unanswered);
+        self.complete(client, unanswered);
         self.clients[client].has_failed = true;
         let now = clock.now();
         self.note_failure(reason, now);
@@ -391,7 +404,7 @@ impl Worker {
     }
 
     fn rest(&mut self, client: usize, permits: usize, now: u64) {
-        self.resting.push(Rest { client, until: now + nanoseconds(REST), permits });
+        self.resting.push(Rest { client, until: now + nanoseconds(BACKOFF), permits });
     }
 
     /// Lets those go on that have rested.

@@ -14,6 +14,7 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
+    /// A line that is yet to be written; whether standard error is a terminal is looked up once.
     pub fn new() -> ProgressLine {
         ProgressLine { is_terminal: stderr().is_terminal(), last: Mutex::default() }
     }

@@ -1,11 +1,13 @@
 //! The book's TCP protocol, `docs/protocols.md`.
 
-use super::{Kind, Malformed, Reply, append_decimal, length};
+use super::number::{append_decimal, length};
+use super::reply::{Kind, Malformed, Reply};
 
 const CONTENT_MAX_BYTES: usize = 512 * 1024 * 1024;
 /// Of a length.
 const DIGITS_MAX: usize = 18;
 
+/// Appends a request for the value of `key`.
 pub fn get(output: &mut Vec<u8>, key: &[u8]) {
     output.push(b'G');
     append_decimal(output, key.len());
@@ -13,6 +15,7 @@ pub fn get(output: &mut Vec<u8>, key: &[u8]) {
     output.extend_from_slice(key);
 }
 
+/// Appends a request to delete `key`.
 pub fn delete(output: &mut Vec<u8>, key: &[u8]) {
     output.push(b'D');
     append_decimal(output, key.len());
@@ -20,6 +23,7 @@ pub fn delete(output: &mut Vec<u8>, key: &[u8]) {
     output.extend_from_slice(key);
 }
 
+/// Appends a request to set `key` to the `bytes` bytes that `append` appends.
 pub fn set(output: &mut Vec<u8>, key: &[u8], bytes: usize, append: impl FnOnce(&mut Vec<u8>)) {
     output.push(b'S');
     append_decimal(output, key.len());

@@ -5,7 +5,8 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use super::protocol::Protocol;
-use super::{Malformed, Reply, resp};
+use super::reply::{Malformed, Reply};
+use super::resp;
 
 /// The addresses of a host, which may be one itself.
 ///
@@ -19,7 +20,9 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// Opens connections and blocks meanwhile.
 #[derive(Clone, Debug)]
 pub struct Dialer {
+    /// The protocol, which decides how the password is shown.
     pub protocol: Protocol,
+    /// Sent as AUTH in RESP.
     pub password: Option<String>,
     /// For each step: connecting, and each read and write.
     pub timeout: Duration,

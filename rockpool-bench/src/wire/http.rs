@@ -2,7 +2,8 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-use super::{Kind, Malformed, Reply, append_decimal, length};
+use super::number::{append_decimal, length};
+use super::reply::{Kind, Malformed, Reply};
 
 const BODY_MAX_BYTES: usize = 512 * 1024 * 1024;
 const HEAD_MAX_BYTES: usize = 64 * 1024;
@@ -18,6 +19,7 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Fields with the host, and with a bearer token where there is a password.
     pub fn new(host: &str, password: Option<&str>) -> Fields {
         let mut common = format!(" HTTP/1.1\r\nHost: {host}\r\n");
         if let Some(password) = password {
@@ -27,18 +29,21 @@ impl Fields {
     }
 }
 
+/// Appends a request for the value of `key`.
 pub fn get(output: &mut Vec<u8>, fields: &Fields, key: &[u8]) {
     target(output, b"GET /cache/", key);
     output.extend_from_slice(&fields.common);
     output.extend_from_slice(b"\r\n");
 }
 
+/// Appends a request to delete `key`.
 pub fn delete(output: &mut Vec<u8>, fields: &Fields, key: &[u8]) {
     target(output, b"DELETE /cache/", key);
     output.extend_from_slice(&fields.common);
     output.extend_from_slice(b"\r\n");
 }
 
+/// Appends a request to set `key` to the `bytes` bytes that `append` appends.
 pub fn set(
     output: &mut Vec<u8>,
     fields: &Fields,
@@ -66,6 +71,10 @@ fn target(output: &mut Vec<u8>, start: &[u8], key: &[u8]) {
     }
 }
 
+/// The reply that `input` begins with, and its length; none while it is incomplete.
+///
+/// # Errors
+/// [`Malformed`]: the connection is of no use afterwards.
 pub fn reply(kind: Kind, input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+/// The protocols that the generator speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -14,6 +15,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// As reports name it.
     pub fn name(self) -> &'static str {
         match self {
             Protocol::Resp => "resp",

@@ -5,33 +5,40 @@ use redis_protocol::resp2::decode::decode_bytes;
 use redis_protocol::resp2::types::BytesFrame;
 use redis_protocol::types::REDIS_CLUSTER_SLOTS;
 
-use super::{Malformed, Reply, append_decimal};
+use super::number::{append_decimal, length};
+use super::reply::{Malformed, Reply};
 
+/// ASKING, which goes before a request that ASK has redirected.
 pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
+/// CLUSTER SLOTS; [`cluster_slots`] reads the reply.
 pub const CLUSTER_SLOTS: &[u8] = b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
 /// The longest line that is not the head of a value: an error, mostly.
 const LINE_MAX_BYTES: usize = 64 * 1024;
 /// Redis's `proto-max-bulk-len` by default.
 const VALUE_MAX_BYTES: usize = 512 * 1024 * 1024;
 
+/// Appends AUTH for the default user.
 pub fn auth(output: &mut Vec<u8>, password: &str) {
     output.extend_from_slice(b"*2\r\n$4\r\nAUTH");
     argument(output, password.as_bytes());
     output.extend_from_slice(b"\r\n");
 }
 
+/// Appends a request for the value of `key`.
 pub fn get(output: &mut Vec<u8>, key: &[u8]) {
     output.extend_from_slice(b"*2\r\n$3\r\nGET");
     argument(output, key);
     output.extend_from_slice(b"\r\n");
 }
 
+/// Appends a request to delete `key`.
 pub fn delete(output: &mut Vec<u8>, key: &[u8]) {
     output.extend_from_slice(b"*2\r\n$3\r\nDEL");
     argument(output, key);
     output.extend_from_slice(b"\r\n");
 }
 
+/// Appends a request to set `key` to the `bytes` bytes that `append` appends.
 pub fn set(output: &mut Vec<u8>, key: &[u8], bytes: usize, ttl_ms: Option<u64>, append: impl FnOnce(&mut Vec<u8>)) {
     let head: &[u8] = if ttl_ms.is_some() { b"*5\r\n$3\r\nSET" } else { b"*3\r\n$3\r\nSET" };
     output.extend_from_slice(head);
@@ -71,7 +78,7 @@ pub fn reply(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
         Some(b'-') => Ok(Some((Reply::Failed(&line[1..]), next))),
         Some(b'$') if &line[1..] == b"-1" => Ok(Some((Reply::Missing, next))),
         Some(b'$') => {
-            let bytes = super::length(&line[1..], VALUE_MAX_BYTES).ok_or_else(|| Malformed::at(input))?;
+            let bytes = length(&line[1..], VALUE_MAX_BYTES).ok_or_else(|| Malformed::at(input))?;
             match input.get(next..next + bytes + 2) {
                 None => Ok(None),
                 Some(value) if value.ends_with(b"\r\n") => Ok(Some((Reply::Value(&value[..bytes]), next + bytes + 2))),
@@ -86,9 +93,13 @@ pub fn reply(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
 /// was asked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SlotRange {
+    /// The first slot.
     pub first: u16,
+    /// The last slot.
     pub last: u16,
+    /// The host of the node.
     pub host: String,
+    /// The port for RESP.
     pub port: u16,
 }
 

@@ -1,4 +1,4 @@
-//! The commands of clients, declared, and those that tell little.
+//! The commands of clients, declared, and the trivial ones among them.
 
 use super::{identity, kill, list, treatment};
 use crate::command::context::Context;
@@ -10,7 +10,7 @@ use crate::reply::Error;
 const ANYTIME: Flags = Flags::NO_SCRIPT.or(Flags::LOADING).or(Flags::STALE);
 const BEFORE_AUTH: Flags = ANYTIME.or(Flags::FAST).or(Flags::NO_AUTH).or(Flags::ALLOW_BUSY);
 const ADMIN: Flags = ANYTIME.or(Flags::ADMIN);
-/// Runs while clients are paused, so that whoever paused them can see to it that it ends.
+/// Runs while clients are paused, so that the pause can be lifted.
 const ADMIN_IN_PAUSE: Flags = ADMIN.or(Flags::IGNORES_PAUSE);
 
 pub const COMMANDS: &[Spec] = &[
@@ -117,7 +117,7 @@ const fn connection(name: &'static str, arity: i32, handler: Handler, flags: Fla
     Spec::new(name, arity, handler).flags(flags).categories(Categories::CONNECTION)
 }
 
-/// CLIENT by itself, which its arity excludes.
+/// CLIENT without a subcommand, which its arity excludes.
 fn container(_: &mut Context<'_>) -> Result<(), Stop> {
     Err(Error::SYNTAX.into())
 }

@@ -1,4 +1,4 @@
-//! Who the client says it is: password, protocol, names.
+//! The identity of a client: AUTH, HELLO, RESET, names.
 
 use crate::command::context::Context;
 use crate::command::flow::{Cause, Flow, Stop};

@@ -8,14 +8,14 @@ use crate::command::flow::{Flow, Stop};
 use crate::command::user::DEFAULT;
 use crate::reply::Error;
 
-/// Which clients are meant.
+/// The clients that are to be killed.
 #[derive(Default)]
 struct Filter<'a> {
     id: Option<u64>,
     address: Option<&'a [u8]>,
     local_address: Option<&'a [u8]>,
     kind: Option<Kind>,
-    /// Whether the caller is meant, too.
+    /// Whether the caller is included.
     with_caller: bool,
 }
 
@@ -74,7 +74,7 @@ fn parse<'a>(context: &Context<'a>) -> Result<Filter<'a>, Error> {
         } else if is("laddr") {
             filter.local_address = Some(value);
         } else if is("user") {
-            // Everybody is the one user there is.
+            // There is one user, and all clients are it.
             if value != DEFAULT.as_bytes() {
                 return Err(Error::quoting("ERR No such user '", value, "'"));
             }

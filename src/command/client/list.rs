@@ -11,7 +11,7 @@ use crate::command::user::DEFAULT;
 use crate::protocol::resp::Version;
 use crate::reply::Error;
 
-/// What a client is there for.
+/// The type of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Normal,
@@ -79,7 +79,7 @@ pub(super) fn info(context: &mut Context<'_>) -> Result<(), Stop> {
 fn describe(context: &Context<'_>, client: &Client, text: &mut Vec<u8>) {
     use std::sync::atomic::Ordering::Relaxed;
     let is_caller = client.id == context.session.client.id;
-    // Nobody else's arguments are in memory of their own: they lie in the input.
+    // Arguments have no memory of their own: they lie in the input, which only the caller can look into.
     let argument_bytes = if is_caller { context.args.total_bytes() } else { 0 };
     let seconds_since = |then_ms: u64| context.now_ms.saturating_sub(then_ms) / 1000;
     let sizes = client.buffer_sizes();

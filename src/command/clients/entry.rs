@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use crate::command::user::User;
 use crate::protocol::resp::Version;
 
-/// An outbox that grew past this gives its memory back once it is empty, in bytes.
+/// The capacity that an empty outbox keeps, in bytes; more is given back.
 const KEPT_BYTES: usize = 64 * 1024;
 
 /// The two ends of a connection.
@@ -18,8 +18,9 @@ pub struct Peer {
     pub address: String,
     /// The address it connected to.
     pub local_address: String,
-    /// The socket's file descriptor, for people to look at.
+    /// The socket's file descriptor, as CLIENT LIST shows it.
     pub descriptor: i32,
+    /// Whether it came over a Unix socket.
     pub is_unix: bool,
     /// Whether it is on this machine: over loopback or a Unix socket.
     pub is_local: bool,
@@ -48,10 +49,11 @@ impl Peer {
 /// Whether a connection has been asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
+    /// It goes on.
     Not,
-    /// If the sweep is right about it, which its connection finds out.
+    /// The sweep suspects that it is idle or too slow, which its connection verifies.
     Suspected,
-    /// Once it has sent what waits.
+    /// Once its output is sent.
     Drained,
     /// At once.
     Killed,
@@ -62,11 +64,14 @@ const SUSPECTED: u8 = 1;
 const DRAINED: u8 = 2;
 const KILLED: u8 = 3;
 
-/// How a client calls itself; an empty name is none.
+/// The names that a client has given; empty ones are not set.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
+    /// What CLIENT SETNAME or HELLO set.
     pub name: Vec<u8>,
+    /// The client library (CLIENT SETINFO LIB-NAME).
     pub library: Vec<u8>,
+    /// The version of the library (CLIENT SETINFO LIB-VER).
     pub library_version: Vec<u8>,
 }
 
@@ -75,16 +80,21 @@ pub struct Names {
 pub struct BufferSizes {
     /// Received and not executed.
     pub input: usize,
+    /// What is allocated for input.
     pub input_capacity: usize,
     /// Waiting to be sent.
     pub output: usize,
+    /// What is allocated for output.
     pub output_capacity: usize,
 }
 
-/// A connected client, as others may see and touch it. Its connection writes most of it, without locks.
+/// The part of a connected client that other threads see and change. Its connection writes most of it, without locks.
 pub struct Client {
+    /// Unique since the start of the server; the first is 1.
     pub id: u64,
+    /// Where it came from, and its socket.
     pub peer: Peer,
+    /// Unix milliseconds at which it connected.
     pub created_ms: u64,
     database: AtomicUsize,
     resp_version: AtomicU8,
@@ -104,21 +114,22 @@ pub struct Client {
     input_capacity: AtomicUsize,
     output: AtomicUsize,
     output_capacity: AtomicUsize,
-    /// What the registry's sum holds of it, in bytes.
+    /// Its share in the registry's sum of memory, in bytes.
     pub(super) counted_bytes: AtomicUsize,
-    /// How many times in a row the sweep has found more than the soft limit waiting to be sent.
+    /// How many sweeps in a row have found its output above the soft limit.
     pub sweeps_over_soft_limit: AtomicU64,
     names: Mutex<Names>,
-    /// What others have to tell it, in the protocol's bytes.
+    /// Out-of-band pushes from other threads, encoded.
     outbox: Mutex<Vec<u8>>,
     /// Length of `outbox`.
     pushed: AtomicUsize,
     ending: AtomicU8,
-    /// Its connection's.
+    /// Wakes its connection.
     waker: Mutex<Waker>,
 }
 
 impl Client {
+    /// Makes a client that speaks RESP2, is on database 0 and has run nothing; `now_ms` is Unix time in milliseconds.
     pub fn new(id: u64, peer: Peer, now_ms: u64, authenticated: bool) -> Client {
         Client {
             id,
@@ -148,20 +159,24 @@ impl Client {
         }
     }
 
+    /// The number of its database (SELECT).
     #[inline]
     pub fn database(&self) -> usize {
         self.database.load(Ordering::Relaxed)
     }
 
+    /// Sets the number of its database, which the caller has checked.
     pub fn select(&self, database: usize) {
         self.database.store(database, Ordering::Relaxed);
     }
 
+    /// The version of RESP in which it is answered.
     #[inline]
     pub fn version(&self) -> Version {
         if self.resp_version.load(Ordering::Relaxed) == 3 { Version::Resp3 } else { Version::Resp2 }
     }
 
+    /// Sets the version of RESP for replies that are yet to be written (HELLO).
     pub fn set_version(&self, version: Version) {
         self.resp_version.store(if version == Version::Resp3 { 3 } else { 2 }, Ordering::Relaxed);
     }
@@ -172,6 +187,7 @@ impl Client {
         if self.authenticated.load(Ordering::Relaxed) { User::Default } else { User::Unauthenticated }
     }
 
+    /// Sets as whom it acts. The right password resets the count of wrong ones.
     pub fn set_user(&self, user: User) {
         self.authenticated.store(user == User::Default, Ordering::Relaxed);
         if user == User::Default {
@@ -190,15 +206,17 @@ impl Client {
         self.touches.load(Ordering::Relaxed)
     }
 
+    /// Sets whether its commands count as a use of keys, for LRU and LFU.
     pub fn set_touches(&self, touches: bool) {
         self.touches.store(touches, Ordering::Relaxed);
     }
 
-    /// Whether it may be cut when clients' buffers take too much memory (CLIENT NO-EVICT).
+    /// Whether it may be disconnected when clients' buffers take too much memory (CLIENT NO-EVICT).
     pub fn is_evictable(&self) -> bool {
         self.evictable.load(Ordering::Relaxed)
     }
 
+    /// Sets whether `maxmemory-clients` may end it.
     pub fn set_evictable(&self, evictable: bool) {
         self.evictable.store(evictable, Ordering::Relaxed);
     }
@@ -208,11 +226,12 @@ impl Client {
         self.blocked.load(Ordering::Relaxed)
     }
 
+    /// Sets whether it is kept waiting; for HTTP, whether a request is being served.
     pub fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
-    /// Whether it is fed what others do (MONITOR).
+    /// Whether it monitors (MONITOR).
     #[inline]
     pub fn is_monitor(&self) -> bool {
         self.monitor.load(Ordering::Relaxed)
@@ -222,14 +241,17 @@ impl Client {
         self.monitor.store(monitor, Ordering::Relaxed);
     }
 
+    /// A copy of its names.
     pub fn names(&self) -> Names {
         self.names.lock().clone()
     }
 
+    /// Changes its names under their lock.
     pub fn change_names(&self, change: impl FnOnce(&mut Names)) {
         change(&mut self.names.lock());
     }
 
+    /// The sizes that its connection set last. They are read one by one, so that some may be newer.
     pub fn buffer_sizes(&self) -> BufferSizes {
         BufferSizes {
             input: self.input.load(Ordering::Relaxed),
@@ -239,7 +261,7 @@ impl Client {
         }
     }
 
-    /// Tells what the connection holds at the moment.
+    /// Sets the present sizes of the connection's buffers.
     #[inline]
     pub fn set_buffer_sizes(&self, sizes: BufferSizes) {
         self.set_input(sizes.input, sizes.input_capacity);
@@ -247,6 +269,7 @@ impl Client {
         self.output_capacity.store(sizes.output_capacity, Ordering::Relaxed);
     }
 
+    /// Sets how many bytes are received and not executed, and how many are allocated for input.
     #[inline]
     pub fn set_input(&self, bytes: usize, capacity_bytes: usize) {
         self.input.store(bytes, Ordering::Relaxed);
@@ -323,6 +346,7 @@ impl Client {
         self.wake();
     }
 
+    /// Whether, and how, its connection is to end.
     #[inline]
     pub fn ending(&self) -> Ending {
         match self.ending.load(Ordering::Acquire) {
@@ -333,12 +357,12 @@ impl Client {
         }
     }
 
-    /// From now on has `waker` woken whenever there is something to notice; what there was before is to be looked for.
+    /// Sets the waker for whatever other threads ask of it from now on; the caller looks for what they asked before.
     pub fn set_waker(&self, waker: Waker) {
         *self.waker.lock() = waker;
     }
 
-    /// Has its connection look at everything again.
+    /// Wakes its connection.
     pub(super) fn wake(&self) {
         self.waker.lock().wake_by_ref();
     }

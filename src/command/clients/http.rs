@@ -1,4 +1,4 @@
-//! Clients of HTTP: who goes when there are too many.
+//! Clients of HTTP: the one that is idle longest makes room for another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,27 +6,27 @@ use std::sync::atomic::Ordering;
 
 use super::entry::Client;
 
-/// One look at all clients finds the next to go for one part in so many of them.
-const LOOK_SHARE: usize = 16;
+/// One pass over all clients finds the idlest ones, one part in so many.
+const PASS_SHARE: usize = 16;
 
 #[derive(Default)]
 pub(super) struct HttpClients {
     pub by_id: BTreeMap<u64, Arc<Client>>,
-    /// Since when they were idle, and the ids, of those that were idle for longest at the last look, the very longest last.
-    /// Everyone else was, and so has been, idle since later than these as far as these have done nothing since.
+    /// Since when they were idle, and the ids, of those that were idle longest at the last pass; the longest last. All others were
+    /// idle for less long, which still holds as far as these have been idle since.
     idlest: Vec<(u64, u64)>,
 }
 
 impl HttpClients {
     /// Removes the one that has been idle for longest. `None`: all are being served.
     pub fn take_idlest(&mut self) -> Option<Arc<Client>> {
-        self.next_of_last_look().or_else(|| {
-            self.look();
-            self.next_of_last_look()
+        self.next_of_last_pass().or_else(|| {
+            self.find_idlest();
+            self.next_of_last_pass()
         })
     }
 
-    fn next_of_last_look(&mut self) -> Option<Arc<Client>> {
+    fn next_of_last_pass(&mut self) -> Option<Arc<Client>> {
         while let Some((since_ms, id)) = self.idlest.pop() {
             if self.by_id.get(&id).and_then(|client| idle_since_ms(client)) == Some(since_ms) {
                 return self.by_id.remove(&id);
@@ -35,10 +35,10 @@ impl HttpClients {
         None
     }
 
-    fn look(&mut self) {
+    fn find_idlest(&mut self) {
         let idle = self.by_id.iter().filter_map(|(id, client)| Some((idle_since_ms(client)?, *id)));
         self.idlest = idle.collect();
-        let kept = self.idlest.len().div_ceil(LOOK_SHARE);
+        let kept = self.idlest.len().div_ceil(PASS_SHARE);
         if kept < self.idlest.len() {
             self.idlest.select_nth_unstable(kept);
             self.idlest.truncate(kept);

@@ -1,4 +1,4 @@
-//! What clients take in memory together, and who is cut off when that is more than `maxmemory-clients`
+//! Client eviction: the memory of all clients, kept below `maxmemory-clients`
 //! (<https://redis.io/docs/latest/develop/reference/clients/#client-eviction>).
 
 use std::cmp::Reverse;
@@ -18,7 +18,7 @@ impl Clients {
     /// Cuts off the largest clients until the others take at most `max_bytes` together. Those that CLIENT NO-EVICT
     /// protects count, but stay, as in Redis. Returns how many were cut off.
     pub fn evict(&self, max_bytes: u64) -> usize {
-        // Two at a time would cut off twice as many as are too many.
+        // Two threads at a time would disconnect twice as many as needed.
         let Some(_evicting) = self.evicting.try_lock() else { return 0 };
         let mut clients: Vec<_> =
             self.all().into_iter().map(|client| (Reverse(client.memory_bytes()), client)).collect();
@@ -37,7 +37,7 @@ impl Clients {
         cut
     }
 
-    /// Has the sum hold `bytes` of `client`. Returns whether that is more than before.
+    /// Updates the sum with `bytes` as the share of `client`. Returns whether that is more than before.
     pub(super) fn count_memory(&self, client: &Client, bytes: usize) -> bool {
         let before = client.counted_bytes.swap(bytes, Ordering::Relaxed);
         if bytes != before {

@@ -1,11 +1,11 @@
-//! Who is connected: the registry behind CLIENT LIST and CLIENT KILL, the pause of all clients, who monitors, and how many
-//! sockets there may be.
+//! The connected clients: the registry behind CLIENT LIST and CLIENT KILL, the pause of all clients, the monitors, and the limits
+//! of sockets.
 
 mod entry;
 mod http;
 mod memory;
 mod pause;
-mod places;
+mod sockets;
 
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
@@ -18,7 +18,7 @@ use self::http::HttpClients;
 
 pub use entry::{BufferSizes, Client, Ending, Names, Peer};
 pub use pause::{Pause, Scope};
-pub use places::{LEAVING_MAX, Place, Places};
+pub use sockets::{LEAVING_MAX, SocketLimit, SocketPermit};
 
 /// All connected clients.
 #[derive(Default)]
@@ -28,15 +28,16 @@ pub struct Clients {
     connected: Mutex<BTreeMap<u64, Arc<Client>>>,
     /// Of HTTP, which have sessions for as long as a request lasts.
     http: Mutex<HttpClients>,
-    /// Of the sockets of either.
-    pub session_places: Arc<Places>,
-    pub http_places: Arc<Places>,
+    /// The limit of sockets of these protocols.
+    pub session_sockets: Arc<SocketLimit>,
+    /// The limit of sockets of HTTP, apart so that neither kind takes all.
+    pub http_sockets: Arc<SocketLimit>,
     monitors: RwLock<Vec<Arc<Client>>>,
-    /// Length of `monitors`, so that nobody pays for it while nobody monitors.
+    /// Length of `monitors`: without monitors, a command reads no more than this.
     monitor_count: AtomicUsize,
-    /// What clients take in memory together, as far as that is counted.
+    /// The sum of the clients' memory, in bytes, as they last counted it.
     memory_bytes: AtomicI64,
-    /// Held by who cuts clients off for memory.
+    /// Held while clients are disconnected for memory.
     evicting: Mutex<()>,
     pause: Pause,
 }
@@ -76,7 +77,7 @@ impl Clients {
         Some(client)
     }
 
-    /// Forgets a client whose connection is over. To be called before its socket is closed: see [`Clients::kill`].
+    /// Removes a client whose connection has ended. To be called before its socket is closed: see [`Clients::kill`].
     pub fn disconnect(&self, client: &Client) {
         self.connected.lock().remove(&client.id);
         self.http.lock().by_id.remove(&client.id);
@@ -101,7 +102,7 @@ impl Clients {
         self.connected.lock().len()
     }
 
-    /// Whether nobody is connected.
+    /// Whether no client with a session is connected.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -144,13 +145,13 @@ impl Clients {
         &self.pause
     }
 
-    /// Ends the pause at once, and lets everyone know who waits for that.
+    /// Ends the pause at once, and wakes the clients that wait for that.
     pub fn lift_pause(&self) {
         self.pause.lift();
         self.all().iter().for_each(|client| client.wake());
     }
 
-    /// Has the client see what others do.
+    /// Makes the client a monitor.
     pub fn monitor(&self, client: &Arc<Client>) {
         let mut monitors = self.monitors.write();
         if !client.is_monitor() {
@@ -170,7 +171,7 @@ impl Clients {
         }
     }
 
-    /// Whether anybody monitors.
+    /// Whether there are monitors.
     #[inline]
     pub fn are_monitored(&self) -> bool {
         self.monitor_count.load(Ordering::Relaxed) > 0

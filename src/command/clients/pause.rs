@@ -11,6 +11,7 @@ use crate::command::flags::Flags;
 pub enum Scope {
     /// Those that may change something.
     Write,
+    /// Every command, but those with [`Flags::IGNORES_PAUSE`].
     All,
 }
 
@@ -23,7 +24,7 @@ struct Current {
 /// The pause that is in force, if any.
 #[derive(Default)]
 pub struct Pause {
-    /// Whether `current` is worth a look.
+    /// Whether `current` may hold a pause: the check without a lock.
     is_set: AtomicBool,
     current: Mutex<Option<Current>>,
 }

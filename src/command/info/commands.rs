@@ -1,4 +1,4 @@
-//! The commands by which the server tells of itself, declared.
+//! The commands of this family, declared.
 
 use super::common::ANYTIME;
 use super::{latency, memory, sections, slowlog};

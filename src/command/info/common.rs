@@ -1,4 +1,4 @@
-//! What the commands share by which the server tells of itself.
+//! What the commands of this family share.
 
 use crate::command::context::Context;
 use crate::command::flags::Flags;

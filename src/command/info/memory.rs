@@ -48,7 +48,7 @@ pub const COMMAND: Spec =
 
 /// An instance with less in use is too small to judge.
 const SMALL_BYTES: u64 = 5 * 1024 * 1024;
-/// RAM beyond what is in use that is not worth a word.
+/// Resident memory beyond what is in use that MEMORY DOCTOR does not report.
 const TOLERATED_BYTES: i64 = 10 * 1024 * 1024;
 
 fn usage(context: &mut Context<'_>) -> Result<(), Stop> {

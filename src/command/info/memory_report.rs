@@ -50,7 +50,7 @@ impl MemoryReport {
         self.used - self.overhead()
     }
 
-    /// Of what came since the start, in hundredths.
+    /// The share of keys and values in the memory added since the start, in percent.
     pub fn dataset_percent(&self) -> f64 {
         percent(self.dataset(), self.used.saturating_sub(self.startup))
     }

@@ -1,4 +1,4 @@
-//! What the server tells of itself: INFO, SLOWLOG, LATENCY, MEMORY.
+//! Monitoring: INFO, SLOWLOG, LATENCY, MEMORY.
 
 mod commands;
 mod common;

@@ -43,7 +43,7 @@ pub fn persistence(context: &Context<'_>, text: &mut String) {
     );
 }
 
-/// How memory and disk stand to each other. Latencies are in microseconds.
+/// The state of the memory tier over the disk. Latencies are in microseconds.
 pub fn tiering(context: &Context<'_>, text: &mut String) {
     let state = context.state;
     let Some(merging) = state.keyspace.merging() else {

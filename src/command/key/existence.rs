@@ -25,8 +25,8 @@ pub fn touch(context: &mut Context<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// For how many of its keys a command's `action` holds; a key named twice counts twice. All of them are locked first,
-/// so that no client sees some of it done.
+/// Counts the keys of a command for which `action` returns true; a key named twice counts twice. All of them are locked first,
+/// so that no client sees it half done.
 fn count(
     context: &mut Context<'_>,
     caller: Caller,

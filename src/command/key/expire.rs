@@ -1,4 +1,4 @@
-//! EXPIRE and its like, TTL and its like, PERSIST.
+//! EXPIRE, TTL, PERSIST and their variants.
 
 use crate::base::number;
 use crate::command::context::Context;
@@ -7,7 +7,7 @@ use crate::command::flow::Stop;
 use crate::protocol::until_nul;
 use crate::reply::Error;
 
-/// NX, XX, GT, LT of EXPIRE and its like.
+/// The options NX, XX, GT and LT of EXPIRE and its variants.
 #[derive(Clone, Copy, Default)]
 struct Conditions {
     only_without: bool,
@@ -79,7 +79,7 @@ fn set_expiry(context: &mut Context<'_>, name: &str, notation: Notation) -> Resu
     let is_set = old_ms.is_some_and(|old_ms| conditions.allow(old_ms, expiry_ms))
         && match u64::try_from(expiry_ms) {
             Ok(expiry_ms) if expiry_ms > context.now_ms => slot.set_expiry(&key, Some(expiry_ms)),
-            // What has passed already deletes at once.
+            // A time in the past deletes the key at once.
             _ => slot.remove(&key),
         };
     context.reply.integer(i64::from(is_set));

@@ -24,7 +24,7 @@ fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result
         _ => return Err(Error::SYNTAX.into()),
     };
     let flushed = context.keyspace().flush(databases)?;
-    // Either way nobody waits at the gate while it is freed.
+    // SYNC and ASYNC alike: it is freed after the gate is released, so that no other command waits for that.
     if in_background {
         free_in_background(flushed);
     } else {
@@ -35,7 +35,7 @@ fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result
 }
 
 fn free_in_background(flushed: Flushed) {
-    // If no thread can be had, the closure is dropped here and now, and what it holds with it.
+    // If no thread can be started, the closure is dropped here, and what it owns with it.
     if let Err(error) = std::thread::Builder::new().name("flush".to_owned()).spawn(move || drop(flushed)) {
         tracing::warn!(%error, "no thread to free flushed keys in");
     }

@@ -1,4 +1,4 @@
-//! OBJECT: how a value is kept (<https://redis.io/docs/latest/commands/object/>).
+//! OBJECT: the encoding and the use of a value (<https://redis.io/docs/latest/commands/object/>).
 
 use crate::base::chunks::BytesRef;
 use crate::base::number;
@@ -19,7 +19,7 @@ const NO_FREQUENCY: Error = Error::new(
      between policies at runtime LRU and LFU data will take some time to adjust.",
 );
 
-/// What Redis, which keeps the small integers once for everyone, tells as the number of their users.
+/// The reference count that Redis reports for small integers, which it shares among keys.
 const SHARED_REFERENCES: i64 = i32::MAX as i64;
 const SHARED_INTEGERS: std::ops::Range<i64> = 0..10_000;
 
@@ -75,7 +75,7 @@ fn help(context: &mut Context<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// What `look` sees in the entry at the command's key, if there is one.
+/// What `look` returns for the entry at the command's key, if there is one.
 fn look<R>(context: &mut Context<'_>, look: impl FnOnce(&Entry) -> R) -> Result<Option<R>, Stop> {
     let key = context.key(2);
     Ok(context.lock(&key)?.inspect(&key).map(|entry| look(&entry)))

@@ -1,4 +1,4 @@
-//! RENAME, RENAMENX, COPY, MOVE: a value comes to another key.
+//! RENAME, RENAMENX, COPY, MOVE: a value gets another key.
 
 use crate::command::context::Context;
 use crate::command::flow::Stop;
@@ -19,7 +19,7 @@ pub fn rename_if_free(context: &mut Context<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Renames a key, unless `only_free` and the new name is taken; by itself it is, too.
+/// Renames a key; with `only_free` not to a name that exists, its own included.
 fn rename_unless(context: &mut Context<'_>, only_free: bool) -> Result<bool, Stop> {
     let (source, target) = (context.key(1), context.key(2));
     let database = context.database();

@@ -10,7 +10,7 @@ use crate::reply::{Error, Sink};
 
 const DEFAULT_COUNT: usize = 10;
 
-/// Names put aside, so that no slot is locked while the reply is written; one allocation for all of them.
+/// Names of keys, copied so that no slot is locked while the reply is written; one allocation for all of them.
 #[derive(Default)]
 struct Names {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! ACL, as far as a server with one user has something to tell (<https://redis.io/docs/latest/commands/acl/>).
+//! ACL, as far as it applies to a server with one user (<https://redis.io/docs/latest/commands/acl/>).
 
 use super::common::{ADMIN, ANYTIME, CONSTANT, help_of, reply_lines, reply_names, wrong_subcommand};
 use crate::command::context::Context;

@@ -128,8 +128,8 @@ fn check(state: &State, name: &'static str, value: &str) -> Result<(), NotApplie
     Ok(())
 }
 
-/// Puts new values to use where nobody reads them anyway whenever they matter. `requirepass` and `maxclients`, like
-/// most, are read at each command or connection: who is in stays in. The sockets, though, are opened once, at the
+/// Applies new values that are not read at each use. `requirepass` and `maxclients`, like most, are read at each command or
+/// connection, and connected clients stay connected. The sockets, though, are opened once, at the
 /// start: other ones are refused in Redis's words for those that cannot be opened.
 fn apply(state: &State, changed: &[&'static str]) -> Result<(), NotApplied> {
     fit_descriptors(state, changed)?;

@@ -1,4 +1,4 @@
-//! DEBUG: what tests of clients and of servers need (<https://redis.io/docs/latest/commands/debug/>). What would harm the server or its data is not there.
+//! DEBUG: what tests of clients and of servers need (<https://redis.io/docs/latest/commands/debug/>). Subcommands that would harm the server or its data are missing.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -109,7 +109,7 @@ struct DigestWalk {
     digest: Digest,
 }
 
-/// The keys of one database; `None`: none came by.
+/// The keys of one database; `None`: it has none.
 #[derive(Default)]
 struct Entries(Option<Digest>);
 
@@ -167,7 +167,7 @@ fn log(context: &mut Context<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// One line of facts. The value's address is nobody's business, and reads as 0.
+/// One line of facts. The value's address is not disclosed: it reads as 0.
 fn object(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(2);
     let line = context.lock(&key)?.peek(&key).map(|entry| {
@@ -222,7 +222,7 @@ fn populate(context: &mut Context<'_>) -> Result<(), Stop> {
             value.resize(value_bytes as usize, 0);
         }
         let key = context.keyspace().key(&name);
-        // Where it comes to a cold key, it begins anew, and passes over what it has made.
+        // After a cold key it runs again from the start, and skips the keys that it has made.
         context.changes.begin();
         let mut slot = context.lock(&key)?;
         if slot.peek(&key).is_none() {
@@ -298,7 +298,7 @@ fn set_active_expire(context: &mut Context<'_>) -> Result<(), Stop> {
     accept(context)
 }
 
-/// Redis stands still meanwhile; here only this connection does.
+/// Redis blocks all clients meanwhile; here only this connection waits.
 fn sleep(context: &mut Context<'_>) -> Result<(), Stop> {
     let seconds = number::parse_f64(context.args.at(2)).unwrap_or(0.0).max(0.0);
     // What no `Duration` can hold never ends.

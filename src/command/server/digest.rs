@@ -7,7 +7,7 @@ use crate::base::chunks::BytesRef;
 use crate::keyspace::entry::Entry;
 use crate::types::Value;
 
-/// A fingerprint in the making.
+/// A fingerprint under construction.
 #[derive(Clone, Copy, Default)]
 pub struct Digest([u8; DIGEST_LENGTH]);
 

@@ -58,7 +58,7 @@ pub fn last_save(context: &mut Context<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The journal is never rewritten, but let go of: this has what has changed merged now.
+/// The journal is never rewritten: a round makes its segments obsolete, so this requests one.
 pub fn rewrite_journal(context: &mut Context<'_>) -> Result<(), Stop> {
     tier(context)?.requests.round();
     context.reply.simple("Background append only file rewriting started");

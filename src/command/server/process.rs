@@ -6,8 +6,8 @@ use crate::command::context::Context;
 use crate::command::flow::{Flow, Stop};
 use crate::reply::Error;
 
-/// Ends the server (<https://redis.io/docs/latest/commands/shutdown/>): clients are let go, what has to be on disk gets
-/// there, and no reply is sent. It begins at once and waits for no replica, so that NOW and FORCE ask for nothing
+/// Ends the server (<https://redis.io/docs/latest/commands/shutdown/>): connections are closed, what is dirty is written
+/// to disk, and no reply is sent. It begins at once and waits for no replica, so that NOW and FORCE ask for nothing
 /// more, and there is never a shutdown in progress that ABORT could stop.
 pub fn shutdown(context: &mut Context<'_>) -> Result<(), Stop> {
     let (mut saves, mut saves_not, mut hurries, mut aborts) = (false, false, false, false);

@@ -8,7 +8,7 @@ use crate::command::context::Context;
 use crate::command::flow::{Cause, Flow, Stop};
 use crate::reply::Error;
 
-/// Waits for replicas that never come: until the timeout, or for good if that is 0
+/// Waits for replicas, of which there are none: until the timeout, or forever if that is 0
 /// (<https://redis.io/docs/latest/commands/wait/>).
 pub fn wait(context: &mut Context<'_>) -> Result<(), Stop> {
     let wanted = number::parse_i64(context.args.at(1)).ok_or(Error::NOT_AN_INTEGER)?;

@@ -12,7 +12,7 @@ pub fn string_of(entry: &Entry) -> Result<BytesRef<'_>, Error> {
     entry.string().ok_or(Error::WRONG_TYPE)
 }
 
-/// Answers the string of an entry, or null without one; tells whether there is one.
+/// Answers the string of an entry, or null without one; returns whether there is one.
 #[inline]
 pub fn reply_string(reply: &mut dyn Sink, entry: Option<&Entry>) -> Result<bool, Error> {
     match entry {
@@ -31,7 +31,7 @@ pub fn reply_bytes(reply: &mut dyn Sink, bytes: BytesRef<'_>) {
     }
 }
 
-/// Refuses a value that memory could not hold if there were nothing else: no eviction would make room for it.
+/// Refuses a value larger than `maxmemory`: no eviction would make room for it.
 pub fn check_fits(context: &Context<'_>, bytes: usize) -> Result<(), Error> {
     let fits = || context.keyspace().can_hold(bytes, context.args.total_bytes());
     if bytes < LARGE_BYTES || fits() { Ok(()) } else { Err(Error::OUT_OF_MEMORY) }

@@ -57,7 +57,7 @@ pub fn lcs(context: &mut Context<'_>) -> Result<(), Stop> {
     };
     let options = Options::parse(&context.args)?;
     let limit_bytes = context.state.settings.proto_max_bulk_len.get();
-    // Large ones are not copied before it is known that they are not refused.
+    // Lengths are checked first, so that strings that are too long are not copied.
     let [first, second] = [&first, &second].map(|value| value.bytes().unwrap_or(BytesRef::Slice(&[])));
     string::check_lcs_limit(first.len(), second.len(), limit_bytes).map_err(refusal)?;
     let (first, second) = (first.to_vec(), second.to_vec());

@@ -1,4 +1,4 @@
-//! Several keys at one moment: their slots are locked together.
+//! MGET, MSET and MSETNX: all slots are locked together, so that each is atomic.
 
 use smallvec::SmallVec;
 
@@ -8,7 +8,7 @@ use crate::command::flow::Stop;
 use crate::keyspace::{Key, NewExpiry, SlotGuards};
 use crate::reply::Error;
 
-/// Keys of one command that are kept without an allocation.
+/// Up to so many keys of a command are kept without an allocation.
 const INLINE_KEYS: usize = 16;
 
 type KeyList<'a> = SmallVec<[Key<'a>; INLINE_KEYS]>;

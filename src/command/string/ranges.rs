@@ -45,7 +45,7 @@ pub fn append_bytes(_: &Args<'_>, present_bytes: usize, added_bytes: usize) -> u
     present_bytes + added_bytes
 }
 
-/// How long a value becomes by a SETRANGE; what is wrong with its offset it tells itself.
+/// How long a value becomes by a SETRANGE. The handler reports a bad offset.
 pub fn setrange_bytes(args: &Args<'_>, present_bytes: usize, patch_bytes: usize) -> usize {
     let offset = number::parse_i64(args.at(2)).and_then(|offset| string::offset(offset).ok());
     offset.map_or(0, |offset| offset.saturating_add(patch_bytes)).max(present_bytes)
@@ -63,7 +63,7 @@ pub fn append(context: &mut Context<'_>) -> Result<(), Stop> {
             slot.modify(&key, Change::append(added), Event::Append);
             grown
         }
-        // It is as good as SET.
+        // Appending to a key that does not exist is SET.
         None => {
             slot.set_as(&key, added, NewExpiry::Clear, Event::Append);
             added.len()

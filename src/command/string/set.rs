@@ -59,7 +59,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// Whether the key is set whatever it was.
+    /// Whether the key is set unconditionally.
     fn is_blind(&self) -> bool {
         self.condition.is_none() && !self.returns_old && !self.keeps_expiry
     }
@@ -81,7 +81,7 @@ impl<'a> Options<'a> {
     }
 }
 
-/// A time in the past sets the key all the same; it is gone when it is next looked at.
+/// A time in the past sets the key, too; the next look at it finds it expired.
 pub fn set(context: &mut Context<'_>) -> Result<(), Stop> {
     if context.args.len() == 3 {
         return overwrite(context, 2, NewExpiry::Clear);

@@ -9,8 +9,8 @@ use minijinja::value::Serde;
 use minijinja::{Environment, context};
 
 use self::view::Page;
-use super::Failure;
-use super::results::{FORMAT, Results};
+use crate::compare::failure::Failure;
+use crate::compare::results::{FORMAT, Results};
 
 /// Names end with what minijinja escapes by.
 const MARKDOWN: &str = "report.md";
@@ -19,6 +19,7 @@ const HTML: &str = "report.html";
 /// Both forms of a report.
 #[derive(Debug)]
 pub struct Report {
+    /// The tables.
     pub markdown: String,
     /// One file: it opens without a network.
     pub html: String,

@@ -25,6 +25,7 @@ const MARKS: usize = 4;
 /// What the values of one contender are.
 #[derive(Clone, Debug)]
 pub struct Series {
+    /// The contender, as in the legend.
     pub label: String,
     /// Which colour and mark it has on the whole page.
     pub style: usize,

@@ -209,8 +209,8 @@ fn all_figures(cells: &[Summarized]) -> Table {
                 median(summary.cpu_us),
                 range(summary.cpu_us),
                 ratio(ratios.cpu_us),
-                median(summary.settled_cpu_us),
-                ratio(ratios.settled_cpu_us),
+                median(summary.total_cpu_us),
+                ratio(ratios.total_cpu_us),
             ];
             let [p50, p90, p99, p99_9, _] = summary.latency_ms;
             row.extend([median(p50), median(p90), median(p99), range(p99), ratio(ratios.p99), median(p99_9)]);

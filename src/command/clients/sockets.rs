@@ -1,4 +1,4 @@
-//! How many sockets of clients may be open at a time, those included that are about to be refused or closed.
+//! The limit of open sockets of clients, those included that are about to be refused or closed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,48 +8,48 @@ use tokio::sync::Notify;
 /// Sockets that may be open for clients that are being refused, or closed, beside those that are served.
 pub const LEAVING_MAX: usize = 8;
 
-/// Counts the sockets of some listeners' clients, so that accepting never takes a file descriptor that is set apart for
-/// something else: who accepts takes a place first, and the socket keeps it until it is closed.
+/// Counts the sockets of some listeners' clients, so that accepting never takes a file descriptor that is reserved for
+/// something else: a permit is taken before a socket is accepted, and belongs to the socket until it is closed.
 #[derive(Default)]
-pub struct Places {
+pub struct SocketLimit {
     taken: AtomicUsize,
-    /// Who accepts has a place in hand before there is a socket for it.
+    /// Each acceptor holds a permit before there is a socket for it.
     acceptors: AtomicUsize,
     freed: Notify,
 }
 
-impl Places {
-    /// Tells of one more that accepts.
+impl SocketLimit {
+    /// Adds a task that accepts.
     pub fn add_acceptor(&self) {
         self.acceptors.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits for a place where `clients_max` clients may be served at the time of asking.
-    pub async fn take(self: &Arc<Places>, clients_max: impl Fn() -> usize) -> Place {
+    /// Waits for a permit where `clients_max` clients may be served at the time of asking.
+    pub async fn take(self: &Arc<SocketLimit>, clients_max: impl Fn() -> usize) -> SocketPermit {
         loop {
             let freed = self.freed.notified();
             let max = clients_max().saturating_add(LEAVING_MAX + self.acceptors.load(Ordering::Relaxed));
             let take = |taken| (taken < max).then_some(taken + 1);
             if self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-                return Place(self.clone());
+                return SocketPermit(self.clone());
             }
             freed.await;
         }
     }
 
-    /// Has those who wait look again, since a limit may have changed.
-    pub fn look_again(&self) {
+    /// Wakes those who wait, since a limit may have changed.
+    pub fn recheck(&self) {
         self.freed.notify_waiters();
     }
 }
 
-/// One socket's place, given back when it is dropped: after the socket.
-pub struct Place(Arc<Places>);
+/// The permit of one socket; to be dropped after the socket.
+pub struct SocketPermit(Arc<SocketLimit>);
 
-impl Drop for Place {
+impl Drop for SocketPermit {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::Relaxed);
-        self.0.look_again();
+        self.0.recheck();
     }
 }
 
@@ -62,14 +62,14 @@ mod tests {
 
     #[test]
     fn a_place_is_taken_until_it_is_dropped_or_there_are_more() {
-        let places = Arc::new(Places::default());
-        places.add_acceptor();
+        let sockets = Arc::new(SocketLimit::default());
+        sockets.add_acceptor();
         let limit = AtomicUsize::new(1);
         let mut context = Context::from_waker(Waker::noop());
         let mut held = Vec::new();
-        let mut take_all = |held: &mut Vec<Place>| {
-            while let Poll::Ready(place) = pin!(places.take(|| limit.load(Ordering::Relaxed))).poll(&mut context) {
-                held.push(place);
+        let mut take_all = |held: &mut Vec<SocketPermit>| {
+            while let Poll::Ready(permit) = pin!(sockets.take(|| limit.load(Ordering::Relaxed))).poll(&mut context) {
+                held.push(permit);
             }
             held.len()
         };
