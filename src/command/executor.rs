@@ -15,9 +15,9 @@ use crate::command::session::Session;
 use crate::command::slow::{self, Limits};
 use crate::command::state::State;
 use crate::command::table::{Command, Table};
-use crate::keyspace::gate::{Exclusive, Shared};
+use crate::keyspace::gate::Shared;
 use crate::keyspace::tier::Pressure;
-use crate::keyspace::{Caller, Changes, Flushed, KeyHash, Room};
+use crate::keyspace::{AccessSet, Caller, Changes, Flushed, KeyHash, Room};
 use crate::protocol::{Args, until_nul};
 use crate::reply::{Error, Sink};
 
@@ -117,8 +117,7 @@ impl<'s> Batch<'s> {
         let caller = Caller { now_ms: self.now_ms, touches: false };
         let database = session.client.database();
         for index in command.spec.keys.indices(&args) {
-            let key = keyspace.key(args.at(index));
-            keyspace.lock(caller, database, &key).want(&key, &mut session.cold);
+            keyspace.want(caller, database, &keyspace.key(args.at(index)), session.cold());
         }
     }
 
@@ -268,32 +267,35 @@ impl<'s> Batch<'s> {
         hashed_key: Option<(usize, KeyHash)>,
         reply: &mut dyn Sink,
     ) -> Result<(), Stop> {
-        let exclusive = self.pass_gate(command.spec.flags);
+        let state = self.state;
+        let alone = command.spec.flags.has(Flags::EXCLUSIVE).then(|| {
+            self.gate = None;
+            state.keyspace.gate.exclusive()
+        });
+        if alone.is_none() {
+            self.gate.get_or_insert_with(|| state.keyspace.gate.shared());
+        }
         let mut leftovers = Flushed::default();
         self.changes.begin();
+        let caller = Caller { now_ms: self.now_ms, touches: session.client.touches() };
+        let (database, cold) = (session.client.database(), session.cold.take());
         let mut context = Context {
-            state: self.state,
+            state,
             session,
             args,
             reply,
             now_ms: self.now_ms,
             leftovers: &mut leftovers,
             hashed_key,
-            changes: &self.changes,
+            access: AccessSet::new(&state.keyspace, &self.changes, caller, database, cold),
         };
         let result = (command.spec.handler)(&mut context);
-        drop(exclusive);
+        context.session.cold = context.access.take_cold();
+        // The locks go first, then the gate, and what was taken out is freed while nobody waits for it.
+        drop(context);
+        drop(alone);
         drop(leftovers);
         result
-    }
-
-    fn pass_gate(&mut self, flags: Flags) -> Option<Exclusive<'s>> {
-        if flags.has(Flags::EXCLUSIVE) {
-            self.gate = None;
-            return Some(self.state.keyspace.gate.exclusive());
-        }
-        self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
-        None
     }
 
     /// Counts and times a command that has run, answers its error, and shows it to those who monitor.
@@ -345,8 +347,7 @@ impl<'s> Batch<'s> {
     fn stop(&self, session: &mut Session, command: &Command, stop: Stop, reply: &mut dyn Sink) -> Flow {
         Flow::Wait(match stop {
             Stop::Reply(error) => {
-                // What was loaded for it is for no other.
-                session.cold.clear();
+                session.forget_cold();
                 return self.reject(Some(command), &error, reply);
             }
             Stop::Cold => Cause::Cold,
@@ -406,7 +407,7 @@ pub fn large_result_bytes(state: &State, session: &Session, args: Args<'_>, byte
     let key = state.keyspace.key(args.at(spec.keys.first()?));
     let caller = Caller { now_ms: clock::recent_ms(), touches: false };
     // What is on disk alone is seen by the command itself.
-    let present_bytes = state.keyspace.lock(caller, session.client.database(), &key).present_bytes(&key);
+    let present_bytes = state.keyspace.present_bytes(caller, session.client.database(), &key);
     Some(result_bytes(&args, present_bytes, bytes))
 }
 

@@ -64,7 +64,7 @@ fn usage(context: &mut Context<'_>) -> Result<(), Stop> {
         index += 2;
     }
     let key = context.key(2);
-    match context.lock(&key)?.memory_bytes(&key) {
+    match context.access.slot(&key)?.memory_bytes(&key) {
         Some(bytes) => context.reply.integer(bytes as i64),
         None => context.reply.null(),
     }

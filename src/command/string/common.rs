@@ -1,8 +1,9 @@
 //! What commands of strings share: looking at a value, and answering with it.
 
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
-use crate::command::context::Context;
+use crate::command::state::State;
 use crate::keyspace::entry::Entry;
+use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 use crate::types::string::StringError;
 
@@ -32,8 +33,8 @@ pub fn reply_bytes(reply: &mut dyn Sink, bytes: BytesRef<'_>) {
 }
 
 /// Refuses a value that memory could not hold if there were nothing else: no eviction would make room for it.
-pub fn check_fits(context: &Context<'_>, bytes: usize) -> Result<(), Error> {
-    let fits = || context.keyspace().can_hold(bytes, context.args.total_bytes());
+pub fn check_fits(state: &State, args: &Args<'_>, bytes: usize) -> Result<(), Error> {
+    let fits = || state.keyspace.can_hold(bytes, args.total_bytes());
     if bytes < LARGE_BYTES || fits() { Ok(()) } else { Err(Error::OUT_OF_MEMORY) }
 }
 

@@ -8,14 +8,14 @@ use crate::reply::Error;
 
 pub fn get(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
     Ok(())
 }
 
 pub fn getdel(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     if reply_string(context.reply, slot.read(&key).as_deref())? {
         slot.remove(&key);
     }
@@ -41,7 +41,7 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Stop> {
     }
 
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let Some(entry) = slot.read(&key) else {
         context.reply.null();
         return Ok(());

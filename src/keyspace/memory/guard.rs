@@ -59,7 +59,7 @@ impl<'k> From<LockedSlot<'k>> for SlotGuard<'k> {
 impl Databases {
     /// Locks the slot of one key that may not be in memory, for who does not ask what it was.
     #[inline]
-    pub fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
+    pub(in crate::keyspace) fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
         SlotGuard(self.lock_slot(caller, self.physical(database), key.slot))
     }
 }
@@ -67,7 +67,7 @@ impl Databases {
 impl<'k> SlotGuard<'k> {
     /// Has what is changed by it reported to `changes`.
     #[inline]
-    pub fn report_to(mut self, changes: &'k Changes) -> Self {
+    pub(in crate::keyspace) fn report_to(mut self, changes: &'k Changes) -> Self {
         self.changes = Some(changes);
         self
     }
