@@ -14,11 +14,11 @@ use crate::command::monitor;
 use crate::command::session::Session;
 use crate::command::slow::{self, Limits};
 use crate::command::state::State;
-use crate::command::table::{Command, Table};
+use crate::command::table::{Command, NO_COMMAND, Table};
 use crate::keyspace::gate::Shared;
 use crate::keyspace::tier::Pressure;
 use crate::keyspace::{AccessSet, Caller, Changes, Flushed, KeyHash, Room};
-use crate::protocol::{Args, until_nul};
+use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
 /// How many commands are looked ahead at: their cache lines must not push out each other.
@@ -27,14 +27,11 @@ pub const LOOK_AHEAD_COMMANDS: usize = 32;
 /// Commands executed at one time and under one passing of the gate; more that were read follow at once.
 pub const BATCH_COMMANDS: usize = 128;
 
-/// The index of no command.
-const NO_COMMAND: usize = usize::MAX;
-
 /// One thread's execution of a few commands at one time, of one client or of several. It keeps the gate open for them; never
 /// hold two.
 pub struct Batch<'s> {
-    state: &'s State,
-    now_ms: u64,
+    pub(super) state: &'s State,
+    pub(super) now_ms: u64,
     gate: Option<Shared<'s>>,
     /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
     last_ticks: u64,
@@ -46,7 +43,7 @@ pub struct Batch<'s> {
     pressure: Option<Pressure>,
     /// Whether the present client's writes need not wait for it, or have waited.
     is_admitted: bool,
-    changes: Changes,
+    pub(super) changes: Changes,
 }
 
 /// What is known of a command before it is executed.
@@ -61,7 +58,7 @@ impl Ahead {
     /// Looks a command up, that of the index `previous` first, and its key.
     #[inline]
     fn look(state: &State, args: &Args<'_>, previous: usize) -> Ahead {
-        let command = find(args, previous).ok();
+        let command = Table::get().look_up(args, previous).ok();
         let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
             let key = args.get(index)?;
             Some((index, state.keyspace.key_hash(key)))
@@ -113,7 +110,7 @@ impl<'s> Batch<'s> {
     /// Notes the keys of a later command that are not in memory, so that they are loaded together with others.
     pub fn request_cold(&mut self, session: &mut Session, args: Args<'_>) {
         let keyspace = &self.state.keyspace;
-        let Ok(command) = find(&args, NO_COMMAND) else { return };
+        let Ok(command) = Table::get().look_up(&args, NO_COMMAND) else { return };
         let caller = Caller { now_ms: self.now_ms, touches: false };
         let database = session.client.database();
         for index in command.spec.keys.indices(&args) {
@@ -161,13 +158,17 @@ impl<'s> Batch<'s> {
         if args.is_empty() {
             return Flow::Continue;
         }
-        let command = match look_up(session, &args, ahead.command) {
+        let last_command = &session.client.last_command;
+        let look_up = || Table::get().look_up(&args, last_command.load(Ordering::Relaxed));
+        let found = ahead.command.map_or_else(look_up, Ok);
+        last_command.store(found.as_ref().map_or(NO_COMMAND, |command| command.index), Ordering::Relaxed);
+        let command = match found {
             Ok(command) => command,
             Err(error) => return self.reject(None, &error, reply),
         };
         match self.pass(session, command, args, ahead.key, reply) {
             Ok(flow) => flow,
-            Err(stop) => self.stop(session, command, stop, reply),
+            Err(stop) => self.stop(session, Some(command), stop, reply),
         }
     }
 
@@ -190,7 +191,7 @@ impl<'s> Batch<'s> {
         if queue(session, command, &args) {
             return Ok(Flow::Continue);
         }
-        self.admit(session, command, &args)?;
+        self.admit(session, command.spec.flags, || args.total_bytes())?;
         let error = match self.run(session, command, args, hashed_key, reply) {
             Ok(()) => None,
             Err(Stop::Reply(error)) => Some(error),
@@ -203,14 +204,22 @@ impl<'s> Batch<'s> {
     }
 
     /// Whether there is room for what the command may need: on the disk, in memory, and in time, since clients may be paused.
-    fn admit(&mut self, session: &mut Session, command: &Command, args: &Args<'_>) -> Result<(), Stop> {
-        let flags = command.spec.flags;
+    ///
+    /// # Errors
+    /// When there is not.
+    #[inline]
+    pub(super) fn admit(
+        &mut self,
+        session: &mut Session,
+        flags: Flags,
+        bytes: impl FnOnce() -> usize,
+    ) -> Result<(), Stop> {
         // First, since a disk that takes no writes makes no room in memory.
         if flags.has(Flags::WRITE) && self.state.keyspace.tier().is_some() {
             self.admit_write(session, flags)?;
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
-        match self.state.keyspace.make_room(caller, || args.total_bytes()) {
+        match self.state.keyspace.make_room(caller, bytes) {
             Room::None if flags.has(Flags::DENY_OOM) => return Err(Error::OUT_OF_MEMORY.into()),
             Room::Soon if flags.has(Flags::DENY_OOM) => return Err(Stop::Stalled),
             Room::Enough | Room::None | Room::Soon => {}
@@ -268,13 +277,13 @@ impl<'s> Batch<'s> {
         reply: &mut dyn Sink,
     ) -> Result<(), Stop> {
         let state = self.state;
-        let alone = command.spec.flags.has(Flags::EXCLUSIVE).then(|| {
+        let alone = if command.spec.flags.has(Flags::EXCLUSIVE) {
             self.gate = None;
-            state.keyspace.gate.exclusive()
-        });
-        if alone.is_none() {
-            self.gate.get_or_insert_with(|| state.keyspace.gate.shared());
-        }
+            Some(state.keyspace.gate.exclusive())
+        } else {
+            self.pass_gate();
+            None
+        };
         let mut leftovers = Flushed::default();
         self.changes.begin();
         let caller = Caller { now_ms: self.now_ms, touches: session.client.touches() };
@@ -298,9 +307,15 @@ impl<'s> Batch<'s> {
         result
     }
 
+    /// Holds the gate shared from here to the end of the batch.
+    #[inline]
+    pub(super) fn pass_gate(&mut self) {
+        self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
+    }
+
     /// Counts and times a command that has run, answers its error, and shows it to those who monitor.
     #[inline]
-    fn record(
+    pub(super) fn record(
         &mut self,
         session: &mut Session,
         command: &Command,
@@ -339,16 +354,22 @@ impl<'s> Batch<'s> {
     pub fn refuse(&mut self, session: &mut Session, args: Args<'_>, error: Error, reply: &mut dyn Sink) -> Flow {
         session.begin();
         self.ahead.pop();
-        self.reject(find(&args, NO_COMMAND).ok(), &error, reply)
+        self.reject(Table::get().look_up(&args, NO_COMMAND).ok(), &error, reply)
     }
 
     /// Ends the execution of a command that does not run, or not yet.
     #[cold]
-    fn stop(&self, session: &mut Session, command: &Command, stop: Stop, reply: &mut dyn Sink) -> Flow {
+    pub(super) fn stop(
+        &self,
+        session: &mut Session,
+        command: Option<&Command>,
+        stop: Stop,
+        reply: &mut dyn Sink,
+    ) -> Flow {
         Flow::Wait(match stop {
             Stop::Reply(error) => {
                 session.forget_cold();
-                return self.reject(Some(command), &error, reply);
+                return self.reject(command, &error, reply);
             }
             Stop::Cold => Cause::Cold,
             Stop::Stalled => Cause::Stalled,
@@ -357,7 +378,7 @@ impl<'s> Batch<'s> {
     }
 
     /// Answers a command that does not run.
-    fn reject(&self, command: Option<&Command>, error: &Error, reply: &mut dyn Sink) -> Flow {
+    pub(super) fn reject(&self, command: Option<&Command>, error: &Error, reply: &mut dyn Sink) -> Flow {
         if let Some(counters) = command.and_then(|command| self.state.stats.command(command.index)) {
             counters.rejected.add(1);
         }
@@ -373,19 +394,10 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// Finds the command, as far as it was not when it was looked ahead at, and notes it as its client's last.
-#[inline]
-fn look_up(session: &Session, args: &Args<'_>, found: Option<&'static Command>) -> Result<&'static Command, Error> {
-    let last_command = &session.client.last_command;
-    let found = found.map_or_else(|| find(args, last_command.load(Ordering::Relaxed)), Ok);
-    last_command.store(found.as_ref().map_or(NO_COMMAND, |command| command.index), Ordering::Relaxed);
-    found
-}
-
 /// Whether this node serves the command's keys. It does, being the only one: what tells a client of another's slot (MOVED,
 /// `redirect`), or has a command wait for a slot on its way, stops it here, before anything of this node's is touched.
 #[inline(always)]
-fn route(_session: &Session, _command: &Command, _args: &Args<'_>) -> Result<(), Stop> {
+pub(super) fn route(_session: &Session, _command: &Command, _args: &Args<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
@@ -399,7 +411,7 @@ fn queue(_session: &Session, _command: &Command, _args: &Args<'_>) -> bool {
 /// Looks at a command whose next argument, behind `args`, has so many bytes. Returns how long the value is that it makes of it;
 /// `None`: the argument is no value that the command takes in parts.
 pub fn large_result_bytes(state: &State, session: &Session, args: Args<'_>, bytes: usize) -> Option<usize> {
-    let spec = find(&args, NO_COMMAND).ok()?.spec;
+    let spec = Table::get().look_up(&args, NO_COMMAND).ok()?.spec;
     if !spec.takes_large(args.len()) {
         return None;
     }
@@ -409,45 +421,4 @@ pub fn large_result_bytes(state: &State, session: &Session, args: Args<'_>, byte
     // What is on disk alone is seen by the command itself.
     let present_bytes = state.keyspace.present_bytes(caller, session.client.database(), &key);
     Some(result_bytes(&args, present_bytes, bytes))
-}
-
-/// Finds the command, or the subcommand where there are some; first of all it is looked whether it is the one before, of
-/// that index.
-#[inline]
-fn find(args: &Args<'_>, previous: usize) -> Result<&'static Command, Error> {
-    match Table::get().find_again(previous, args.at(0)) {
-        Some(command) => Ok(command),
-        None => find_anew(args),
-    }
-}
-
-fn find_anew(args: &Args<'_>) -> Result<&'static Command, Error> {
-    let table = Table::get();
-    let Some(command) = table.find(args.at(0)) else { return Err(unknown_command(args)) };
-    if command.spec.subcommands.is_empty() || args.len() < 2 {
-        return Ok(command);
-    }
-    table.subcommand(command, args.at(1)).ok_or_else(|| {
-        let parent = command.spec.name.to_uppercase();
-        Error::quoting_start("ERR unknown subcommand '", args.at(1), &format!("'. Try {parent} HELP."))
-    })
-}
-
-fn unknown_command(args: &Args<'_>) -> Error {
-    let quote = |argument: &'_ [u8], max_bytes: usize| {
-        let bytes = until_nul(argument);
-        bytes[..bytes.len().min(max_bytes)].to_vec()
-    };
-    let mut quoted = Vec::new();
-    for argument in args.iter_from(1) {
-        if quoted.len() >= Error::QUOTED_MAX_BYTES {
-            break;
-        }
-        let room = Error::QUOTED_MAX_BYTES - quoted.len();
-        quoted.push(b'\'');
-        quoted.extend(quote(argument, room));
-        quoted.extend_from_slice(b"' ");
-    }
-    let name = quote(args.at(0), Error::QUOTED_MAX_BYTES);
-    Error::owned([b"ERR unknown command '", &name[..], b"', with args beginning with: ", &quoted].concat())
 }

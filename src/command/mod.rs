@@ -15,6 +15,7 @@ mod slow;
 pub mod spec;
 pub mod state;
 pub mod table;
+mod together;
 pub mod user;
 pub mod wait;
 

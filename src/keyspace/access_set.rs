@@ -37,7 +37,8 @@ pub struct AccessSet<'k> {
     database: usize,
     cold: Option<Box<Cold>>,
     spans_commands: bool,
-    /// The slot of a command with one key. It is apart from the others, so that GET and SET have nothing to do with those.
+    /// The slot of a command with one key. It is apart from the others, so that GET and SET have nothing to do with those; and
+    /// it goes before another is locked.
     one: Option<SlotGuard<'k>>,
     several: Option<SlotGuards<'k>>,
 }
@@ -121,7 +122,8 @@ impl<'k> AccessSet<'k> {
         if self.spans_commands {
             return Ok(self.slots([(database, *key)].into_iter())?.of(database, key));
         }
-        let slot = hold_one(&mut self.one, self.keyspace, self.changes, self.caller, database, key);
+        self.one = None;
+        let slot = self.one.insert(self.keyspace.lock(self.caller, database, key).report_to(self.changes));
         if !slot.is_resident(key) {
             residence(slot.make_resident(key, self.cold.get_or_insert_default()))?;
         }
@@ -138,7 +140,8 @@ impl<'k> AccessSet<'k> {
         if self.spans_commands {
             return Ok(self.slots_to_overwrite([*key].into_iter())?.of(database, key));
         }
-        Ok(hold_one(&mut self.one, self.keyspace, self.changes, self.caller, database, key))
+        self.one = None;
+        Ok(self.one.insert(self.keyspace.lock(self.caller, database, key).report_to(self.changes)))
     }
 
     /// Gives the slots of several keys, each with the number of its database, as [`slot`](Self::slot) does. All keys are
@@ -210,21 +213,6 @@ impl<'k> AccessSet<'k> {
         self.several = Some(keyspace.lock_all(caller, keys).report_to(changes));
         Ok(())
     }
-}
-
-/// Locks the slot of a key in place of the one that was held.
-#[inline]
-fn hold_one<'h, 'k>(
-    held: &'h mut Option<SlotGuard<'k>>,
-    keyspace: &'k Keyspace,
-    changes: &'k Changes,
-    caller: Caller,
-    database: usize,
-    key: &Key,
-) -> &'h mut SlotGuard<'k> {
-    // Before the other is locked: never two.
-    *held = None;
-    held.insert(keyspace.lock(caller, database, key).report_to(changes))
 }
 
 fn residence(residence: Residence) -> Result<(), Unavailable> {
