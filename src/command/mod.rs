@@ -16,6 +16,8 @@ pub mod spec;
 pub mod state;
 pub mod table;
 mod together;
+#[cfg(test)]
+mod together_tests;
 pub mod user;
 pub mod wait;
 
