@@ -12,6 +12,22 @@ use crate::reply::{Error, Sink};
 /// How long a walk keeps a worker's other clients waiting before the loader goes on with it.
 const WALK_ON_WORKER: Duration = Duration::from_millis(1);
 
+/// Where keys of a command belong, as far as that was found out ahead.
+#[derive(Clone, Copy)]
+pub struct KnownKeys<'a> {
+    /// Of the first key: which argument that is, and where it belongs.
+    pub first: Option<(usize, KeyHash)>,
+    /// How many arguments there are from one key to the next.
+    pub step: usize,
+    /// Of the keys behind the first, none or all that were brought into the cache.
+    pub further: &'a [KeyHash],
+}
+
+impl KnownKeys<'_> {
+    /// Nothing is known.
+    pub const NONE: KnownKeys<'static> = KnownKeys { first: None, step: 1, further: &[] };
+}
+
 /// What a handler works with. It describes its answer to `reply`, unless it returns an error: then it must not have
 /// begun to.
 pub struct Context<'a> {
@@ -23,8 +39,8 @@ pub struct Context<'a> {
     pub now_ms: u64,
     /// What a handler took out of the keyspace; it is freed once the gate is let go.
     pub leftovers: &'a mut Flushed,
-    /// Where the argument of that index belongs as a key, if that was found out ahead.
-    pub hashed_key: Option<(usize, KeyHash)>,
+    /// What is known of its keys from looking ahead.
+    pub known_keys: &'a KnownKeys<'a>,
     /// What the command holds: its handler borrows the slots of its keys from there, and locks nothing itself.
     pub access: AccessSet<'a>,
 }
@@ -47,9 +63,18 @@ impl<'a> Context<'a> {
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
-        match self.hashed_key {
-            Some((hashed, key_hash)) if hashed == index => Key::at(self.args.at(index), key_hash),
-            _ => self.state.keyspace.key(self.args.at(index)),
+        match self.known_keys.first {
+            Some((first, key_hash)) if first == index => Key::at(self.args.at(index), key_hash),
+            _ => self.further_key(index),
+        }
+    }
+
+    fn further_key(&self, index: usize) -> Key<'a> {
+        let KnownKeys { first, step, further } = *self.known_keys;
+        let distance = first.and_then(|(first, _)| index.checked_sub(first)).filter(|distance| distance % step == 0);
+        match distance.and_then(|distance| further.get(distance / step - 1)) {
+            Some(key_hash) => Key::at(self.args.at(index), *key_hash),
+            None => self.state.keyspace.key(self.args.at(index)),
         }
     }
 

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use crate::base::clock;
 use crate::command::access::authorize;
 use crate::command::commit::Commit;
-use crate::command::context::Context;
+use crate::command::context::{Context, KnownKeys};
 use crate::command::flags::Flags;
 use crate::command::flow::{Cause, Flow, Stop};
 use crate::command::monitor;
@@ -21,6 +21,8 @@ use crate::keyspace::{AccessSet, Caller, Changes, Flushed, KeyHash, Room};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
+/// How many keys are looked ahead at beside the first one of each command.
+const LOOK_AHEAD_KEYS: usize = 256;
 /// How many commands are looked ahead at: their cache lines must not push out each other.
 pub const LOOK_AHEAD_COMMANDS: usize = 32;
 
@@ -39,6 +41,8 @@ pub struct Batch<'s> {
     executed: u64,
     /// The next commands, as far as they were looked ahead at; last one first.
     ahead: SmallVec<[Ahead; LOOK_AHEAD_COMMANDS]>,
+    /// Where the keys of these commands belong that are not their first ones; those of the next command come last.
+    further_keys: Vec<KeyHash>,
     /// Whether the disk takes writes; looked at with the first one.
     pressure: Option<Pressure>,
     /// Whether the present client's writes need not wait for it, or have waited.
@@ -52,6 +56,8 @@ pub struct Ahead {
     command: Option<&'static Command>,
     /// Its first key: which argument that is, and where it belongs.
     key: Option<(usize, KeyHash)>,
+    /// How many keys behind the first one were looked ahead at.
+    further_keys: usize,
 }
 
 impl Ahead {
@@ -63,7 +69,7 @@ impl Ahead {
             let key = args.get(index)?;
             Some((index, state.keyspace.key_hash(key)))
         });
-        Ahead { command, key }
+        Ahead { command, key, further_keys: 0 }
     }
 
     /// Like [`Batch::look_ahead`], of the only command of a client; the key is to be brought into the cache by the caller.
@@ -87,6 +93,7 @@ impl<'s> Batch<'s> {
             last_ticks: state.stats.ticker.now(),
             executed: 0,
             ahead: SmallVec::new(),
+            further_keys: Vec::new(),
             pressure: None,
             is_admitted: false,
             changes: Changes::default(),
@@ -101,6 +108,7 @@ impl<'s> Batch<'s> {
     #[inline]
     pub fn begin_client(&mut self, first: Option<Ahead>) {
         self.ahead.clear();
+        self.further_keys.clear();
         if let Some(first) = first {
             self.ahead.push(first);
         }
@@ -138,16 +146,35 @@ impl<'s> Batch<'s> {
         mut each: impl FnMut(usize, &mut dyn FnMut(Args<'_>)),
     ) {
         self.ahead.clear();
+        self.further_keys.clear();
         let mut previous = session.client.last_command.load(Ordering::Relaxed);
         for number in (0..count).rev() {
             each(number, &mut |args| {
-                let ahead = Ahead::look(self.state, &args, previous);
+                let mut ahead = Ahead::look(self.state, &args, previous);
                 previous = ahead.command.map_or(NO_COMMAND, |command| command.index);
+                if let Some(command) = ahead.command.filter(|command| command.spec.keys.may_be_several()) {
+                    ahead.further_keys = self.look_at_further_keys(command, &args);
+                }
                 self.ahead.push(ahead);
             });
         }
-        let key_hashes = self.ahead.iter().rev().filter_map(Ahead::key_hash);
-        self.state.keyspace.prefetch(session.client.database(), key_hashes);
+        let (keyspace, database) = (&self.state.keyspace, session.client.database());
+        keyspace.prefetch(database, self.ahead.iter().rev().filter_map(Ahead::key_hash));
+        if !self.further_keys.is_empty() {
+            keyspace.prefetch(database, self.further_keys.iter().copied());
+        }
+    }
+
+    /// Notes where a command's keys behind the first belong, unless they are more than the cache has room for beside the others'.
+    /// Returns how many these are.
+    fn look_at_further_keys(&mut self, command: &Command, args: &Args<'_>) -> usize {
+        let indices = command.spec.keys.in_range(args.len()).skip(1);
+        if self.further_keys.len() + indices.len() > LOOK_AHEAD_KEYS {
+            return 0;
+        }
+        let before = self.further_keys.len();
+        self.further_keys.extend(indices.map(|index| self.state.keyspace.key_hash(args.at(index))));
+        self.further_keys.len() - before
     }
 
     /// Executes a command, stage by stage. Whatever happens, `reply` gets exactly one reply, except from commands that have
@@ -166,10 +193,31 @@ impl<'s> Batch<'s> {
             Ok(command) => command,
             Err(error) => return self.reject(None, &error, reply),
         };
-        match self.pass(session, command, args, ahead.key, reply) {
-            Ok(flow) => flow,
-            Err(stop) => self.stop(session, Some(command), stop, reply),
-        }
+        let result = if ahead.further_keys == 0 {
+            self.pass(session, command, args, &KnownKeys { first: ahead.key, ..KnownKeys::NONE }, reply)
+        } else {
+            self.pass_with_further_keys(session, command, args, ahead, reply)
+        };
+        result.unwrap_or_else(|stop| self.stop(session, Some(command), stop, reply))
+    }
+
+    /// Passes a command through the stages behind its look-up, of which several keys were looked ahead at.
+    fn pass_with_further_keys(
+        &mut self,
+        session: &mut Session,
+        command: &Command,
+        args: Args<'_>,
+        ahead: Ahead,
+        reply: &mut dyn Sink,
+    ) -> Result<Flow, Stop> {
+        let mut all = std::mem::take(&mut self.further_keys);
+        let others = all.len() - ahead.further_keys;
+        let step = command.spec.keys.step();
+        let result =
+            self.pass(session, command, args, &KnownKeys { first: ahead.key, step, further: &all[others..] }, reply);
+        all.truncate(others);
+        self.further_keys = all;
+        result
     }
 
     /// Passes a command through the stages behind its look-up.
@@ -182,7 +230,7 @@ impl<'s> Batch<'s> {
         session: &mut Session,
         command: &Command,
         args: Args<'_>,
-        hashed_key: Option<(usize, KeyHash)>,
+        known_keys: &KnownKeys<'_>,
         reply: &mut dyn Sink,
     ) -> Result<Flow, Stop> {
         command.check_arity(&args)?;
@@ -192,7 +240,7 @@ impl<'s> Batch<'s> {
             return Ok(Flow::Continue);
         }
         self.admit(session, command.spec.flags, || args.total_bytes())?;
-        let error = match self.run(session, command, args, hashed_key, reply) {
+        let error = match self.run(session, command, args, known_keys, reply) {
             Ok(()) => None,
             Err(Stop::Reply(error)) => Some(error),
             Err(stop) => {
@@ -273,7 +321,7 @@ impl<'s> Batch<'s> {
         session: &mut Session,
         command: &Command,
         args: Args<'_>,
-        hashed_key: Option<(usize, KeyHash)>,
+        known_keys: &KnownKeys<'_>,
         reply: &mut dyn Sink,
     ) -> Result<(), Stop> {
         let state = self.state;
@@ -288,16 +336,12 @@ impl<'s> Batch<'s> {
         self.changes.begin();
         let caller = Caller { now_ms: self.now_ms, touches: session.client.touches() };
         let (database, cold) = (session.client.database(), session.cold.take());
-        let mut context = Context {
-            state,
-            session,
-            args,
-            reply,
-            now_ms: self.now_ms,
-            leftovers: &mut leftovers,
-            hashed_key,
-            access: AccessSet::new(&state.keyspace, &self.changes, caller, database, cold),
-        };
+        let mut access = AccessSet::new(&state.keyspace, &self.changes, caller, database, cold);
+        if !known_keys.further.is_empty() {
+            access.skip_prefetch();
+        }
+        let mut context =
+            Context { state, session, args, reply, now_ms: self.now_ms, leftovers: &mut leftovers, known_keys, access };
         let result = (command.spec.handler)(&mut context);
         context.session.cold = context.access.take_cold();
         // The locks go first, then the gate, and what was taken out is freed while nobody waits for it.
@@ -353,7 +397,8 @@ impl<'s> Batch<'s> {
     /// Answers a command that was not received as a whole: it does not run.
     pub fn refuse(&mut self, session: &mut Session, args: Args<'_>, error: Error, reply: &mut dyn Sink) -> Flow {
         session.begin();
-        self.ahead.pop();
+        let ahead = self.ahead.pop().unwrap_or_default();
+        self.further_keys.truncate(self.further_keys.len() - ahead.further_keys);
         self.reject(Table::get().look_up(&args, NO_COMMAND).ok(), &error, reply)
     }
 

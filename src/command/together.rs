@@ -2,7 +2,7 @@
 //! of what they have changed or nothing.
 
 use crate::command::access::authorize;
-use crate::command::context::Context;
+use crate::command::context::{Context, KnownKeys};
 use crate::command::executor::{Batch, route};
 use crate::command::flags::Flags;
 use crate::command::flow::{Flow, NOT_AMONG_OTHERS, Stop};
@@ -97,7 +97,7 @@ impl Batch<'_> {
             reply,
             now_ms,
             leftovers: &mut leftovers,
-            hashed_key: None,
+            known_keys: &KnownKeys::NONE,
             access,
         };
         for (args, checked) in commands.iter().zip(checked) {

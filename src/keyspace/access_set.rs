@@ -37,6 +37,7 @@ pub struct AccessSet<'k> {
     database: usize,
     cold: Option<Box<Cold>>,
     spans_commands: bool,
+    is_prefetched: bool,
     /// The slot of a command with one key. It is apart from the others, so that GET and SET have nothing to do with those; and
     /// it goes before another is locked.
     one: Option<SlotGuard<'k>>,
@@ -54,7 +55,17 @@ impl<'k> AccessSet<'k> {
         database: usize,
         cold: Option<Box<Cold>>,
     ) -> AccessSet<'k> {
-        AccessSet { keyspace, changes, caller, database, cold, spans_commands: false, one: None, several: None }
+        AccessSet {
+            keyspace,
+            changes,
+            caller,
+            database,
+            cold,
+            spans_commands: false,
+            is_prefetched: false,
+            one: None,
+            several: None,
+        }
     }
 
     /// Opens the set of several commands over their keys, each with the number of its database.
@@ -93,6 +104,11 @@ impl<'k> AccessSet<'k> {
     /// Has the command's looks at keys count as uses of them, whatever CLIENT NO-TOUCH says.
     pub fn count_uses(&mut self) {
         self.caller.touches = true;
+    }
+
+    /// Notes that the command's keys are in the processor's cache, being looked ahead at.
+    pub fn skip_prefetch(&mut self) {
+        self.is_prefetched = true;
     }
 
     /// Notes that the command may be repeated from here on, whatever it has changed.
@@ -208,8 +224,10 @@ impl<'k> AccessSet<'k> {
             return slots.hand_on(caller, keys);
         }
         self.release();
-        let of_client = keys.clone().filter(|(number, _)| *number == database).map(|(_, key)| key);
-        keyspace.prefetch_keys(database, of_client);
+        if !self.is_prefetched {
+            let of_client = keys.clone().filter(|(number, _)| *number == database).map(|(_, key)| key);
+            keyspace.prefetch_keys(database, of_client);
+        }
         self.several = Some(keyspace.lock_all(caller, keys).report_to(changes));
         Ok(())
     }
