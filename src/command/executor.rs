@@ -34,7 +34,7 @@ pub const BATCH_COMMANDS: usize = 128;
 pub struct Batch<'s> {
     pub(super) state: &'s State,
     pub(super) now_ms: u64,
-    gate: Option<Shared<'s>>,
+    pub(super) gate: Option<Shared<'s>>,
     /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
     last_ticks: u64,
     /// Commands that have run.
@@ -42,7 +42,7 @@ pub struct Batch<'s> {
     /// The next commands, as far as they were looked ahead at; last one first.
     ahead: SmallVec<[Ahead; LOOK_AHEAD_COMMANDS]>,
     /// Where the keys of these commands belong that are not their first ones; those of the next command come last.
-    further_keys: Vec<KeyHash>,
+    pub(super) further_keys: Vec<KeyHash>,
     /// Whether the disk takes writes; looked at with the first one.
     pressure: Option<Pressure>,
     /// Whether the present client's writes need not wait for it, or have waited.
@@ -329,7 +329,7 @@ impl<'s> Batch<'s> {
             self.gate = None;
             Some(state.keyspace.gate.exclusive())
         } else {
-            self.pass_gate();
+            self.gate.get_or_insert_with(|| state.keyspace.gate.shared());
             None
         };
         let mut leftovers = Flushed::default();
@@ -343,18 +343,14 @@ impl<'s> Batch<'s> {
         let mut context =
             Context { state, session, args, reply, now_ms: self.now_ms, leftovers: &mut leftovers, known_keys, access };
         let result = (command.spec.handler)(&mut context);
-        context.session.cold = context.access.take_cold();
+        if let Some(cold) = context.access.take_cold() {
+            context.session.cold = Some(cold);
+        }
         // The locks go first, then the gate, and what was taken out is freed while nobody waits for it.
         drop(context);
         drop(alone);
         drop(leftovers);
         result
-    }
-
-    /// Holds the gate shared from here to the end of the batch.
-    #[inline]
-    pub(super) fn pass_gate(&mut self) {
-        self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
     }
 
     /// Counts and times a command that has run, answers its error, and shows it to those who monitor.

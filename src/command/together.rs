@@ -67,9 +67,9 @@ impl Batch<'_> {
         let flags = running().fold(Flags::NONE, |all, (command, _)| all.or(command.spec.flags));
         let flags = flags.without(Flags::IGNORES_PAUSE);
         self.admit(session, flags, || commands.iter().map(Args::total_bytes).sum())?;
-        self.pass_gate();
-
         let state = self.state;
+        self.gate.get_or_insert_with(|| state.keyspace.gate.shared());
+
         let (database, touches) = (session.client.database(), session.client.touches());
         let mut keys: Vec<(bool, (usize, Key<'_>))> = Vec::new();
         for (command, args) in running() {

@@ -139,9 +139,11 @@ impl<'k> AccessSet<'k> {
             return Ok(self.slots([(database, *key)].into_iter())?.of(database, key));
         }
         self.one = None;
-        let slot = self.one.insert(self.keyspace.lock(self.caller, database, key).report_to(self.changes));
+        let physical = self.keyspace.physical(database);
+        let slot = self.one.insert(self.keyspace.lock_slot(self.caller, physical, key.slot).into());
+        slot.changes = Some(self.changes);
         if !slot.is_resident(key) {
-            residence(slot.make_resident(key, self.cold.get_or_insert_default()))?;
+            make_resident(slot, key, &mut self.cold)?;
         }
         Ok(slot)
     }
@@ -157,7 +159,10 @@ impl<'k> AccessSet<'k> {
             return Ok(self.slots_to_overwrite([*key].into_iter())?.of(database, key));
         }
         self.one = None;
-        Ok(self.one.insert(self.keyspace.lock(self.caller, database, key).report_to(self.changes)))
+        let physical = self.keyspace.physical(database);
+        let slot = self.one.insert(self.keyspace.lock_slot(self.caller, physical, key.slot).into());
+        slot.changes = Some(self.changes);
+        Ok(slot)
     }
 
     /// Gives the slots of several keys, each with the number of its database, as [`slot`](Self::slot) does. All keys are
@@ -179,7 +184,7 @@ impl<'k> AccessSet<'k> {
                 Loader::load_here(&tier.store, cold.get_or_insert_default());
                 slots.make_resident(keys, cold)?;
             }
-            residence => residence?,
+            result => result?,
         }
         Ok(slots)
     }
@@ -233,8 +238,9 @@ impl<'k> AccessSet<'k> {
     }
 }
 
-fn residence(residence: Residence) -> Result<(), Unavailable> {
-    match residence {
+/// Sees to it that whatever there is of a key is in memory, which may be on disk alone.
+fn make_resident(slot: &mut SlotGuard<'_>, key: &Key, cold: &mut Option<Box<Cold>>) -> Result<(), Unavailable> {
+    match slot.make_resident(key, cold.get_or_insert_default()) {
         Residence::Here => Ok(()),
         Residence::Cold => Err(Unavailable::Cold),
         Residence::Failed(reason) => Err(Unavailable::Unreadable(reason)),
@@ -313,7 +319,7 @@ impl<'k> SlotGuards<'k> {
             if slot.is_resident(&key) {
                 continue;
             }
-            match residence(slot.make_resident(&key, cold.get_or_insert_default())) {
+            match make_resident(slot, &key, cold) {
                 Ok(()) => {}
                 Err(Unavailable::Unreadable(_)) if missing == Err(Unavailable::Cold) => {}
                 unavailable => missing = unavailable,
@@ -342,11 +348,19 @@ impl Keyspace {
 
     /// Notes a key among those to load, if it may be on disk alone.
     pub fn want(&self, caller: Caller, database: usize, key: &Key, cold: &mut Cold) {
-        self.lock(caller, database, key).want(key, cold);
+        SlotGuard::from(self.lock_slot(caller, self.physical(database), key.slot)).want(key, cold);
     }
 
     /// How much data a key in memory holds, looked at without a trace.
     pub fn present_bytes(&self, caller: Caller, database: usize, key: &Key) -> usize {
-        self.lock(caller, database, key).present_bytes(key)
+        self.lock_slot(caller, self.physical(database), key.slot).present_bytes(key)
+    }
+}
+
+#[cfg(test)]
+impl Keyspace {
+    /// Locks the slot of a key for a test, which looks into it without a command.
+    pub(super) fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
+        self.lock_slot(caller, self.physical(database), key.slot).into()
     }
 }

@@ -13,16 +13,6 @@ pub fn string_of(entry: &Entry) -> Result<BytesRef<'_>, Error> {
     entry.string().ok_or(Error::WRONG_TYPE)
 }
 
-/// Answers the string of an entry, or null without one; tells whether there is one.
-#[inline]
-pub fn reply_string(reply: &mut dyn Sink, entry: Option<&Entry>) -> Result<bool, Error> {
-    match entry {
-        Some(entry) => reply_bytes(reply, string_of(entry)?),
-        None => reply.null(),
-    }
-    Ok(entry.is_some())
-}
-
 /// Answers a string: a large one by reference.
 #[inline]
 pub fn reply_bytes(reply: &mut dyn Sink, bytes: BytesRef<'_>) {

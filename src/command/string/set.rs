@@ -1,6 +1,7 @@
 //! SET with its options, and the older commands that it includes: SETNX, SETEX, PSETEX, GETSET.
 
-use super::common::{is_option, reply_string};
+use super::common::is_option;
+use super::get::reply_string;
 use crate::command::context::Context;
 use crate::command::expire_time::{Notation, TimeOption};
 use crate::command::flow::Stop;

@@ -21,12 +21,6 @@ pub enum Residence {
 }
 
 impl SlotGuard<'_> {
-    /// Whether whatever there is of the key is in memory, as far as memory tells. Without a disk nothing is cold.
-    #[inline]
-    pub fn is_resident(&self, key: &Key) -> bool {
-        self.slot.cold == 0 || self.entry(key).is_some()
-    }
-
     /// Sees to it that whatever there is of the key is in memory.
     #[inline]
     pub fn make_resident(&mut self, key: &Key, cold: &mut Cold) -> Residence {
