@@ -17,7 +17,7 @@ use rockpool::base::slot;
 use rockpool::command::clients::{Client, Peer};
 use rockpool::command::executor::Batch;
 use rockpool::command::session::Session;
-use rockpool::keyspace::Caller;
+use rockpool::keyspace::{AccessSet, Caller, Changes};
 use rockpool::net::Protocol;
 use rockpool::protocol::{Args, book, resp};
 use rockpool::store::journal::{Journal, Options, SyncPolicy};
@@ -90,6 +90,7 @@ fn lookup(criterion: &mut Criterion) {
     let server = filled(Server::start(Protocol::Resp, None, "no"));
     let keyspace = &server.state.keyspace;
     let caller = Caller { now_ms: clock::now_ms(), touches: true };
+    let changes = Changes::default();
     // Far apart, so that neither key nor slot is in the processor's cache by luck.
     let mut keys = (0..KEYS).cycle().step_by(7919).map(key);
     criterion.bench_function("lookup", |bencher| {
@@ -97,7 +98,9 @@ fn lookup(criterion: &mut Criterion) {
             || keys.next().unwrap_or_default(),
             |name| {
                 let key = keyspace.key(name.as_bytes());
-                let found = keyspace.lock(caller, 0, &key).read(&key).is_some_and(|entry| entry.string().is_some());
+                let mut access = AccessSet::new(keyspace, &changes, caller, 0, None);
+                let slot = access.slot(&key).expect("a resident key");
+                let found = slot.read(&key).is_some_and(|entry| entry.string().is_some());
                 // Given back, so that freeing it is not measured.
                 (found, name)
             },

@@ -64,7 +64,8 @@ mod tests {
     use super::*;
     use crate::command::flags::Flags;
     use crate::command::spec::Keys;
-    use crate::command::table::{Command, NAME_MAX_BYTES};
+    use crate::command::table::{Command, NAME_MAX_BYTES, NO_COMMAND};
+    use crate::protocol::Args;
 
     fn table() -> &'static Table {
         Table::fill(FAMILIES)
@@ -87,16 +88,15 @@ mod tests {
         }
         for command in table().commands() {
             for name in [command.spec.name, &command.full_name] {
-                let found = table().find_again(command.index, name.to_uppercase().as_bytes());
-                let found_anew = table().find(name.as_bytes());
-                let expected = (command.spec.subcommands.is_empty()
-                    && found_anew.map(|found| found.index) == Some(command.index))
-                .then_some(command.index);
-                assert_eq!(found.map(|found| found.index), expected, "{}", command.full_name);
+                let called = [name.to_uppercase()];
+                let called = [called[0].as_bytes()];
+                let look_up =
+                    |previous| table().look_up(&Args::from_slices(&called), previous).map(|found| found.index);
+                assert_eq!(look_up(command.index), look_up(NO_COMMAND), "{}, after itself", command.full_name);
             }
-            assert!(table().find_again(command.index, b"no such command").is_none());
+            let unknown: [&[u8]; 1] = [b"no such command"];
+            assert!(table().look_up(&Args::from_slices(&unknown), command.index).is_err());
         }
-        assert!(table().find_again(usize::MAX, b"get").is_none());
         assert!(table().find(b"no such command").is_none());
         assert!(table().find_full(b"config|").is_none());
         assert!(table().find(&[b'a'; NAME_MAX_BYTES + 1]).is_none());

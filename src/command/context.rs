@@ -2,15 +2,31 @@ use std::any::Any;
 use std::time::{Duration, Instant};
 
 use crate::base::number;
-use crate::command::flow::Stop;
+use crate::command::flow::{NOT_AMONG_OTHERS, Stop};
 use crate::command::session::Session;
 use crate::command::state::State;
-use crate::keyspace::{Caller, Changes, Flushed, Key, KeyHash, Keyspace, Residence, SlotGuard, SlotGuards, Step, Walk};
+use crate::keyspace::{AccessSet, Caller, Flushed, Key, KeyHash, Keyspace, Step, Walk};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
 /// How long a walk keeps a worker's other clients waiting before the loader goes on with it.
 const WALK_ON_WORKER: Duration = Duration::from_millis(1);
+
+/// Where keys of a command belong, as far as that was found out ahead.
+#[derive(Clone, Copy)]
+pub struct KnownKeys<'a> {
+    /// Of the first key: which argument that is, and where it belongs.
+    pub first: Option<(usize, KeyHash)>,
+    /// How many arguments there are from one key to the next.
+    pub step: usize,
+    /// Of the keys behind the first, none or all that were brought into the cache.
+    pub further: &'a [KeyHash],
+}
+
+impl KnownKeys<'_> {
+    /// Nothing is known.
+    pub const NONE: KnownKeys<'static> = KnownKeys { first: None, step: 1, further: &[] };
+}
 
 /// What a handler works with. It describes its answer to `reply`, unless it returns an error: then it must not have
 /// begun to.
@@ -23,10 +39,10 @@ pub struct Context<'a> {
     pub now_ms: u64,
     /// What a handler took out of the keyspace; it is freed once the gate is let go.
     pub leftovers: &'a mut Flushed,
-    /// Where the argument of that index belongs as a key, if that was found out ahead.
-    pub hashed_key: Option<(usize, KeyHash)>,
-    /// What the command changes is reported there.
-    pub changes: &'a Changes,
+    /// What is known of its keys from looking ahead.
+    pub known_keys: &'a KnownKeys<'a>,
+    /// What the command holds: its handler borrows the slots of its keys from there, and locks nothing itself.
+    pub access: AccessSet<'a>,
 }
 
 impl<'a> Context<'a> {
@@ -47,9 +63,18 @@ impl<'a> Context<'a> {
     /// The argument at `index` as a key.
     #[inline]
     pub fn key(&self, index: usize) -> Key<'a> {
-        match self.hashed_key {
-            Some((hashed, key_hash)) if hashed == index => Key::at(self.args.at(index), key_hash),
-            _ => self.state.keyspace.key(self.args.at(index)),
+        match self.known_keys.first {
+            Some((first, key_hash)) if first == index => Key::at(self.args.at(index), key_hash),
+            _ => self.further_key(index),
+        }
+    }
+
+    fn further_key(&self, index: usize) -> Key<'a> {
+        let KnownKeys { first, step, further } = *self.known_keys;
+        let distance = first.and_then(|(first, _)| index.checked_sub(first)).filter(|distance| distance % step == 0);
+        match distance.and_then(|distance| further.get(distance / step - 1)) {
+            Some(key_hash) => Key::at(self.args.at(index), *key_hash),
+            None => self.state.keyspace.key(self.args.at(index)),
         }
     }
 
@@ -69,62 +94,24 @@ impl<'a> Context<'a> {
         if is_known { Ok(number as usize) } else { Err(Error::DB_INDEX_OUT_OF_RANGE) }
     }
 
+    /// What the command's lookups go by.
     #[inline]
     pub fn caller(&self) -> Caller {
-        Caller { now_ms: self.now_ms, touches: self.session.client.touches() }
+        self.access.caller()
     }
 
-    /// Locks the slot of a key in the client's database, with all there is of the key in memory. A handler calls this
-    /// before it has changed anything, and passes a stop on: [`Stop::Cold`] has it run again once the key is loaded.
-    #[inline]
-    pub fn lock(&mut self, key: &Key) -> Result<SlotGuard<'a>, Stop> {
-        self.lock_as(self.caller(), key)
-    }
-
-    /// The same for a caller with other habits than the client's.
-    #[inline]
-    pub fn lock_as(&mut self, caller: Caller, key: &Key) -> Result<SlotGuard<'a>, Stop> {
-        let mut slot = self.state.keyspace.lock(caller, self.database(), key).report_to(self.changes);
-        match slot.make_resident(key, &mut self.session.cold) {
-            Residence::Here => Ok(slot),
-            residence => Err(not_here(residence)),
-        }
-    }
-
-    /// Locks the slot of a key that is going to be overwritten, whatever it is.
-    #[inline]
-    pub fn lock_to_overwrite(&self, key: &Key) -> SlotGuard<'a> {
-        self.state.keyspace.lock(self.caller(), self.database(), key).report_to(self.changes)
-    }
-
-    /// Like [`lock`](Self::lock) for several keys, each with the number of its database. All of them are brought into the
-    /// processor's cache together first.
-    pub fn lock_all<'k>(
-        &mut self,
-        caller: Caller,
-        keys: impl Iterator<Item = (usize, Key<'k>)> + Clone,
-    ) -> Result<SlotGuards<'a>, Stop> {
-        let database = self.database();
-        let of_client = keys.clone().filter(|(number, _)| *number == database).map(|(_, key)| key);
-        self.state.keyspace.prefetch_keys(database, of_client);
-        let mut slots = self.state.keyspace.lock_all(caller, keys.clone()).report_to(self.changes);
-        let mut missing = None;
-        // All of them: what is cold is loaded together, before anybody is told of what cannot be read.
-        for (database, key) in keys {
-            match slots.of(database, &key).make_resident(&key, &mut self.session.cold) {
-                Residence::Here => {}
-                Residence::Failed(_) if missing == Some(Stop::Cold) => {}
-                residence => missing = Some(not_here(residence)),
-            }
-        }
-        missing.map_or(Ok(slots), Err)
-    }
-
-    /// Takes a walk over keys to its end, and returns it with what it has found. As with [`lock`](Self::lock), a handler
+    /// Takes a walk over keys to its end, and returns it with what it has found. As with [`AccessSet::slot`], a handler
     /// calls this before it has changed anything, with the same walk when it runs again, and passes a stop on: where
     /// keys are cold, or many, the loader goes on with the walk.
+    ///
+    /// # Errors
+    /// When keys cannot be read, and when the command is one of several that are executed as one: the walk would come by the
+    /// slots that they hold.
     pub fn walk<W: Walk>(&mut self, mut walk: W) -> Result<W, Stop> {
-        if let Some(walked) = self.session.cold.take_walked() {
+        if self.access.spans_commands() {
+            return Err(NOT_AMONG_OTHERS.into());
+        }
+        if let Some(walked) = self.access.cold().take_walked() {
             let walked: Box<dyn Any> = walked?;
             if let Ok(walked) = walked.downcast() {
                 return Ok(*walked);
@@ -137,24 +124,10 @@ impl<'a> Context<'a> {
                 // Where there is a loader, nobody waits for a long walk either.
                 Step::More if self.keyspace().tier().is_none() || began.elapsed() < WALK_ON_WORKER => {}
                 Step::More | Step::Cold => {
-                    self.session.cold.want_walk(Box::new(walk));
+                    self.access.cold().want_walk(Box::new(walk));
                     return Err(Stop::Cold);
                 }
             }
         }
-    }
-
-    /// Like [`lock_to_overwrite`](Self::lock_to_overwrite) for several keys.
-    pub fn lock_all_to_overwrite<'k>(&self, keys: impl Iterator<Item = Key<'k>> + Clone) -> SlotGuards<'a> {
-        let database = self.database();
-        self.state.keyspace.prefetch_keys(database, keys.clone());
-        self.state.keyspace.lock_all(self.caller(), keys.map(|key| (database, key))).report_to(self.changes)
-    }
-}
-
-fn not_here(residence: Residence) -> Stop {
-    match residence {
-        Residence::Failed(reason) => Error::owned(format!("IOERR the key cannot be read from disk: {reason}")).into(),
-        Residence::Here | Residence::Cold => Stop::Cold,
     }
 }

@@ -7,46 +7,47 @@ use smallvec::SmallVec;
 use crate::base::clock;
 use crate::command::access::authorize;
 use crate::command::commit::Commit;
-use crate::command::context::Context;
+use crate::command::context::{Context, KnownKeys};
 use crate::command::flags::Flags;
 use crate::command::flow::{Cause, Flow, Stop};
 use crate::command::monitor;
 use crate::command::session::Session;
 use crate::command::slow::{self, Limits};
 use crate::command::state::State;
-use crate::command::table::{Command, Table};
-use crate::keyspace::gate::{Exclusive, Shared};
+use crate::command::table::{Command, NO_COMMAND, Table};
+use crate::keyspace::gate::Shared;
 use crate::keyspace::tier::Pressure;
-use crate::keyspace::{Caller, Changes, Flushed, KeyHash, Room};
-use crate::protocol::{Args, until_nul};
+use crate::keyspace::{AccessSet, Caller, Changes, Flushed, KeyHash, Room};
+use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
+/// How many keys are looked ahead at beside the first one of each command.
+const LOOK_AHEAD_KEYS: usize = 256;
 /// How many commands are looked ahead at: their cache lines must not push out each other.
 pub const LOOK_AHEAD_COMMANDS: usize = 32;
 
 /// Commands executed at one time and under one passing of the gate; more that were read follow at once.
 pub const BATCH_COMMANDS: usize = 128;
 
-/// The index of no command.
-const NO_COMMAND: usize = usize::MAX;
-
 /// One thread's execution of a few commands at one time, of one client or of several. It keeps the gate open for them; never
 /// hold two.
 pub struct Batch<'s> {
-    state: &'s State,
-    now_ms: u64,
-    gate: Option<Shared<'s>>,
+    pub(super) state: &'s State,
+    pub(super) now_ms: u64,
+    pub(super) gate: Option<Shared<'s>>,
     /// When the last command ended: the next one's time starts there, so that the clock is read once a command.
     last_ticks: u64,
     /// Commands that have run.
     executed: u64,
     /// The next commands, as far as they were looked ahead at; last one first.
     ahead: SmallVec<[Ahead; LOOK_AHEAD_COMMANDS]>,
+    /// Where the keys of these commands belong that are not their first ones; those of the next command come last.
+    pub(super) further_keys: Vec<KeyHash>,
     /// Whether the disk takes writes; looked at with the first one.
     pressure: Option<Pressure>,
     /// Whether the present client's writes need not wait for it, or have waited.
     is_admitted: bool,
-    changes: Changes,
+    pub(super) changes: Changes,
 }
 
 /// What is known of a command before it is executed.
@@ -55,18 +56,20 @@ pub struct Ahead {
     command: Option<&'static Command>,
     /// Its first key: which argument that is, and where it belongs.
     key: Option<(usize, KeyHash)>,
+    /// How many keys behind the first one were looked ahead at.
+    further_keys: usize,
 }
 
 impl Ahead {
     /// Looks a command up, that of the index `previous` first, and its key.
     #[inline]
     fn look(state: &State, args: &Args<'_>, previous: usize) -> Ahead {
-        let command = find(args, previous).ok();
+        let command = Table::get().look_up(args, previous).ok();
         let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
             let key = args.get(index)?;
             Some((index, state.keyspace.key_hash(key)))
         });
-        Ahead { command, key }
+        Ahead { command, key, further_keys: 0 }
     }
 
     /// Like [`Batch::look_ahead`], of the only command of a client; the key is to be brought into the cache by the caller.
@@ -90,6 +93,7 @@ impl<'s> Batch<'s> {
             last_ticks: state.stats.ticker.now(),
             executed: 0,
             ahead: SmallVec::new(),
+            further_keys: Vec::new(),
             pressure: None,
             is_admitted: false,
             changes: Changes::default(),
@@ -104,6 +108,7 @@ impl<'s> Batch<'s> {
     #[inline]
     pub fn begin_client(&mut self, first: Option<Ahead>) {
         self.ahead.clear();
+        self.further_keys.clear();
         if let Some(first) = first {
             self.ahead.push(first);
         }
@@ -113,12 +118,11 @@ impl<'s> Batch<'s> {
     /// Notes the keys of a later command that are not in memory, so that they are loaded together with others.
     pub fn request_cold(&mut self, session: &mut Session, args: Args<'_>) {
         let keyspace = &self.state.keyspace;
-        let Ok(command) = find(&args, NO_COMMAND) else { return };
+        let Ok(command) = Table::get().look_up(&args, NO_COMMAND) else { return };
         let caller = Caller { now_ms: self.now_ms, touches: false };
         let database = session.client.database();
         for index in command.spec.keys.indices(&args) {
-            let key = keyspace.key(args.at(index));
-            keyspace.lock(caller, database, &key).want(&key, &mut session.cold);
+            keyspace.want(caller, database, &keyspace.key(args.at(index)), session.cold());
         }
     }
 
@@ -142,16 +146,35 @@ impl<'s> Batch<'s> {
         mut each: impl FnMut(usize, &mut dyn FnMut(Args<'_>)),
     ) {
         self.ahead.clear();
+        self.further_keys.clear();
         let mut previous = session.client.last_command.load(Ordering::Relaxed);
         for number in (0..count).rev() {
             each(number, &mut |args| {
-                let ahead = Ahead::look(self.state, &args, previous);
+                let mut ahead = Ahead::look(self.state, &args, previous);
                 previous = ahead.command.map_or(NO_COMMAND, |command| command.index);
+                if let Some(command) = ahead.command.filter(|command| command.spec.keys.may_be_several()) {
+                    ahead.further_keys = self.look_at_further_keys(command, &args);
+                }
                 self.ahead.push(ahead);
             });
         }
-        let key_hashes = self.ahead.iter().rev().filter_map(Ahead::key_hash);
-        self.state.keyspace.prefetch(session.client.database(), key_hashes);
+        let (keyspace, database) = (&self.state.keyspace, session.client.database());
+        keyspace.prefetch(database, self.ahead.iter().rev().filter_map(Ahead::key_hash));
+        if !self.further_keys.is_empty() {
+            keyspace.prefetch(database, self.further_keys.iter().copied());
+        }
+    }
+
+    /// Notes where a command's keys behind the first belong, unless they are more than the cache has room for beside the others'.
+    /// Returns how many these are.
+    fn look_at_further_keys(&mut self, command: &Command, args: &Args<'_>) -> usize {
+        let indices = command.spec.keys.in_range(args.len()).skip(1);
+        if self.further_keys.len() + indices.len() > LOOK_AHEAD_KEYS {
+            return 0;
+        }
+        let before = self.further_keys.len();
+        self.further_keys.extend(indices.map(|index| self.state.keyspace.key_hash(args.at(index))));
+        self.further_keys.len() - before
     }
 
     /// Executes a command, stage by stage. Whatever happens, `reply` gets exactly one reply, except from commands that have
@@ -162,14 +185,39 @@ impl<'s> Batch<'s> {
         if args.is_empty() {
             return Flow::Continue;
         }
-        let command = match look_up(session, &args, ahead.command) {
+        let last_command = &session.client.last_command;
+        let look_up = || Table::get().look_up(&args, last_command.load(Ordering::Relaxed));
+        let found = ahead.command.map_or_else(look_up, Ok);
+        last_command.store(found.as_ref().map_or(NO_COMMAND, |command| command.index), Ordering::Relaxed);
+        let command = match found {
             Ok(command) => command,
             Err(error) => return self.reject(None, &error, reply),
         };
-        match self.pass(session, command, args, ahead.key, reply) {
-            Ok(flow) => flow,
-            Err(stop) => self.stop(session, command, stop, reply),
-        }
+        let result = if ahead.further_keys == 0 {
+            self.pass(session, command, args, &KnownKeys { first: ahead.key, ..KnownKeys::NONE }, reply)
+        } else {
+            self.pass_with_further_keys(session, command, args, ahead, reply)
+        };
+        result.unwrap_or_else(|stop| self.stop(session, Some(command), stop, reply))
+    }
+
+    /// Passes a command through the stages behind its look-up, of which several keys were looked ahead at.
+    fn pass_with_further_keys(
+        &mut self,
+        session: &mut Session,
+        command: &Command,
+        args: Args<'_>,
+        ahead: Ahead,
+        reply: &mut dyn Sink,
+    ) -> Result<Flow, Stop> {
+        let mut all = std::mem::take(&mut self.further_keys);
+        let others = all.len() - ahead.further_keys;
+        let step = command.spec.keys.step();
+        let result =
+            self.pass(session, command, args, &KnownKeys { first: ahead.key, step, further: &all[others..] }, reply);
+        all.truncate(others);
+        self.further_keys = all;
+        result
     }
 
     /// Passes a command through the stages behind its look-up.
@@ -182,7 +230,7 @@ impl<'s> Batch<'s> {
         session: &mut Session,
         command: &Command,
         args: Args<'_>,
-        hashed_key: Option<(usize, KeyHash)>,
+        known_keys: &KnownKeys<'_>,
         reply: &mut dyn Sink,
     ) -> Result<Flow, Stop> {
         command.check_arity(&args)?;
@@ -191,8 +239,8 @@ impl<'s> Batch<'s> {
         if queue(session, command, &args) {
             return Ok(Flow::Continue);
         }
-        self.admit(session, command, &args)?;
-        let error = match self.run(session, command, args, hashed_key, reply) {
+        self.admit(session, command.spec.flags, || args.total_bytes())?;
+        let error = match self.run(session, command, args, known_keys, reply) {
             Ok(()) => None,
             Err(Stop::Reply(error)) => Some(error),
             Err(stop) => {
@@ -204,14 +252,22 @@ impl<'s> Batch<'s> {
     }
 
     /// Whether there is room for what the command may need: on the disk, in memory, and in time, since clients may be paused.
-    fn admit(&mut self, session: &mut Session, command: &Command, args: &Args<'_>) -> Result<(), Stop> {
-        let flags = command.spec.flags;
+    ///
+    /// # Errors
+    /// When there is not.
+    #[inline]
+    pub(super) fn admit(
+        &mut self,
+        session: &mut Session,
+        flags: Flags,
+        bytes: impl FnOnce() -> usize,
+    ) -> Result<(), Stop> {
         // First, since a disk that takes no writes makes no room in memory.
         if flags.has(Flags::WRITE) && self.state.keyspace.tier().is_some() {
             self.admit_write(session, flags)?;
         }
         let caller = Caller { now_ms: self.now_ms, touches: false };
-        match self.state.keyspace.make_room(caller, || args.total_bytes()) {
+        match self.state.keyspace.make_room(caller, bytes) {
             Room::None if flags.has(Flags::DENY_OOM) => return Err(Error::OUT_OF_MEMORY.into()),
             Room::Soon if flags.has(Flags::DENY_OOM) => return Err(Stop::Stalled),
             Room::Enough | Room::None | Room::Soon => {}
@@ -265,40 +321,41 @@ impl<'s> Batch<'s> {
         session: &mut Session,
         command: &Command,
         args: Args<'_>,
-        hashed_key: Option<(usize, KeyHash)>,
+        known_keys: &KnownKeys<'_>,
         reply: &mut dyn Sink,
     ) -> Result<(), Stop> {
-        let exclusive = self.pass_gate(command.spec.flags);
+        let state = self.state;
+        let alone = if command.spec.flags.has(Flags::EXCLUSIVE) {
+            self.gate = None;
+            Some(state.keyspace.gate.exclusive())
+        } else {
+            self.gate.get_or_insert_with(|| state.keyspace.gate.shared());
+            None
+        };
         let mut leftovers = Flushed::default();
         self.changes.begin();
-        let mut context = Context {
-            state: self.state,
-            session,
-            args,
-            reply,
-            now_ms: self.now_ms,
-            leftovers: &mut leftovers,
-            hashed_key,
-            changes: &self.changes,
-        };
+        let caller = Caller { now_ms: self.now_ms, touches: session.client.touches() };
+        let (database, cold) = (session.client.database(), session.cold.take());
+        let mut access = AccessSet::new(&state.keyspace, &self.changes, caller, database, cold);
+        if !known_keys.further.is_empty() {
+            access.skip_prefetch();
+        }
+        let mut context =
+            Context { state, session, args, reply, now_ms: self.now_ms, leftovers: &mut leftovers, known_keys, access };
         let result = (command.spec.handler)(&mut context);
-        drop(exclusive);
+        if let Some(cold) = context.access.take_cold() {
+            context.session.cold = Some(cold);
+        }
+        // The locks go first, then the gate, and what was taken out is freed while nobody waits for it.
+        drop(context);
+        drop(alone);
         drop(leftovers);
         result
     }
 
-    fn pass_gate(&mut self, flags: Flags) -> Option<Exclusive<'s>> {
-        if flags.has(Flags::EXCLUSIVE) {
-            self.gate = None;
-            return Some(self.state.keyspace.gate.exclusive());
-        }
-        self.gate.get_or_insert_with(|| self.state.keyspace.gate.shared());
-        None
-    }
-
     /// Counts and times a command that has run, answers its error, and shows it to those who monitor.
     #[inline]
-    fn record(
+    pub(super) fn record(
         &mut self,
         session: &mut Session,
         command: &Command,
@@ -336,18 +393,24 @@ impl<'s> Batch<'s> {
     /// Answers a command that was not received as a whole: it does not run.
     pub fn refuse(&mut self, session: &mut Session, args: Args<'_>, error: Error, reply: &mut dyn Sink) -> Flow {
         session.begin();
-        self.ahead.pop();
-        self.reject(find(&args, NO_COMMAND).ok(), &error, reply)
+        let ahead = self.ahead.pop().unwrap_or_default();
+        self.further_keys.truncate(self.further_keys.len() - ahead.further_keys);
+        self.reject(Table::get().look_up(&args, NO_COMMAND).ok(), &error, reply)
     }
 
     /// Ends the execution of a command that does not run, or not yet.
     #[cold]
-    fn stop(&self, session: &mut Session, command: &Command, stop: Stop, reply: &mut dyn Sink) -> Flow {
+    pub(super) fn stop(
+        &self,
+        session: &mut Session,
+        command: Option<&Command>,
+        stop: Stop,
+        reply: &mut dyn Sink,
+    ) -> Flow {
         Flow::Wait(match stop {
             Stop::Reply(error) => {
-                // What was loaded for it is for no other.
-                session.cold.clear();
-                return self.reject(Some(command), &error, reply);
+                session.forget_cold();
+                return self.reject(command, &error, reply);
             }
             Stop::Cold => Cause::Cold,
             Stop::Stalled => Cause::Stalled,
@@ -356,7 +419,7 @@ impl<'s> Batch<'s> {
     }
 
     /// Answers a command that does not run.
-    fn reject(&self, command: Option<&Command>, error: &Error, reply: &mut dyn Sink) -> Flow {
+    pub(super) fn reject(&self, command: Option<&Command>, error: &Error, reply: &mut dyn Sink) -> Flow {
         if let Some(counters) = command.and_then(|command| self.state.stats.command(command.index)) {
             counters.rejected.add(1);
         }
@@ -372,19 +435,10 @@ impl Drop for Batch<'_> {
     }
 }
 
-/// Finds the command, as far as it was not when it was looked ahead at, and notes it as its client's last.
-#[inline]
-fn look_up(session: &Session, args: &Args<'_>, found: Option<&'static Command>) -> Result<&'static Command, Error> {
-    let last_command = &session.client.last_command;
-    let found = found.map_or_else(|| find(args, last_command.load(Ordering::Relaxed)), Ok);
-    last_command.store(found.as_ref().map_or(NO_COMMAND, |command| command.index), Ordering::Relaxed);
-    found
-}
-
 /// Whether this node serves the command's keys. It does, being the only one: what tells a client of another's slot (MOVED,
 /// `redirect`), or has a command wait for a slot on its way, stops it here, before anything of this node's is touched.
 #[inline(always)]
-fn route(_session: &Session, _command: &Command, _args: &Args<'_>) -> Result<(), Stop> {
+pub(super) fn route(_session: &Session, _command: &Command, _args: &Args<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
@@ -398,7 +452,7 @@ fn queue(_session: &Session, _command: &Command, _args: &Args<'_>) -> bool {
 /// Looks at a command whose next argument, behind `args`, has so many bytes. Returns how long the value is that it makes of it;
 /// `None`: the argument is no value that the command takes in parts.
 pub fn large_result_bytes(state: &State, session: &Session, args: Args<'_>, bytes: usize) -> Option<usize> {
-    let spec = find(&args, NO_COMMAND).ok()?.spec;
+    let spec = Table::get().look_up(&args, NO_COMMAND).ok()?.spec;
     if !spec.takes_large(args.len()) {
         return None;
     }
@@ -406,47 +460,6 @@ pub fn large_result_bytes(state: &State, session: &Session, args: Args<'_>, byte
     let key = state.keyspace.key(args.at(spec.keys.first()?));
     let caller = Caller { now_ms: clock::recent_ms(), touches: false };
     // What is on disk alone is seen by the command itself.
-    let present_bytes = state.keyspace.lock(caller, session.client.database(), &key).present_bytes(&key);
+    let present_bytes = state.keyspace.present_bytes(caller, session.client.database(), &key);
     Some(result_bytes(&args, present_bytes, bytes))
-}
-
-/// Finds the command, or the subcommand where there are some; first of all it is looked whether it is the one before, of
-/// that index.
-#[inline]
-fn find(args: &Args<'_>, previous: usize) -> Result<&'static Command, Error> {
-    match Table::get().find_again(previous, args.at(0)) {
-        Some(command) => Ok(command),
-        None => find_anew(args),
-    }
-}
-
-fn find_anew(args: &Args<'_>) -> Result<&'static Command, Error> {
-    let table = Table::get();
-    let Some(command) = table.find(args.at(0)) else { return Err(unknown_command(args)) };
-    if command.spec.subcommands.is_empty() || args.len() < 2 {
-        return Ok(command);
-    }
-    table.subcommand(command, args.at(1)).ok_or_else(|| {
-        let parent = command.spec.name.to_uppercase();
-        Error::quoting_start("ERR unknown subcommand '", args.at(1), &format!("'. Try {parent} HELP."))
-    })
-}
-
-fn unknown_command(args: &Args<'_>) -> Error {
-    let quote = |argument: &'_ [u8], max_bytes: usize| {
-        let bytes = until_nul(argument);
-        bytes[..bytes.len().min(max_bytes)].to_vec()
-    };
-    let mut quoted = Vec::new();
-    for argument in args.iter_from(1) {
-        if quoted.len() >= Error::QUOTED_MAX_BYTES {
-            break;
-        }
-        let room = Error::QUOTED_MAX_BYTES - quoted.len();
-        quoted.push(b'\'');
-        quoted.extend(quote(argument, room));
-        quoted.extend_from_slice(b"' ");
-    }
-    let name = quote(args.at(0), Error::QUOTED_MAX_BYTES);
-    Error::owned([b"ERR unknown command '", &name[..], b"', with args beginning with: ", &quoted].concat())
 }

@@ -63,6 +63,8 @@ flags! {
     HTTP = 21 "",
     /// Refused, unless `enable-debug-command` allows it.
     PROTECTED = 22 "",
+    /// Locks slots that are not those of its keys: it walks over all of them (KEYS, SCAN), or samples some (INFO).
+    LOOKS_AROUND = 23 "",
 }
 
 impl Flags {
@@ -74,6 +76,11 @@ impl Flags {
     /// Whether any of the flags of `flag` is set.
     pub const fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
+    }
+
+    /// The flags of this set that are not in the other.
+    pub const fn without(self, other: Flags) -> Flags {
+        Flags(self.0 & !other.0)
     }
 
     /// The names that COMMAND gives them.

@@ -2,8 +2,17 @@
 
 use std::time::Duration;
 
+use crate::keyspace::Unavailable;
 use crate::reply::Error;
 use crate::store::rocks::RocksError;
+
+/// The answer to one of several commands that are executed as one, where what it does cannot be done while others' slots are
+/// held: it would wait for them, or for the gate, or is done at once.
+pub(super) const NOT_AMONG_OTHERS: Error =
+    Error::new("ERR this command cannot be one of several that are executed as one");
+/// The answer to one of several commands that are executed as one, where it comes to a key that is not among its arguments'.
+const NOT_NAMED: Error =
+    Error::new("ERR this key is in another database than the commands executed with it, which is not supported");
 
 /// Why a command has stopped, before it ran or on its way. Whatever the reason, it has changed nothing that is not meant to
 /// stay; where it is to run again, nothing at all.
@@ -26,6 +35,18 @@ impl From<Error> for Stop {
     #[inline]
     fn from(error: Error) -> Stop {
         Stop::Reply(error)
+    }
+}
+
+impl From<Unavailable> for Stop {
+    fn from(unavailable: Unavailable) -> Stop {
+        match unavailable {
+            Unavailable::Cold => Stop::Cold,
+            Unavailable::Unreadable(reason) => {
+                Error::owned(format!("IOERR the key cannot be read from disk: {reason}")).into()
+            }
+            Unavailable::NotNamed => NOT_NAMED.into(),
+        }
     }
 }
 

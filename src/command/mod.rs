@@ -22,6 +22,9 @@ mod slow;
 pub mod spec;
 pub mod state;
 pub mod table;
+mod together;
+#[cfg(test)]
+mod together_tests;
 pub mod user;
 pub mod wait;
 

@@ -25,8 +25,8 @@ pub struct Session {
     pub after: Flow,
     /// The present command's arguments that are secrets; see [`Context::redact`](super::context::Context::redact).
     pub(super) redacted: Vec<usize>,
-    /// Keys of its commands that were not in memory.
-    pub cold: Cold,
+    /// Keys of its commands that were not in memory; none since it began: `None`. A command's access set has it while it runs.
+    pub(super) cold: Option<Box<Cold>>,
     /// The number of checkpoints that had ended when its SAVE began.
     pub(super) awaited_save: Option<u64>,
     /// How long its present command has waited for the disk to come nearer: as often as it was refused, since each time
@@ -41,7 +41,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             after: Flow::Continue,
             redacted: Vec::new(),
-            cold: Cold::default(),
+            cold: None,
             awaited_save: None,
             delayed_ms: 0,
         }
@@ -50,6 +50,24 @@ impl Session {
     /// What others may be shown in place of the present command's argument at `index`: itself, or that it is secret.
     pub fn shown<'a>(&self, args: &Args<'a>, index: usize) -> BytesRef<'a> {
         if self.redacted.contains(&index) { BytesRef::Slice(b"(redacted)") } else { args.value(index) }
+    }
+
+    /// Whether its command waits for a walk.
+    pub fn wants_walk(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.wants_walk())
+    }
+
+    /// The keys that were not in memory.
+    pub(super) fn cold(&mut self) -> &mut Cold {
+        self.cold.get_or_insert_default()
+    }
+
+    /// Forgets what was loaded, or was to be: it is for no other command.
+    #[inline]
+    pub fn forget_cold(&mut self) {
+        if let Some(cold) = self.cold.as_mut().filter(|cold| !cold.is_empty()) {
+            cold.clear();
+        }
     }
 
     /// A command begins.

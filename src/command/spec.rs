@@ -1,6 +1,9 @@
 //! How a command is declared: everything that the executor, COMMAND, routing and the documentation need to know of it,
 //! beside its handler.
 
+use std::iter::StepBy;
+use std::ops::Range;
+
 use crate::command::context::Context;
 use crate::command::flags::{Categories, Flags};
 use crate::command::flow::Stop;
@@ -41,14 +44,35 @@ impl Keys {
     pub fn indices(&self, args: &Args<'_>) -> Vec<usize> {
         match *self {
             Keys::None => Vec::new(),
-            Keys::Range { first, last, step } => {
-                let last = if last < 0 { args.len() as i64 + i64::from(last) } else { i64::from(last) };
-                (first as i64..=last.min(args.len() as i64 - 1))
-                    .step_by(step.max(1))
-                    .map(|index| index as usize)
-                    .collect()
-            }
+            Keys::Range { .. } => self.in_range(args.len()).collect(),
             Keys::Found(find) => find(args),
+        }
+    }
+
+    /// Whether there may be a key behind the first, where it does not depend on the arguments.
+    #[inline]
+    pub fn may_be_several(&self) -> bool {
+        matches!(*self, Keys::Range { first, last, .. } if last != first as i32)
+    }
+
+    /// How many arguments there are from one key to the next.
+    #[inline]
+    pub fn step(&self) -> usize {
+        match *self {
+            Keys::Range { step, .. } => step.max(1),
+            Keys::None | Keys::Found(_) => 1,
+        }
+    }
+
+    /// The same of so many arguments, as far as it does not depend on what these are.
+    #[inline]
+    pub fn in_range(&self, arguments: usize) -> StepBy<Range<usize>> {
+        match *self {
+            Keys::Range { first, last, step } => {
+                let end = if last < 0 { arguments.saturating_add_signed(last as isize + 1) } else { last as usize + 1 };
+                (first..end.min(arguments)).step_by(step.max(1))
+            }
+            Keys::None | Keys::Found(_) => (0..0).step_by(1),
         }
     }
 }

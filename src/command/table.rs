@@ -5,9 +5,11 @@ use std::sync::OnceLock;
 
 use crate::command::flags::Flags;
 use crate::command::spec::Spec;
-use crate::protocol::Args;
+use crate::protocol::{Args, until_nul};
 use crate::reply::Error;
 
+/// The index of no command.
+pub const NO_COMMAND: usize = usize::MAX;
 /// No command has a longer name, in bytes.
 pub(super) const NAME_MAX_BYTES: usize = 32;
 
@@ -103,17 +105,34 @@ impl Table {
         self.commands.iter().filter(is_command).filter(|command| !command.full_name.contains('|'))
     }
 
+    /// Finds the command that a client calls, or the subcommand where there are some; first of all it is looked whether it is
+    /// the one before, of the index `previous`: in a batch, or on a connection, the same command comes again and again.
+    ///
+    /// # Errors
+    /// The answer to a call of what there is not.
+    #[inline]
+    pub fn look_up(&self, args: &Args<'_>, previous: usize) -> Result<&Command, Error> {
+        match self.commands.get(previous).filter(|command| command.is_meant_by(args.at(0))) {
+            Some(command) => Ok(command),
+            None => self.look_up_anew(args),
+        }
+    }
+
+    fn look_up_anew(&self, args: &Args<'_>) -> Result<&Command, Error> {
+        let Some(command) = self.find(args.at(0)) else { return Err(unknown_command(args)) };
+        if command.spec.subcommands.is_empty() || args.len() < 2 {
+            return Ok(command);
+        }
+        self.subcommand(command, args.at(1)).ok_or_else(|| {
+            let parent = command.spec.name.to_uppercase();
+            Error::quoting_start("ERR unknown subcommand '", args.at(1), &format!("'. Try {parent} HELP."))
+        })
+    }
+
     /// A command by its name in any case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
         with_lower_case(name, |name| self.by_name.get(name)).flatten().and_then(|index| self.commands.get(*index))
-    }
-
-    /// The command of that index, if it has no subcommands and a client means it by this name: in a batch, or on a
-    /// connection, the same command comes again and again.
-    #[inline]
-    pub fn find_again(&self, index: usize, name: &[u8]) -> Option<&Command> {
-        self.commands.get(index).filter(|command| command.is_meant_by(name))
     }
 
     /// A command's subcommand by its name in any case.
@@ -145,4 +164,23 @@ fn with_lower_case<R>(name: &[u8], use_name: impl FnOnce(&[u8]) -> R) -> Option<
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
     Some(use_name(lower))
+}
+
+fn unknown_command(args: &Args<'_>) -> Error {
+    let quote = |argument: &'_ [u8], max_bytes: usize| {
+        let bytes = until_nul(argument);
+        bytes[..bytes.len().min(max_bytes)].to_vec()
+    };
+    let mut quoted = Vec::new();
+    for argument in args.iter_from(1) {
+        if quoted.len() >= Error::QUOTED_MAX_BYTES {
+            break;
+        }
+        let room = Error::QUOTED_MAX_BYTES - quoted.len();
+        quoted.push(b'\'');
+        quoted.extend(quote(argument, room));
+        quoted.extend_from_slice(b"' ");
+    }
+    let name = quote(args.at(0), Error::QUOTED_MAX_BYTES);
+    Error::owned([b"ERR unknown command '", &name[..], b"', with args beginning with: ", &quoted].concat())
 }

@@ -46,7 +46,7 @@ impl Wait {
     /// Begins to wait.
     pub fn new(cause: Cause, state: &State, session: &mut Session) -> Wait {
         let end = match (cause, state.keyspace.tier()) {
-            (Cause::Cold, Some(tier)) => End::Load(state.keyspace.load(tier, &mut session.cold)),
+            (Cause::Cold, Some(tier)) => End::Load(state.keyspace.load(tier, session.cold())),
             (Cause::Stalled | Cause::Cold, _) => End::Time(timer(STALL_STEP)),
             (Cause::Delay(duration) | Cause::Block(duration), _) => End::Time(timer(duration.unwrap_or(FOREVER))),
             (Cause::Paused, _) => {
@@ -77,7 +77,7 @@ impl Wait {
     ) -> Poll<Outcome> {
         let is_lifted = || self.cause == Cause::Paused && state.clients.pause().end_ms(clock::now_ms()).is_none();
         let is_over = match &mut self.end {
-            End::Load(loading) => loading.poll(&mut session.cold, context).is_ready(),
+            End::Load(loading) => loading.poll(session.cold(), context).is_ready(),
             End::Time(timer) => timer.as_mut().poll(context).is_ready() || is_lifted(),
         };
         match self.cause {

@@ -1,7 +1,7 @@
 //! The keys: databases of 16,384 slots each, each slot a small table under its own lock.
 //!
-//! Handlers reach a key by one door: [`Databases::lock`] gives a [`SlotGuard`], whose methods look up, expire, count,
-//! and change. Locks are taken in the order of (database, slot) and never held across an await.
+//! Handlers reach a key by one door: an [`AccessSet`] lends them a [`SlotGuard`], whose methods look up, expire, count,
+//! and change. It takes the locks, in the order of (database, slot), and they are never held across an await.
 //!
 //! The rooms, each of which knows those before it:
 //!
@@ -13,12 +13,12 @@
 //! | `residency` | keys that are on disk alone: loading them, walking over them |
 //! | `merge` | rounds that bring changes to disk, `maxdisk`, recovery |
 //!
-//! Above them stand [`Keyspace`], which puts them together, and what concerns several slots (`guards`) or databases (`flush`)
-//! at once.
+//! Above them stand [`Keyspace`], which puts them together, what commands hold of it (`access_set`), and what concerns whole
+//! databases at once (`flush`).
 
+mod access_set;
 mod disk;
 mod flush;
-mod guards;
 mod memory;
 mod merge;
 mod residency;
@@ -26,9 +26,9 @@ mod settings;
 mod watch;
 mod whole;
 
+pub use access_set::{AccessSet, SlotGuards, Unavailable};
 pub use disk::{gate, tier};
 pub use flush::Flushed;
-pub use guards::SlotGuards;
 pub use memory::changes::Changes;
 pub use memory::counts::Size;
 pub use memory::databases::Databases;
@@ -42,7 +42,6 @@ pub use memory::table::strain as table_strain;
 pub use merge::rounds::Merged;
 pub use merge::{garbage, recovery, space};
 pub use residency::loader::{self, Loader, Loading};
-pub use residency::resident::Residence;
 pub use residency::scan::{Cursor, Scan, Step, Visitor, Walk};
 pub use watch::event::Event;
 pub use watch::{effect, observer};

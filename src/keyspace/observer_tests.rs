@@ -13,6 +13,7 @@ use super::loader::Cold;
 use super::memory::entry::Entry;
 use super::memory::table::token;
 use super::observer::{DatabaseChange, KeyChange, Observer};
+use super::residency::resident::Residence;
 use super::residency_tests::open;
 use super::tier::Tier;
 use super::*;

@@ -361,7 +361,7 @@ fn execute<P: Parser>(
         if let Flow::Wait(cause) = flow
             && cause.runs_again()
         {
-            if cause == Cause::Cold && !session.cold.wants_walk() {
+            if cause == Cause::Cold && !session.wants_walk() {
                 for later in executed + 1..parser.commands() {
                     parser.with_command(input, later, |args| batch.request_cold(session, args));
                 }
@@ -389,8 +389,8 @@ fn execute<P: Parser>(
         }
         next = Next::Close;
     }
-    if !matches!(next, Next::Wait(Cause::Cold)) && !session.cold.is_empty() {
-        session.cold.clear();
+    if !matches!(next, Next::Wait(Cause::Cold)) {
+        session.forget_cold();
     }
     Progress { consumed: parser.consume(executed), replies, next, commit: batch.take_commit() }
 }

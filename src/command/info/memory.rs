@@ -13,7 +13,7 @@ const REPORT_TIPS: &[&str] = &["nondeterministic_output", "request_policy:all_sh
 
 pub const COMMAND: Spec =
     Spec::new("memory", -2, container).doc("server", "4.0.0", "Depends on the subcommand", "Memory").subcommands(&[
-        Spec::new("doctor", 2, doctor).tips(REPORT_TIPS).doc(
+        Spec::new("doctor", 2, doctor).flags(Flags::LOOKS_AROUND).tips(REPORT_TIPS).doc(
             "server",
             "4.0.0",
             "O(1)",
@@ -32,7 +32,7 @@ pub const COMMAND: Spec =
             "Depends on how much memory is allocated, could be slow",
             "Have the allocator give memory back",
         ),
-        Spec::new("stats", 2, stats).tips(REPORT_TIPS).doc(
+        Spec::new("stats", 2, stats).flags(Flags::LOOKS_AROUND).tips(REPORT_TIPS).doc(
             "server",
             "4.0.0",
             "O(1)",
@@ -64,7 +64,7 @@ fn usage(context: &mut Context<'_>) -> Result<(), Stop> {
         index += 2;
     }
     let key = context.key(2);
-    match context.lock(&key)?.memory_bytes(&key) {
+    match context.access.slot(&key)?.memory_bytes(&key) {
         Some(bytes) => context.reply.integer(bytes as i64),
         None => context.reply.null(),
     }

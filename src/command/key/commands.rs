@@ -7,6 +7,7 @@ use crate::command::spec::{Handler, KeyUse, Spec};
 const READ_FAST: Flags = Flags::READONLY.or(Flags::FAST);
 const WRITE_FAST: Flags = Flags::WRITE.or(Flags::FAST);
 const EXCLUSIVE: Flags = Flags::WRITE.or(Flags::EXCLUSIVE);
+const WALK: Flags = Flags::READONLY.or(Flags::LOOKS_AROUND);
 const KEYSPACE: Categories = Categories::KEYSPACE;
 const DANGEROUS: Categories = KEYSPACE.or(Categories::DANGEROUS);
 
@@ -71,7 +72,7 @@ pub const COMMANDS: &[Spec] = &[
         "Move a key to another database",
     ),
     Spec::new("keys", 2, scan::keys)
-        .flags(Flags::READONLY)
+        .flags(WALK)
         .categories(DANGEROUS)
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
         .doc(
@@ -81,7 +82,7 @@ pub const COMMANDS: &[Spec] = &[
             "List the keys whose names match a pattern",
         ),
     Spec::new("scan", -2, scan::scan)
-        .flags(Flags::READONLY)
+        .flags(WALK)
         .categories(KEYSPACE)
         .tips(&["nondeterministic_output", "request_policy:special"])
         .doc(
@@ -91,7 +92,7 @@ pub const COMMANDS: &[Spec] = &[
             "Iterate over the names of the keys, a few at a time",
         ),
     Spec::new("randomkey", 1, scan::random_key)
-        .flags(Flags::READONLY)
+        .flags(WALK)
         .categories(KEYSPACE)
         .tips(&["request_policy:all_shards", "nondeterministic_output"])
         .doc("generic", "1.0.0", "O(1)", "Draw a key by chance"),

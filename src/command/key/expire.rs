@@ -74,7 +74,7 @@ fn set_expiry(context: &mut Context<'_>, name: &str, notation: Notation) -> Resu
     let expiry_ms = notation.unix_ms(time, context.now_ms, name)?;
 
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let old_ms = slot.read_for_write(&key).map(|entry| entry.expiry_ms());
     let is_set = old_ms.is_some_and(|old_ms| conditions.allow(old_ms, expiry_ms))
         && match u64::try_from(expiry_ms) {
@@ -111,7 +111,7 @@ pub fn expire_time_milliseconds(context: &mut Context<'_>) -> Result<(), Stop> {
 /// The time of expiry from `base_ms` on, seconds rounded to the nearest; -1 for a key without, -2 for no key.
 fn tell_expiry(context: &mut Context<'_>, unit: Unit, base_ms: u64) -> Result<(), Stop> {
     let key = context.key(1);
-    let answer = match context.lock(&key)?.inspect(&key).map(|entry| entry.expiry_ms()) {
+    let answer = match context.access.slot(&key)?.inspect(&key).map(|entry| entry.expiry_ms()) {
         None => -2,
         Some(None) => -1,
         Some(Some(expiry_ms)) => {
@@ -129,7 +129,7 @@ fn tell_expiry(context: &mut Context<'_>, unit: Unit, base_ms: u64) -> Result<()
 
 pub fn persist(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let expires = slot.read_for_write(&key).is_some_and(|entry| entry.expiry_ms().is_some());
     context.reply.integer(i64::from(expires && slot.set_expiry(&key, None)));
     Ok(())

@@ -78,7 +78,7 @@ fn help(context: &mut Context<'_>) -> Result<(), Stop> {
 /// What `look` returns for the entry at the command's key, if there is one.
 fn look<R>(context: &mut Context<'_>, look: impl FnOnce(&Entry) -> R) -> Result<Option<R>, Stop> {
     let key = context.key(2);
-    Ok(context.lock(&key)?.inspect(&key).map(|entry| look(&entry)))
+    Ok(context.access.slot(&key)?.inspect(&key).map(|entry| look(&entry)))
 }
 
 fn reply_integer(context: &mut Context<'_>, value: Option<i64>) {

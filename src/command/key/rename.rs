@@ -23,7 +23,7 @@ pub fn rename_if_free(context: &mut Context<'_>) -> Result<(), Stop> {
 fn rename_unless(context: &mut Context<'_>, only_free: bool) -> Result<bool, Stop> {
     let (source, target) = (context.key(1), context.key(2));
     let database = context.database();
-    let mut slots = context.lock_all(context.caller(), [(database, source), (database, target)].into_iter())?;
+    let slots = context.access.slots([(database, source), (database, target)].into_iter())?;
     if slots.of(database, &source).read_for_write(&source).is_none() {
         return Err(Error::NO_SUCH_KEY.into());
     }
@@ -59,7 +59,7 @@ pub fn copy(context: &mut Context<'_>) -> Result<(), Stop> {
         return Err(SAME_OBJECT.into());
     }
     let both = [(source_database, source), (target_database, target)];
-    let mut slots = context.lock_all(context.caller(), both.into_iter())?;
+    let slots = context.access.slots(both.into_iter())?;
     let copied: Option<(Owned, Option<u64>)> =
         slots.of(source_database, &source).read(&source).map(|entry| (entry.copy_content(), entry.expiry_ms()));
     let target_slot = slots.of(target_database, &target);
@@ -78,7 +78,7 @@ pub fn move_key(context: &mut Context<'_>) -> Result<(), Stop> {
     if source == target {
         return Err(SAME_OBJECT.into());
     }
-    let mut slots = context.lock_all(context.caller(), [(source, key), (target, key)].into_iter())?;
+    let slots = context.access.slots([(source, key), (target, key)].into_iter())?;
     let is_free = slots.of(target, &key).peek(&key).is_none();
     let moved = if is_free { slots.of(source, &key).take(&key, Event::MoveFrom) } else { None };
     let is_moved = moved.is_some();

@@ -148,7 +148,7 @@ impl Walk for DigestWalk {
 fn digest_values(context: &mut Context<'_>) -> Result<(), Stop> {
     let database = context.database();
     let keys: Vec<Key<'_>> = (2..context.args.len()).map(|index| context.key(index)).collect();
-    let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
+    let slots = context.access.slots(keys.iter().map(|key| (database, *key)))?;
     context.reply.array(keys.len());
     for key in &keys {
         let digest = slots.of(database, key).peek(key).map(|entry| Digest::of_value(&entry));
@@ -170,7 +170,7 @@ fn log(context: &mut Context<'_>) -> Result<(), Stop> {
 /// One line of facts. The value's address is not disclosed: it reads as 0.
 fn object(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(2);
-    let line = context.lock(&key)?.peek(&key).map(|entry| {
+    let line = context.access.slot(&key)?.peek(&key).map(|entry| {
         format!(
             "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
             entry.encoding(),
@@ -223,8 +223,8 @@ fn populate(context: &mut Context<'_>) -> Result<(), Stop> {
         }
         let key = context.keyspace().key(&name);
         // After a cold key it runs again from the start, and skips the keys that it has made.
-        context.changes.begin();
-        let mut slot = context.lock(&key)?;
+        context.access.may_begin_again();
+        let slot = context.access.slot(&key)?;
         if slot.peek(&key).is_none() {
             slot.set_string(&key, &value, NewExpiry::Clear);
         }

@@ -1,8 +1,9 @@
 //! What commands of strings share: looking at a value, and answering with it.
 
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
-use crate::command::context::Context;
+use crate::command::state::State;
 use crate::keyspace::entry::Entry;
+use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 use crate::types::string::StringError;
 
@@ -10,16 +11,6 @@ use crate::types::string::StringError;
 #[inline]
 pub fn string_of(entry: &Entry) -> Result<BytesRef<'_>, Error> {
     entry.string().ok_or(Error::WRONG_TYPE)
-}
-
-/// Answers the string of an entry, or null without one; returns whether there is one.
-#[inline]
-pub fn reply_string(reply: &mut dyn Sink, entry: Option<&Entry>) -> Result<bool, Error> {
-    match entry {
-        Some(entry) => reply_bytes(reply, string_of(entry)?),
-        None => reply.null(),
-    }
-    Ok(entry.is_some())
 }
 
 /// Answers a string: a large one by reference.
@@ -32,8 +23,8 @@ pub fn reply_bytes(reply: &mut dyn Sink, bytes: BytesRef<'_>) {
 }
 
 /// Refuses a value larger than `maxmemory`: no eviction would make room for it.
-pub fn check_fits(context: &Context<'_>, bytes: usize) -> Result<(), Error> {
-    let fits = || context.keyspace().can_hold(bytes, context.args.total_bytes());
+pub fn check_fits(state: &State, args: &Args<'_>, bytes: usize) -> Result<(), Error> {
+    let fits = || state.keyspace.can_hold(bytes, args.total_bytes());
     if bytes < LARGE_BYTES || fits() { Ok(()) } else { Err(Error::OUT_OF_MEMORY) }
 }
 

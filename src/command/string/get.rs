@@ -1,21 +1,33 @@
 //! GET, and what gets a value and changes the key: GETDEL, GETEX.
 
-use super::common::{is_option, reply_bytes, reply_string, string_of};
+use super::common::{is_option, reply_bytes, string_of};
 use crate::command::context::Context;
 use crate::command::expire_time::TimeOption;
 use crate::command::flow::Stop;
-use crate::reply::Error;
+use crate::keyspace::entry::Entry;
+use crate::reply::{Error, Sink};
 
+/// Answers the string of an entry, or null without one; tells whether there is one.
+#[inline]
+pub fn reply_string(reply: &mut dyn Sink, entry: Option<&Entry>) -> Result<bool, Error> {
+    match entry {
+        Some(entry) => reply_bytes(reply, string_of(entry)?),
+        None => reply.null(),
+    }
+    Ok(entry.is_some())
+}
+
+/// GET.
 pub fn get(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
     Ok(())
 }
 
 pub fn getdel(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     if reply_string(context.reply, slot.read(&key).as_deref())? {
         slot.remove(&key);
     }
@@ -41,7 +53,7 @@ pub fn getex(context: &mut Context<'_>) -> Result<(), Stop> {
     }
 
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let Some(entry) = slot.read(&key) else {
         context.reply.null();
         return Ok(());

@@ -49,9 +49,9 @@ pub fn lcs(context: &mut Context<'_>) -> Result<(), Stop> {
     let (first, second) = (context.key(1), context.key(2));
     let database = context.database();
     // Copies, so that the slots are not locked for as long as the comparison takes.
-    let mut slots = context.lock_all(context.caller(), [(database, first), (database, second)].into_iter())?;
-    let (first, second) = (copy(&mut slots, database, &first), copy(&mut slots, database, &second));
-    drop(slots);
+    let slots = context.access.slots([(database, first), (database, second)].into_iter())?;
+    let (first, second) = (copy(slots, database, &first), copy(slots, database, &second));
+    context.access.release();
     let (Some(first), Some(second)) = (first, second) else {
         return Err(Error::new("ERR The specified keys must contain string values").into());
     };

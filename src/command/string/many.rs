@@ -6,6 +6,7 @@ use super::common::reply_bytes;
 use crate::command::context::Context;
 use crate::command::flow::Stop;
 use crate::keyspace::{Key, NewExpiry, SlotGuards};
+use crate::protocol::Args;
 use crate::reply::Error;
 
 /// Up to so many keys of a command are kept without an allocation.
@@ -21,7 +22,7 @@ fn keys<'a>(context: &Context<'a>, step: usize) -> KeyList<'a> {
 pub fn mget(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = keys(context, 1);
     let database = context.database();
-    let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
+    let slots = context.access.slots(keys.iter().map(|key| (database, *key)))?;
     context.reply.array(keys.len());
     for key in &keys {
         match slots.of(database, key).read(key).as_ref().and_then(|entry| entry.string()) {
@@ -34,9 +35,9 @@ pub fn mget(context: &mut Context<'_>) -> Result<(), Stop> {
 
 pub fn mset(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = paired_keys(context, "mset")?;
-    let mut slots = context.lock_all_to_overwrite(keys.iter().copied());
-    set_pairs(context, &keys, &mut slots);
-    drop(slots);
+    let database = context.database();
+    let slots = context.access.slots_to_overwrite(keys.iter().copied())?;
+    set_pairs(&context.args, database, &keys, slots);
     context.reply.ok();
     Ok(())
 }
@@ -44,12 +45,11 @@ pub fn mset(context: &mut Context<'_>) -> Result<(), Stop> {
 pub fn msetnx(context: &mut Context<'_>) -> Result<(), Stop> {
     let keys = paired_keys(context, "msetnx")?;
     let database = context.database();
-    let mut slots = context.lock_all(context.caller(), keys.iter().map(|key| (database, *key)))?;
+    let slots = context.access.slots(keys.iter().map(|key| (database, *key)))?;
     let are_absent = keys.iter().all(|key| slots.of(database, key).read_for_write(key).is_none());
     if are_absent {
-        set_pairs(context, &keys, &mut slots);
+        set_pairs(&context.args, database, &keys, slots);
     }
-    drop(slots);
     context.reply.integer(i64::from(are_absent));
     Ok(())
 }
@@ -62,9 +62,8 @@ fn paired_keys<'a>(context: &Context<'a>, command: &str) -> Result<KeyList<'a>, 
 }
 
 /// Sets every key to the argument after it, in their order: of a key that is named twice, the last value stays.
-fn set_pairs(context: &Context<'_>, keys: &[Key<'_>], slots: &mut SlotGuards<'_>) {
-    let database = context.database();
+fn set_pairs(args: &Args<'_>, database: usize, keys: &[Key<'_>], slots: &mut SlotGuards<'_>) {
     for (index, key) in keys.iter().enumerate() {
-        slots.of(database, key).set(key, context.args.value(2 * index + 2), NewExpiry::Clear);
+        slots.of(database, key).set(key, args.value(2 * index + 2), NewExpiry::Clear);
     }
 }

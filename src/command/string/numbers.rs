@@ -29,7 +29,7 @@ pub fn decrby(context: &mut Context<'_>) -> Result<(), Stop> {
 
 fn add(context: &mut Context<'_>, by: i64) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     // Setting the key counts as its use.
     let old = match slot.peek(&key) {
         Some(entry) => string_of(&entry)?.slice().and_then(number::parse_i64).ok_or(Error::NOT_AN_INTEGER)?,
@@ -38,14 +38,13 @@ fn add(context: &mut Context<'_>, by: i64) -> Result<(), Stop> {
     let new = string::increment(old, by).map_err(refusal)?;
     // Digits on the stack, set in place: counting allocates nothing unless the entry outgrows its allocation.
     slot.set_string_as(&key, itoa::Buffer::new().format(new).as_bytes(), NewExpiry::Keep, Event::IncrBy);
-    drop(slot);
     context.reply.integer(new);
     Ok(())
 }
 
 pub fn incrbyfloat(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let old = match slot.peek(&key) {
         Some(entry) => string_of(&entry)?.slice().and_then(LongDouble::parse),
         None => LongDouble::parse(b"0"),
@@ -57,7 +56,6 @@ pub fn incrbyfloat(context: &mut Context<'_>) -> Result<(), Stop> {
     }
     let digits = new.format_human();
     slot.set_string_as(&key, digits.as_bytes(), NewExpiry::Keep, Event::IncrByFloat);
-    drop(slot);
     context.reply.bulk(digits.as_bytes());
     Ok(())
 }

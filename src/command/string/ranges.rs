@@ -12,7 +12,7 @@ use crate::types::{Change, Value, string};
 
 pub fn strlen(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let length = match slot.read(&key) {
         Some(entry) => string_of(&entry)?.len(),
         None => 0,
@@ -25,7 +25,7 @@ pub fn getrange(context: &mut Context<'_>) -> Result<(), Stop> {
     let start = number::parse_i64(context.args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
     let end = number::parse_i64(context.args.at(3)).ok_or(Error::NOT_AN_INTEGER)?;
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let Some(entry) = slot.read(&key) else {
         context.reply.bulk(b"");
         return Ok(());
@@ -54,12 +54,12 @@ pub fn setrange_bytes(args: &Args<'_>, present_bytes: usize, patch_bytes: usize)
 pub fn append(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
     let added = context.args.value(2);
-    let mut slot = context.lock(&key)?;
-    let length = match present_length(&mut slot, &key)? {
+    let slot = context.access.slot(&key)?;
+    let length = match present_length(slot, &key)? {
         Some(length) => {
             let limit_bytes = context.state.settings.proto_max_bulk_len.get();
             let grown = string::grown_length(length, added.len(), limit_bytes).map_err(refusal)?;
-            check_fits(context, grown)?;
+            check_fits(context.state, &context.args, grown)?;
             slot.modify(&key, Change::append(added), Event::Append);
             grown
         }
@@ -69,7 +69,6 @@ pub fn append(context: &mut Context<'_>) -> Result<(), Stop> {
             added.len()
         }
     };
-    drop(slot);
     context.reply.integer(length as i64);
     Ok(())
 }
@@ -79,15 +78,15 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Stop> {
     let offset = string::offset(offset).map_err(refusal)?;
     let key = context.key(1);
     let patch = context.args.value(3);
-    let mut slot = context.lock(&key)?;
-    let old_length = present_length(&mut slot, &key)?;
+    let slot = context.access.slot(&key)?;
+    let old_length = present_length(slot, &key)?;
     if patch.is_empty() {
         context.reply.integer(old_length.unwrap_or(0) as i64);
         return Ok(());
     }
     let limit_bytes = context.state.settings.proto_max_bulk_len.get();
     let end = string::grown_length(offset, patch.len(), limit_bytes).map_err(refusal)?;
-    check_fits(context, end)?;
+    check_fits(context.state, &context.args, end)?;
     match old_length {
         // `grown_length` allowed no more than what a value can have.
         Some(_) => {
@@ -99,7 +98,6 @@ pub fn setrange(context: &mut Context<'_>) -> Result<(), Stop> {
             slot.put(&key, Owned::Boxed(Box::new(value)), NewExpiry::Clear, Event::SetRange);
         }
     }
-    drop(slot);
     context.reply.integer(old_length.unwrap_or(0).max(end) as i64);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! SET with its options, and the older commands that it includes: SETNX, SETEX, PSETEX, GETSET.
 
-use super::common::{is_option, reply_string};
+use super::common::is_option;
+use super::get::reply_string;
 use crate::command::context::Context;
 use crate::command::expire_time::{Notation, TimeOption};
 use crate::command::flow::Stop;
@@ -89,7 +90,7 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Stop> {
     let options = Options::parse(&context.args)?;
     let expiry = options.expiry(context.now_ms)?;
     let key = context.key(1);
-    let mut slot = if options.is_blind() { context.lock_to_overwrite(&key) } else { context.lock(&key)? };
+    let slot = if options.is_blind() { context.access.slot_to_overwrite(&key)? } else { context.access.slot(&key)? };
     if options.returns_old {
         reply_string(context.reply, slot.read(&key).as_deref())?;
     }
@@ -102,7 +103,6 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Stop> {
     if applies {
         slot.set(&key, context.args.value(2), expiry);
     }
-    drop(slot);
     match (options.returns_old, applies) {
         (true, _) => {}
         (false, true) => context.reply.ok(),
@@ -113,7 +113,7 @@ pub fn set(context: &mut Context<'_>) -> Result<(), Stop> {
 
 pub fn setnx(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     let is_absent = slot.read_for_write(&key).is_none();
     if is_absent {
         slot.set(&key, context.args.value(2), NewExpiry::Clear);
@@ -139,14 +139,14 @@ fn set_with_expiry(context: &mut Context<'_>, notation: Notation, command: &str)
 #[inline]
 fn overwrite(context: &mut Context<'_>, value: usize, expiry: NewExpiry) -> Result<(), Stop> {
     let key = context.key(1);
-    context.lock_to_overwrite(&key).set(&key, context.args.value(value), expiry);
+    context.access.slot_to_overwrite(&key)?.set(&key, context.args.value(value), expiry);
     context.reply.ok();
     Ok(())
 }
 
 pub fn getset(context: &mut Context<'_>) -> Result<(), Stop> {
     let key = context.key(1);
-    let mut slot = context.lock(&key)?;
+    let slot = context.access.slot(&key)?;
     reply_string(context.reply, slot.read(&key).as_deref())?;
     slot.set(&key, context.args.value(2), NewExpiry::Clear);
     Ok(())

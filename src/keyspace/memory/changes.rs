@@ -21,6 +21,11 @@ impl Changes {
         self.ticket.take()
     }
 
+    /// Adds what has been noted of changes that were made later than these.
+    pub fn add(&self, later: &Changes) {
+        self.note_journaled(later.take_ticket());
+    }
+
     /// Notes that the next command begins, or that the present one may be repeated, whatever it has changed.
     #[inline]
     pub fn begin(&self) {

@@ -4,13 +4,11 @@ use std::ops::{Deref, DerefMut};
 
 use super::super::watch::effect::Effect;
 use super::super::watch::event::Event;
-use super::changes::Changes;
 use super::counts::SizeChange;
-use super::databases::Databases;
-use super::entry::{Content, Marks, Owned};
-use super::key::{Caller, Key};
+use super::entry::{Content, Owned};
+use super::key::Key;
 use super::locked::LockedSlot;
-use super::table::{Index, Ref, token};
+use super::table::token;
 use crate::base::chunks::{BytesRef, LARGE_BYTES};
 use crate::types::{Change, Encoded};
 
@@ -56,92 +54,7 @@ impl<'k> From<LockedSlot<'k>> for SlotGuard<'k> {
     }
 }
 
-impl Databases {
-    /// Locks the slot of one key that may not be in memory, for who does not ask what it was.
-    #[inline]
-    pub fn lock(&self, caller: Caller, database: usize, key: &Key) -> SlotGuard<'_> {
-        SlotGuard(self.lock_slot(caller, self.physical(database), key.slot))
-    }
-}
-
-impl<'k> SlotGuard<'k> {
-    /// Has what is changed by it reported to `changes`.
-    #[inline]
-    pub fn report_to(mut self, changes: &'k Changes) -> Self {
-        self.changes = Some(changes);
-        self
-    }
-}
-
 impl SlotGuard<'_> {
-    /// Finds a key that exists now; one whose expiry has passed is deleted instead.
-    #[inline]
-    fn find(&mut self, key: &Key) -> Option<Index> {
-        let index = self.entry(key)?;
-        let entry = self.slot.table.get(index);
-        if entry.marks().has(Marks::DELETED) {
-            return None;
-        }
-        if entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
-            self.expire(index);
-            return None;
-        }
-        Some(index)
-    }
-
-    #[inline]
-    fn touch(&mut self, index: Index) {
-        if self.caller.touches {
-            let (rules, now_ms) = (self.databases.rules(), self.caller.now_ms);
-            let mut entry = self.slot.table.get_mut(index);
-            let recency = entry.recency().touched(now_ms, &rules);
-            entry.set_recency(recency);
-        }
-    }
-
-    /// Looks a key up for a read: counts a hit or a miss, and the use of the key.
-    #[inline]
-    pub fn read(&mut self, key: &Key) -> Option<Ref<'_>> {
-        let index = self.find_counted(key)?;
-        self.touch(index);
-        Some(self.slot.table.get(index))
-    }
-
-    /// Looks a key up on the way to a change of it: counts its use, but neither hit nor miss.
-    #[inline]
-    pub fn read_for_write(&mut self, key: &Key) -> Option<Ref<'_>> {
-        let index = self.find(key)?;
-        self.touch(index);
-        Some(self.slot.table.get(index))
-    }
-
-    /// Looks at a key for a client that asks about it (TTL, TYPE, OBJECT, …): counts a hit or a miss, but no use.
-    pub fn inspect(&mut self, key: &Key) -> Option<Ref<'_>> {
-        self.find_counted(key).map(|index| self.slot.table.get(index))
-    }
-
-    /// Finds a key, and counts a hit or a miss.
-    #[inline]
-    fn find_counted(&mut self, key: &Key) -> Option<Index> {
-        let found = self.find(key);
-        match found {
-            Some(_) => self.databases.stats.count(|shard| &shard.keyspace_hits),
-            None => self.databases.stats.count(|shard| &shard.keyspace_misses),
-        }
-        found
-    }
-
-    /// Looks at a key without a trace.
-    pub fn peek(&mut self, key: &Key) -> Option<Ref<'_>> {
-        self.find(key).map(|index| self.slot.table.get(index))
-    }
-
-    /// How much data a key in memory holds, looked at without a trace.
-    pub fn present_bytes(&self, key: &Key) -> usize {
-        let entry = self.entry(key).map(|index| self.slot.table.get(index));
-        entry.map_or(0, |entry| entry.data_bytes())
-    }
-
     /// Makes the key the string `value`, of any length, whatever it was.
     #[inline]
     pub fn set(&mut self, key: &Key, value: BytesRef<'_>, expiry: NewExpiry) {

@@ -1,4 +1,4 @@
-//! A locked slot: its keys and what is counted of them, and the one place where a key changes.
+//! A locked slot: looking up its keys, what is counted of them, and the one place where a key changes.
 
 use std::sync::atomic::Ordering;
 
@@ -10,12 +10,12 @@ use super::super::watch::observer::KeyChange;
 use super::changes::Changes;
 use super::counts::SizeChange;
 use super::databases::Databases;
-use super::entry::{Content, Entry};
+use super::entry::{Content, Entry, Marks};
 use super::key::{Caller, Key};
 use super::recency::{Recency, USED_ONCE};
 use super::slot::Slot;
 use super::slots::{Database, Slots};
-use super::table::{Index, Table, token};
+use super::table::{Index, Ref, Table, token};
 use crate::base::gather::Gather;
 use crate::config::EvictionPolicy;
 
@@ -23,6 +23,7 @@ use crate::config::EvictionPolicy;
 /// so its weight is that of a few entries in cells as full as they mostly are.
 const CELLS_MIN: u32 = 20;
 
+/// A slot that is locked, on behalf of a caller.
 pub struct LockedSlot<'k> {
     pub(in crate::keyspace) databases: &'k Databases,
     pub(in crate::keyspace) database: &'k Database,
@@ -38,6 +39,7 @@ pub struct LockedSlot<'k> {
 }
 
 impl Databases {
+    /// Locks a slot of a physical database.
     #[inline]
     pub(in crate::keyspace) fn lock_slot(&self, caller: Caller, physical: u8, slot: u16) -> LockedSlot<'_> {
         let database = &self.all[usize::from(physical)];
@@ -61,6 +63,79 @@ impl LockedSlot<'_> {
     #[inline]
     pub(in crate::keyspace) fn entry(&self, key: &Key) -> Option<Index> {
         self.slot.table.find_key(token(key.hash), key.bytes)
+    }
+
+    /// Whether whatever there is of the key is in memory, as far as memory tells. Without a disk nothing is cold.
+    #[inline]
+    pub(in crate::keyspace) fn is_resident(&self, key: &Key) -> bool {
+        self.slot.cold == 0 || self.entry(key).is_some()
+    }
+
+    /// Finds a key that exists now; one whose expiry has passed is deleted instead.
+    #[inline]
+    pub(in crate::keyspace) fn find(&mut self, key: &Key) -> Option<Index> {
+        let index = self.entry(key)?;
+        let entry = self.slot.table.get(index);
+        if entry.marks().has(Marks::DELETED) {
+            return None;
+        }
+        if entry.expiry_ms().is_some_and(|expiry_ms| expiry_ms <= self.caller.now_ms) {
+            self.expire(index);
+            return None;
+        }
+        Some(index)
+    }
+
+    /// Notes a use of an entry, if the caller's count.
+    #[inline]
+    pub(in crate::keyspace) fn touch(&mut self, index: Index) {
+        if self.caller.touches {
+            let (rules, now_ms) = (self.databases.rules(), self.caller.now_ms);
+            let mut entry = self.slot.table.get_mut(index);
+            let recency = entry.recency().touched(now_ms, &rules);
+            entry.set_recency(recency);
+        }
+    }
+
+    /// Looks a key up for a read: counts a hit or a miss, and the use of the key.
+    #[inline]
+    pub fn read(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let found = self.find(key);
+        self.count_lookup(found.is_some());
+        let index = found?;
+        self.touch(index);
+        Some(self.slot.table.get(index))
+    }
+
+    /// Looks a key up on the way to a change of it: counts its use, but neither hit nor miss.
+    #[inline]
+    pub fn read_for_write(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let index = self.find(key)?;
+        self.touch(index);
+        Some(self.slot.table.get(index))
+    }
+
+    /// Looks at a key for a client that asks about it (TTL, TYPE, OBJECT, …): counts a hit or a miss, but no use.
+    pub fn inspect(&mut self, key: &Key) -> Option<Ref<'_>> {
+        let found = self.find(key);
+        self.count_lookup(found.is_some());
+        found.map(|index| self.slot.table.get(index))
+    }
+
+    #[inline]
+    fn count_lookup(&self, is_hit: bool) {
+        self.databases.stats.count(|shard| if is_hit { &shard.keyspace_hits } else { &shard.keyspace_misses });
+    }
+
+    /// Looks at a key without a trace.
+    pub fn peek(&mut self, key: &Key) -> Option<Ref<'_>> {
+        self.find(key).map(|index| self.slot.table.get(index))
+    }
+
+    /// How much data a key in memory holds, looked at without a trace.
+    pub fn present_bytes(&self, key: &Key) -> usize {
+        let entry = self.entry(key).map(|index| self.slot.table.get(index));
+        entry.map_or(0, |entry| entry.data_bytes())
     }
 
     /// An entry that is new to memory.

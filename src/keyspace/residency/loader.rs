@@ -200,6 +200,7 @@ impl Loader {
         let wanted = std::mem::take(&mut cold.wanted);
         let found = read(store, wanted.iter());
         cold.loaded = wanted.into_iter().zip(found).collect();
+        cold.loaded.sort_by_key(|(cold, _)| (cold.position, cold.hash));
     }
 
     /// Serves until it is closed and nobody waits any more; several threads may.

@@ -24,10 +24,7 @@ impl SlotGuard<'_> {
     /// Sees to it that whatever there is of the key is in memory.
     #[inline]
     pub fn make_resident(&mut self, key: &Key, cold: &mut Cold) -> Residence {
-        if self.databases.tier().is_none() || self.slot.cold == 0 || self.entry(key).is_some() {
-            return Residence::Here;
-        }
-        self.make_cold_resident(key, cold)
+        if self.is_resident(key) { Residence::Here } else { self.make_cold_resident(key, cold) }
     }
 
     fn make_cold_resident(&mut self, key: &Key, cold: &mut Cold) -> Residence {
@@ -60,7 +57,7 @@ impl SlotGuard<'_> {
     /// Notes the key among those to load, if it may be on disk alone.
     pub fn want(&self, key: &Key, cold: &mut Cold) {
         let Some(tier) = self.databases.tier() else { return };
-        if self.slot.cold > 0 && self.entry(key).is_none() {
+        if !self.is_resident(key) {
             let record_key = self.record_key(tier, key);
             let departures = self.slot.differences.departures;
             cold.want(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
