@@ -33,6 +33,11 @@ impl Stream {
         Stream { _place: Some(place), ..Stream::new(socket) }
     }
 
+    /// The socket, for the selector.
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
     /// Notes what it has become ready for.
     #[inline]
     pub fn set_ready(&mut self, ready: Readiness) {
@@ -45,6 +50,12 @@ impl Stream {
     pub fn look_again(&mut self) {
         self.ready.read = true;
         self.ready.write = true;
+    }
+
+    /// Whether a read may bring something without further news of the socket.
+    #[inline]
+    pub fn is_readable(&self) -> bool {
+        self.ready.read
     }
 
     /// Whether the other side is known to send nothing more; what it sent before may be unread.
@@ -86,12 +97,6 @@ impl Stream {
         self.look_again();
         // Its client may have gone already.
         let _ = self.write(bytes);
-    }
-}
-
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 

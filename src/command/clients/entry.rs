@@ -282,10 +282,16 @@ impl Client {
         true
     }
 
+    /// Whether something was sent out of band that was not taken.
+    #[inline]
+    pub fn has_pushes(&self) -> bool {
+        self.pushed.load(Ordering::Relaxed) > 0
+    }
+
     /// Moves what was sent out of band to the end of `output`.
     #[inline]
     pub fn take_pushes(&self, output: &mut Vec<u8>) {
-        if self.pushed.load(Ordering::Relaxed) > 0 {
+        if self.has_pushes() {
             self.empty_outbox(output);
         }
     }
