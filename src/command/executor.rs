@@ -168,7 +168,7 @@ impl<'s> Batch<'s> {
         };
         match self.pass(session, command, args, ahead.key, reply) {
             Ok(flow) => flow,
-            Err(stop) => self.stop(session, command, stop, reply),
+            Err(stop) => self.stop(session, command, args, stop, reply),
         }
     }
 
@@ -326,11 +326,27 @@ impl<'s> Batch<'s> {
             stats.record_error(error.code());
             reply.error(&error);
         }
+        self.show(session, command, &args);
+        std::mem::take(&mut session.after)
+    }
+
+    /// Shows a command to those who monitor.
+    #[inline]
+    fn show(&self, session: &Session, command: &Command, args: &Args<'_>) {
         let flags = command.spec.flags;
         if self.state.clients.are_monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
-            monitor::feed(self.state, session, &args);
+            monitor::feed(self.state, session, args);
         }
-        std::mem::take(&mut session.after)
+    }
+
+    /// Shows a command that is blocked for the first time: not once it has ended.
+    fn show_blocked(&self, session: &mut Session, command: &Command, args: &Args<'_>) {
+        if session.blocked.is_some_and(|blocked| !blocked.was_shown) {
+            self.show(session, command, args);
+        }
+        if let Some(blocked) = &mut session.blocked {
+            blocked.was_shown = true;
+        }
     }
 
     /// Answers a command that was not received as a whole: it does not run.
@@ -342,16 +358,21 @@ impl<'s> Batch<'s> {
 
     /// Ends the execution of a command that does not run, or not yet.
     #[cold]
-    fn stop(&self, session: &mut Session, command: &Command, stop: Stop, reply: &mut dyn Sink) -> Flow {
+    fn stop(&self, session: &mut Session, command: &Command, args: Args<'_>, stop: Stop, reply: &mut dyn Sink) -> Flow {
         Flow::Wait(match stop {
             Stop::Reply(error) => {
                 // What was loaded for it is for no other.
                 session.cold.clear();
+                session.blocked = None;
                 return self.reject(Some(command), &error, reply);
             }
             Stop::Cold => Cause::Cold,
             Stop::Stalled => Cause::Stalled,
             Stop::Paused => Cause::Paused,
+            Stop::Blocked => {
+                self.show_blocked(session, command, &args);
+                Cause::Blocked
+            }
         })
     }
 

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod alarm;
 mod assembly;
+mod block;
 pub mod clients;
 pub mod commit;
 pub mod context;

@@ -27,6 +27,9 @@ fn monitor(context: &mut Context<'_>) -> Result<(), Stop> {
 /// Shows the command that has just run to everyone who monitors.
 #[cold]
 pub(super) fn feed(state: &State, session: &Session, args: &Args<'_>) {
+    if session.is_hidden() {
+        return;
+    }
     let line = describe(clock::now_us(), session, args);
     let hard_bytes = state.settings.client_output_buffer_limit.normal.get().hard_bytes;
     let cut = state.clients.feed_monitors(&line, hard_bytes);

@@ -5,6 +5,7 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use super::blocking::{Blocking, Wake};
 use crate::command::user::User;
 use crate::protocol::resp::Version;
 
@@ -96,6 +97,7 @@ pub struct Client {
     evictable: AtomicBool,
     blocked: AtomicBool,
     monitor: AtomicBool,
+    blocking: Blocking,
     /// Unix milliseconds of the last time that something was received from it, or sent late.
     pub active_ms: AtomicU64,
     /// Index of its last command in the table; `usize::MAX`: none, or one that does not exist.
@@ -132,6 +134,7 @@ impl Client {
             evictable: AtomicBool::new(true),
             blocked: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
+            blocking: Blocking::default(),
             active_ms: AtomicU64::new(now_ms),
             last_command: AtomicUsize::new(usize::MAX),
             input: AtomicUsize::new(0),
@@ -210,6 +213,30 @@ impl Client {
 
     pub fn set_blocked(&self, blocked: bool) {
         self.blocked.store(blocked, Ordering::Relaxed);
+    }
+
+    /// Has [`Client::unblock`] end the wait of its command from now on.
+    pub(in crate::command) fn begin_block(&self) {
+        self.blocking.begin();
+    }
+
+    /// Undoes [`Client::begin_block`].
+    pub(in crate::command) fn end_block(&self) {
+        self.blocking.end();
+    }
+
+    /// Has its blocked command go on, from any thread. False: it is not blocked, or something else has ended that already.
+    pub fn unblock(&self, wake: Wake) -> bool {
+        let was_blocked = self.blocking.wake(wake);
+        if was_blocked {
+            self.wake();
+        }
+        was_blocked
+    }
+
+    /// Takes what has ended the wait of its command, if anything has.
+    pub(in crate::command) fn take_wake(&self) -> Option<Wake> {
+        self.blocking.take()
     }
 
     /// Whether it is fed what others do (MONITOR).

@@ -1,6 +1,7 @@
 //! Who is connected: the registry behind CLIENT LIST and CLIENT KILL, the pause of all clients, who monitors, and how many
 //! sockets there may be.
 
+mod blocking;
 mod entry;
 mod http;
 mod memory;
@@ -16,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use self::http::HttpClients;
 
+pub use blocking::Wake;
 pub use entry::{BufferSizes, Client, Ending, Names, Peer};
 pub use pause::{Pause, Scope};
 pub use places::{LEAVING_MAX, Place, Places};
