@@ -27,3 +27,5 @@ mod key;
 mod monitor;
 mod server;
 mod string;
+#[cfg(test)]
+mod testing;

@@ -172,6 +172,8 @@ impl Connection {
         output: &mut Gather,
         context: &mut Context<'_>,
     ) {
+        // What came before these commands is sent before their replies.
+        self.session.client.take_pushes(self.output.buffer(), usize::MAX);
         let mut kept = std::mem::take(&mut self.input);
         let is_kept = !kept.is_empty();
         let input = if is_kept { &mut kept[..] } else { received };
@@ -219,7 +221,10 @@ impl Connection {
             Some(bytes) => self.send(bytes),
             None => replies.move_between(from, to, self.output.buffer()),
         }
-        let has_more = !self.output.is_empty() || self.uncommitted.is_any() || self.session.client.has_pushes();
+        let has_more = !self.output.is_empty()
+            || self.uncommitted.is_any()
+            || self.session.client.has_pushes()
+            || self.stream.has_unsent();
         let is_flushed = !has_more || self.flush();
         let large_bytes = if self.input.is_empty() { 0 } else { self.conversation.large_bytes() };
         self.session.client.set_buffer_sizes(BufferSizes {
@@ -234,7 +239,7 @@ impl Connection {
         match self.stage {
             Stage::Over => return Status::Over,
             _ if self.uncommitted.is_any() => return Status::Uncommitted,
-            Stage::Close if self.output.is_empty() => return self.end(),
+            Stage::Close if self.output.is_empty() && !self.stream.has_unsent() => return self.end(),
             Stage::Execute => return Status::Busy,
             _ if !is_flushed => return Status::Busy,
             Stage::Receive => {
@@ -389,10 +394,20 @@ impl Connection {
         if self.withholds_output() {
             return true;
         }
-        self.session.client.take_pushes(self.output.buffer().bytes());
         let mut left_bytes = SENT_A_STEP_BYTES;
-        while !self.output.is_empty() {
-            let polled = if left_bytes > 0 { self.output.write(&mut self.stream, left_bytes) } else { Poll::Pending };
+        loop {
+            if self.output.is_empty() {
+                self.output.clear();
+                // No more than is sent soon: what others are sent as well is there once, as long as it is not taken.
+                self.session.client.take_pushes(self.output.buffer(), READ_BYTES);
+            }
+            if self.output.is_empty() {
+                if let Poll::Ready(Err(error)) = self.stream.flush() {
+                    self.fail(&error);
+                }
+                return true;
+            }
+            let polled = if left_bytes > 0 { self.output.write(&mut *self.stream, left_bytes) } else { Poll::Pending };
             let Poll::Ready(written) = polled else {
                 self.output.forget_sent();
                 return left_bytes > 0;
@@ -401,8 +416,6 @@ impl Connection {
             left_bytes -= count;
             self.mark_active();
         }
-        self.output.clear();
-        true
     }
 
     /// Takes note of a write. Returns how many bytes it has taken; `None`: the connection has broken.

@@ -6,11 +6,11 @@ use std::task::Waker;
 use parking_lot::Mutex;
 
 use super::blocking::{Blocking, Wake};
+use super::push::{Outbox, Push};
+use crate::base::gather::Gather;
 use crate::command::user::User;
 use crate::protocol::resp::Version;
-
-/// An outbox that grew past this gives its memory back once it is empty, in bytes.
-const KEPT_BYTES: usize = 64 * 1024;
+use crate::reply::Sink;
 
 /// The two ends of a connection.
 #[derive(Clone, Debug, Default)]
@@ -111,10 +111,8 @@ pub struct Client {
     /// How many times in a row the sweep has found more than the soft limit waiting to be sent.
     pub sweeps_over_soft_limit: AtomicU64,
     names: Mutex<Names>,
-    /// What others have to tell it, in the protocol's bytes.
-    outbox: Mutex<Vec<u8>>,
-    /// Length of `outbox`.
-    pushed: AtomicUsize,
+    /// What others have to tell it.
+    pub(super) outbox: Outbox,
     ending: AtomicU8,
     /// Its connection's.
     waker: Mutex<Waker>,
@@ -144,8 +142,7 @@ impl Client {
             counted_bytes: AtomicUsize::new(0),
             sweeps_over_soft_limit: AtomicU64::new(0),
             names: Mutex::default(),
-            outbox: Mutex::default(),
-            pushed: AtomicUsize::new(0),
+            outbox: Outbox::default(),
             ending: AtomicU8::new(NOT),
             waker: Mutex::new(Waker::noop().clone()),
         }
@@ -286,50 +283,38 @@ impl Client {
         size_of::<Client>()
             + sizes.input_capacity.max(sizes.input)
             + sizes.output_capacity.max(sizes.output)
-            + self.pushed.load(Ordering::Relaxed)
+            + self.outbox.len()
     }
 
     /// Everything that waits to be sent to it, in bytes.
     pub fn output_bytes(&self) -> usize {
-        self.output.load(Ordering::Relaxed) + self.pushed.load(Ordering::Relaxed)
+        self.output.load(Ordering::Relaxed) + self.outbox.len()
     }
 
-    /// Sends `bytes` out of band, from any thread. False: with them `hard_bytes` or more would wait (0: no limit), and
-    /// nothing more is kept for it.
-    pub fn push(&self, bytes: &[u8], hard_bytes: u64) -> bool {
-        let mut outbox = self.outbox.lock();
-        let waiting = self.output.load(Ordering::Relaxed) + outbox.len() + bytes.len();
-        if hard_bytes > 0 && waiting as u64 >= hard_bytes {
-            return false;
+    /// Sends a message out of band, from any thread. False: with it `hard_bytes` or more would wait (0: no limit), and nothing
+    /// more is kept for it.
+    pub fn push<D: Fn(&mut dyn Sink)>(&self, message: &Push<D>, hard_bytes: u64) -> bool {
+        let unsent_bytes = self.output.load(Ordering::Relaxed);
+        let is_added = self.outbox.add(message.encoded(self.version()), unsent_bytes, hard_bytes);
+        if is_added {
+            self.wake();
         }
-        outbox.extend_from_slice(bytes);
-        self.pushed.store(outbox.len(), Ordering::Relaxed);
-        drop(outbox);
-        self.wake();
-        true
+        is_added
     }
 
     /// Whether something was sent out of band that was not taken.
     #[inline]
     pub fn has_pushes(&self) -> bool {
-        self.pushed.load(Ordering::Relaxed) > 0
+        self.outbox.len() > 0
     }
 
-    /// Moves what was sent out of band to the end of `output`.
+    /// Moves what was sent out of band to the end of `output`, until that has `until_bytes` or more. What is left is shared
+    /// with the others that it was sent to.
     #[inline]
-    pub fn take_pushes(&self, output: &mut Vec<u8>) {
+    pub fn take_pushes(&self, output: &mut Gather, until_bytes: usize) {
         if self.has_pushes() {
-            self.empty_outbox(output);
+            self.outbox.take(output, until_bytes);
         }
-    }
-
-    #[cold]
-    fn empty_outbox(&self, output: &mut Vec<u8>) {
-        let mut outbox = self.outbox.lock();
-        output.extend_from_slice(&outbox);
-        outbox.clear();
-        outbox.shrink_to(KEPT_BYTES);
-        self.pushed.store(0, Ordering::Relaxed);
     }
 
     /// Has its connection find out whether it is idle or reads too slowly, and end then.
