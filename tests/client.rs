@@ -201,6 +201,68 @@ on_every_engine!(pause_write_lets_reads_through_and_ends_by_itself, |server| {
     assert!(took < Duration::from_secs(3), "{took:?}");
 });
 
+on_every_engine!(unblock_ends_what_blocks_and_nothing_else, ["--enable-debug-command", "yes"], |server| {
+    let (mut waiting, mut other, mut monitor) = (named(&server, "waiting"), server.client(), server.client());
+    let id = seen(&mut other, "waiting").expect("it is listed")["id"].clone();
+    let flags = |other: &mut Client| seen(other, "waiting").expect("it is listed")["flags"].clone();
+    let unblock = |other: &mut Client, reason: &[&str]| other.command(&[&["CLIENT", "UNBLOCK", &id], reason].concat());
+    assert_eq!(unblock(&mut other, &[]), Value::Integer(0), "it does not wait");
+    assert_eq!(monitor.command(&["MONITOR"]), Value::ok());
+    let unblocked = Value::error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
+    for (reason, answer) in [(&[][..], Value::Integer(0)), (&["timeout"], Value::Integer(0)), (&["ERROR"], unblocked)] {
+        waiting.raw_write(b"PING\r\nWAIT 1 0\r\nPING\r\n");
+        assert_eq!(waiting.read_value(), Value::simple("PONG"), "what came before is answered at once");
+        assert!(eventually(PATIENCE, || flags(&mut other) == "b"));
+        assert_eq!(other.info_number("clients", "blocked_clients"), 1);
+        assert_eq!(unblock(&mut other, reason), Value::Integer(1));
+        assert_eq!([waiting.read_value(), waiting.read_value()], [answer, Value::simple("PONG")]);
+        assert_eq!(unblock(&mut other, reason), Value::Integer(0), "once is enough");
+    }
+    // Those who monitor see it when it begins, and once.
+    let mut shown = String::new();
+    while !shown.contains("\"end\"") {
+        other.command(&["ECHO", "end"]);
+        shown += &monitor.read_value().text();
+    }
+    assert_eq!(shown.matches("\"WAIT\" \"1\" \"0\"").count(), 3, "{shown}");
+    assert!(shown.find("\"WAIT\"") < shown.find("\"INFO\""), "{shown}");
+    // A time limit.
+    let began = Instant::now();
+    assert_eq!(waiting.command(&["WAIT", "1", "100"]), Value::Integer(0));
+    assert!(began.elapsed() >= Duration::from_millis(99));
+    // What waits for something else than others.
+    waiting.send(&["DEBUG", "SLEEP", "0.5"]);
+    assert!(eventually(PATIENCE, || flags(&mut other) == "b"));
+    assert_eq!(unblock(&mut other, &[]), Value::Integer(0));
+    assert_eq!(waiting.read_value(), Value::ok());
+    assert_eq!(other.command(&["CLIENT", "PAUSE", "600000", "WRITE"]), Value::ok());
+    waiting.send(&["SET", "key", "v"]);
+    assert!(eventually(PATIENCE, || flags(&mut other) == "b"));
+    assert_eq!(unblock(&mut other, &["ERROR"]), Value::Integer(0));
+    assert_eq!(other.command(&["CLIENT", "UNPAUSE"]), Value::ok());
+    assert_eq!(waiting.read_value(), Value::ok());
+    // Bad requests, as Redis answers them.
+    for (words, message) in [
+        (&["x"][..], "ERR value is not an integer or out of range"),
+        (&["x", "reason"], "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"),
+        (
+            &["1", "ERROR", "more"],
+            "ERR unknown subcommand or wrong number of arguments for 'UNBLOCK'. Try CLIENT HELP.",
+        ),
+        (&[], "ERR wrong number of arguments for 'client|unblock' command"),
+    ] {
+        assert_eq!(other.command(&[&["CLIENT", "UNBLOCK"], words].concat()), Value::error(message));
+    }
+    assert_eq!(other.command(&["CLIENT", "UNBLOCK", "-1"]), Value::Integer(0));
+    assert_eq!(other.command(&["CLIENT", "UNBLOCK", "999999"]), Value::Integer(0));
+    // A client that is killed is woken, too.
+    waiting.send(&["WAIT", "1", "0"]);
+    assert!(eventually(PATIENCE, || flags(&mut other) == "b"));
+    assert_eq!(other.command(&["CLIENT", "KILL", "ID", &id]), Value::Integer(1));
+    assert!(waiting.at_end());
+    assert_eq!(other.info_number("clients", "blocked_clients"), 0);
+});
+
 on_every_engine!(who_goes_during_a_pause_changes_nothing, |server| {
     let (mut client, mut other) = (named(&server, "gone"), server.client());
     other.command(&["CLIENT", "PAUSE", "60000", "WRITE"]);

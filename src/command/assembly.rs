@@ -28,6 +28,8 @@ const FAMILIES: &[&[Spec]] = &[
     key::COMMANDS,
     server::COMMANDS,
     info::COMMANDS,
+    #[cfg(test)]
+    super::testing::COMMANDS,
 ];
 
 impl State {

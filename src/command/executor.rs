@@ -198,7 +198,7 @@ impl<'s> Batch<'s> {
         } else {
             self.pass_with_further_keys(session, command, args, ahead, reply)
         };
-        result.unwrap_or_else(|stop| self.stop(session, Some(command), stop, reply))
+        result.unwrap_or_else(|stop| self.stop(session, Some((command, &args)), stop, reply))
     }
 
     /// Passes a command through the stages behind its look-up, of which several keys were looked ahead at.
@@ -383,11 +383,27 @@ impl<'s> Batch<'s> {
             stats.record_error(error.code());
             reply.error(&error);
         }
+        self.show(session, command, &args);
+        std::mem::take(&mut session.after)
+    }
+
+    /// Shows a command to those who monitor.
+    #[inline]
+    fn show(&self, session: &Session, command: &Command, args: &Args<'_>) {
         let flags = command.spec.flags;
         if self.state.clients.are_monitored() && !flags.has(Flags::ADMIN) && !flags.has(Flags::SKIP_MONITOR) {
-            monitor::feed(self.state, session, &args);
+            monitor::feed(self.state, session, args);
         }
-        std::mem::take(&mut session.after)
+    }
+
+    /// Shows a command that is blocked for the first time: not once it has ended.
+    fn show_blocked(&self, session: &mut Session, command: &Command, args: &Args<'_>) {
+        if session.blocked.is_some_and(|blocked| !blocked.was_shown) {
+            self.show(session, command, args);
+        }
+        if let Some(blocked) = &mut session.blocked {
+            blocked.was_shown = true;
+        }
     }
 
     /// Answers a command that was not received as a whole: it does not run.
@@ -403,18 +419,25 @@ impl<'s> Batch<'s> {
     pub(super) fn stop(
         &self,
         session: &mut Session,
-        command: Option<&Command>,
+        command: Option<(&Command, &Args<'_>)>,
         stop: Stop,
         reply: &mut dyn Sink,
     ) -> Flow {
         Flow::Wait(match stop {
             Stop::Reply(error) => {
                 session.forget_cold();
-                return self.reject(command, &error, reply);
+                session.blocked = None;
+                return self.reject(command.map(|(command, _)| command), &error, reply);
             }
             Stop::Cold => Cause::Cold,
             Stop::Stalled => Cause::Stalled,
             Stop::Paused => Cause::Paused,
+            Stop::Blocked => {
+                if let Some((command, args)) = command {
+                    self.show_blocked(session, command, args);
+                }
+                Cause::Blocked
+            }
         })
     }
 

@@ -26,6 +26,8 @@ pub enum Stop {
     Stalled,
     /// Clients are paused: it runs again once they are not.
     Paused,
+    /// It waits for what others do, see [`Context::block`](super::context::Context::block): it runs again once that is over.
+    Blocked,
 }
 
 // A handler's result is as small as that of one that could only fail.
@@ -73,9 +75,11 @@ pub enum Flow {
 pub enum Cause {
     /// The time that its command takes (DEBUG SLEEP), after which the reply is sent; `None`: for ever.
     Delay(Option<Duration>),
-    /// What others do (WAIT), so long at most: it does not count as the command's time, and ends when the client closes its
-    /// half. The reply is sent then.
-    Block(Option<Duration>),
+    /// The time that a wrong password costs: it does not count as the command's, and ends when the client closes its half. The
+    /// reply is sent then.
+    Penalty(Duration),
+    /// What others do, or that its session's time for that is up; then the command runs again.
+    Blocked,
     /// The end of the pause of all clients; then the command runs again.
     Paused,
     /// The session's cold keys, which are to be loaded; then the command runs again.
@@ -88,6 +92,6 @@ impl Cause {
     /// Whether the command has done nothing yet, and is executed once the wait is over.
     #[inline]
     pub fn runs_again(self) -> bool {
-        matches!(self, Cause::Paused | Cause::Cold | Cause::Stalled)
+        matches!(self, Cause::Blocked | Cause::Paused | Cause::Cold | Cause::Stalled)
     }
 }

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod alarm;
 mod assembly;
+mod block;
 pub mod clients;
 #[allow(missing_docs)]
 pub mod commit;
@@ -36,3 +37,5 @@ mod key;
 mod monitor;
 mod server;
 mod string;
+#[cfg(test)]
+mod testing;

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use crate::base::{clock, words};
+use crate::command::clients::Push;
 use crate::command::context::Context;
 use crate::command::flags::Flags;
 use crate::command::flow::Stop;
@@ -27,14 +28,17 @@ fn monitor(context: &mut Context<'_>) -> Result<(), Stop> {
 /// Shows the command that has just run to everyone who monitors.
 #[cold]
 pub(super) fn feed(state: &State, session: &Session, args: &Args<'_>) {
+    if session.is_hidden() {
+        return;
+    }
     let line = describe(clock::now_us(), session, args);
     let hard_bytes = state.settings.client_output_buffer_limit.normal.get().hard_bytes;
-    let cut = state.clients.feed_monitors(&line, hard_bytes);
+    let cut = state.clients.feed_monitors(&Push::new(|sink| sink.simple(&line)), hard_bytes);
     state.stats.shard().clients_cut_for_output.add(cut as u64);
 }
 
-/// `+SECONDS.MICROSECONDS [DATABASE ADDRESS] "ARGUMENT" …`
-fn describe(now_us: u64, session: &Session, args: &Args<'_>) -> Vec<u8> {
+/// `SECONDS.MICROSECONDS [DATABASE ADDRESS] "ARGUMENT" …`
+fn describe(now_us: u64, session: &Session, args: &Args<'_>) -> String {
     let client = &session.client;
     let mut line = Vec::with_capacity(64 + args.iter().map(<[u8]>::len).sum::<usize>() + 3 * args.len());
     let (address, scheme) = match client.peer.address.strip_suffix(":0") {
@@ -43,13 +47,12 @@ fn describe(now_us: u64, session: &Session, args: &Args<'_>) -> Vec<u8> {
     };
     let (seconds, micros) = (now_us / 1_000_000, now_us % 1_000_000);
     // Writing to a vector cannot fail.
-    let _ = write!(line, "+{seconds}.{micros:06} [{} {scheme}{address}]", client.database());
+    let _ = write!(line, "{seconds}.{micros:06} [{} {scheme}{address}]", client.database());
     for index in 0..args.len() {
         line.push(b' ');
         words::quote(session.shown(args, index).beginning(), &mut line);
     }
-    line.extend_from_slice(b"\r\n");
-    line
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 #[cfg(test)]
@@ -68,8 +71,8 @@ mod tests {
         session.redacted.push(2);
         let line = describe(1_699_999_999_000_123, &session, &Args::from_slices(&words));
         assert_eq!(
-            String::from_utf8(line).unwrap(),
-            "+1699999999.000123 [3 127.0.0.1:1234] \"set\" \"a\\\"\\\\\\n\\r\\t\\a\\b\\x00\\xff b\" \"(redacted)\"\r\n"
+            line,
+            "1699999999.000123 [3 127.0.0.1:1234] \"set\" \"a\\\"\\\\\\n\\r\\t\\a\\b\\x00\\xff b\" \"(redacted)\""
         );
     }
 
@@ -78,6 +81,6 @@ mod tests {
         let peer = Peer { address: "/run/socket:0".to_owned(), is_unix: true, ..Peer::default() };
         let session = Session::new(Arc::new(Client::new(1, peer, 0, true)));
         let line = describe(1, &session, &Args::from_slices(&[b"PING"]));
-        assert_eq!(String::from_utf8(line).unwrap(), "+0.000001 [0 unix:/run/socket] \"PING\"\r\n");
+        assert_eq!(line, "0.000001 [0 unix:/run/socket] \"PING\"");
     }
 }

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::base::chunks::BytesRef;
-use crate::command::clients::Client;
+use crate::command::clients::{Client, Wake};
 use crate::command::flow::Flow;
 use crate::keyspace::loader::Cold;
 use crate::protocol::Args;
@@ -17,6 +19,26 @@ pub enum ReplyMode {
     Skip,
 }
 
+/// Stands for a whole command among its arguments that are secrets.
+const WHOLE: usize = usize::MAX;
+
+/// A command that is blocked, as long as it has not ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Blocked {
+    /// When it waits no longer; `None`: there is no limit.
+    pub deadline: Option<Instant>,
+    /// What has ended its last wait.
+    pub wake: Option<Wake>,
+    /// Whether those who monitor have seen it: that is when it begins to wait.
+    pub was_shown: bool,
+}
+
+impl Blocked {
+    pub fn until(deadline: Option<Instant>) -> Blocked {
+        Blocked { deadline, wake: None, was_shown: false }
+    }
+}
+
 /// What a connection knows of itself. Whatever others may see of it lies in its [`Client`].
 pub struct Session {
     pub client: Arc<Client>,
@@ -29,6 +51,8 @@ pub struct Session {
     pub(super) cold: Option<Box<Cold>>,
     /// The number of checkpoints that had ended when its SAVE began.
     pub(super) awaited_save: Option<u64>,
+    /// Its command that is blocked, or was and runs again; see [`Context::block`](super::context::Context::block).
+    pub(super) blocked: Option<Blocked>,
     /// How long its present command has waited for the disk to come nearer: as often as it was refused, since each time
     /// is a millisecond.
     pub(super) delayed_ms: u32,
@@ -43,6 +67,7 @@ impl Session {
             redacted: Vec::new(),
             cold: None,
             awaited_save: None,
+            blocked: None,
             delayed_ms: 0,
         }
     }
@@ -68,6 +93,16 @@ impl Session {
         if let Some(cold) = self.cold.as_mut().filter(|cold| !cold.is_empty()) {
             cold.clear();
         }
+    }
+
+    /// Keeps the present command from those who monitor.
+    pub(super) fn hide(&mut self) {
+        self.redacted.push(WHOLE);
+    }
+
+    /// Whether the present command is kept from those who monitor.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.redacted.contains(&WHOLE)
     }
 
     /// A command begins.

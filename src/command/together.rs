@@ -117,7 +117,7 @@ impl Batch<'_> {
             let error = match (command.spec.handler)(&mut context) {
                 Ok(()) => None,
                 Err(Stop::Reply(error)) => Some(error),
-                Err(Stop::Cold | Stop::Stalled | Stop::Paused) => {
+                Err(Stop::Cold | Stop::Stalled | Stop::Paused | Stop::Blocked) => {
                     changes.assert_none();
                     Some(NOT_AMONG_OTHERS)
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::base::clock;
+use crate::command::clients::Wake;
 use crate::command::flow::Cause;
 use crate::command::session::Session;
 use crate::command::state::State;
@@ -31,6 +32,8 @@ pub enum Outcome {
 /// What ends a wait.
 enum End {
     Time(Pin<Box<Sleep>>),
+    /// Somebody who unblocks the client, or the time.
+    Wake(Pin<Box<Sleep>>),
     Load(Loading),
 }
 
@@ -48,7 +51,12 @@ impl Wait {
         let end = match (cause, state.keyspace.tier()) {
             (Cause::Cold, Some(tier)) => End::Load(state.keyspace.load(tier, session.cold())),
             (Cause::Stalled | Cause::Cold, _) => End::Time(timer(STALL_STEP)),
-            (Cause::Delay(duration) | Cause::Block(duration), _) => End::Time(timer(duration.unwrap_or(FOREVER))),
+            (Cause::Delay(duration), _) => End::Time(timer(duration.unwrap_or(FOREVER))),
+            (Cause::Penalty(duration), _) => End::Time(timer(duration)),
+            (Cause::Blocked, _) => {
+                let deadline = session.blocked.and_then(|blocked| blocked.deadline);
+                End::Wake(deadline.map_or_else(|| timer(FOREVER), |deadline| Box::pin(sleep_until(deadline))))
+            }
             (Cause::Paused, _) => {
                 let now_ms = clock::now_ms();
                 let end_ms = state.clients.pause().end_ms(now_ms).unwrap_or(now_ms);
@@ -79,17 +87,29 @@ impl Wait {
         let is_over = match &mut self.end {
             End::Load(loading) => loading.poll(session.cold(), context).is_ready(),
             End::Time(timer) => timer.as_mut().poll(context).is_ready() || is_lifted(),
+            End::Wake(timer) => {
+                if timer.as_mut().poll(context).is_ready() {
+                    session.client.unblock(Wake::TimedOut);
+                } else if is_closed {
+                    session.client.unblock(Wake::Left);
+                }
+                let wake = session.client.take_wake();
+                if let Some(blocked) = &mut session.blocked {
+                    blocked.wake = wake;
+                }
+                wake.is_some()
+            }
         };
         match self.cause {
             _ if is_over => Poll::Ready(Outcome::Over),
             _ if !is_closed => Poll::Pending,
-            // As in Redis: what is not executed yet, or waits for others, is not owed.
-            Cause::Block(_) | Cause::Paused => Poll::Ready(Outcome::Left),
+            // As in Redis: what is not executed yet is not owed.
+            Cause::Penalty(_) | Cause::Paused => Poll::Ready(Outcome::Left),
             Cause::Delay(_) | Cause::Cold => {
                 let patience = self.patience.get_or_insert_with(|| timer(HALF_CLOSED));
                 patience.as_mut().poll(context).map(|()| Outcome::Left)
             }
-            Cause::Stalled => Poll::Pending,
+            Cause::Stalled | Cause::Blocked => Poll::Pending,
         }
     }
 
@@ -100,7 +120,7 @@ impl Wait {
 
     /// Whether it is the clients that want it so, and not the server that has something to do.
     pub fn is_wanted(&self) -> bool {
-        matches!(self.cause, Cause::Delay(_) | Cause::Block(_) | Cause::Paused)
+        matches!(self.cause, Cause::Delay(_) | Cause::Penalty(_) | Cause::Blocked | Cause::Paused)
     }
 }
 

@@ -1,5 +1,4 @@
-//! A worker's buffers. Connections use them while they are being polled, so that an idle one holds no memory, and all of them
-//! work in the same warm cache lines.
+//! How large buffers are made, and how large they are kept.
 
 use crate::base::gather::Gather;
 
@@ -10,17 +9,9 @@ pub const KEPT_BYTES: usize = 16 * 1024;
 /// A worker's that grew past this is given back.
 const WORKER_KEPT_BYTES: usize = 1024 * 1024;
 
-#[derive(Default)]
-pub struct Buffers {
-    pub input: Vec<u8>,
-    pub output: Gather,
-}
-
-impl Buffers {
-    /// Gives a buffer back whose content has been sent, and that has become very large.
-    pub fn bound(buffer: &mut Gather) {
-        if buffer.capacity() > WORKER_KEPT_BYTES {
-            *buffer = Gather::default();
-        }
+/// Gives a worker's buffer back whose content has been sent, and that has become very large.
+pub fn bound(buffer: &mut Gather) {
+    if buffer.capacity() > WORKER_KEPT_BYTES {
+        *buffer = Gather::default();
     }
 }

@@ -136,6 +136,27 @@ impl Conversation {
     }
 }
 
+/// What execution needs of the writer of a protocol.
+trait Writer: Sink {
+    /// How many replies were begun behind the first one.
+    fn further_replies(&self) -> usize;
+}
+
+impl Writer for resp::ReplyWriter<'_> {
+    #[inline]
+    fn further_replies(&self) -> usize {
+        self.further_replies()
+    }
+}
+
+impl Writer for book::ReplyWriter<'_> {
+    /// The protocol has one response to each command.
+    #[inline]
+    fn further_replies(&self) -> usize {
+        0
+    }
+}
+
 /// What execution needs of the parser of a protocol.
 trait Parser {
     /// Reads up to `max_commands` complete commands. Those before an error stay readable.
@@ -154,8 +175,8 @@ trait Parser {
     fn begin_large(&mut self, input: &mut Vec<u8>, refused: bool);
     /// The argument that is being received apart.
     fn incoming(&mut self) -> Option<&mut Incoming>;
-    /// Where a reply is described to.
-    fn sink<'o>(output: &'o mut Gather, session: &Session) -> impl Sink + 'o;
+    /// Where replies are described to.
+    fn sink<'o>(output: &'o mut Gather, session: &Session) -> impl Writer + 'o;
     /// Forgets executed commands, and tells how many bytes of the input they were.
     fn consume(&mut self, executed: usize) -> usize;
 }
@@ -204,7 +225,7 @@ impl Parser for resp::RequestParser {
     }
 
     #[inline]
-    fn sink<'o>(output: &'o mut Gather, session: &Session) -> impl Sink + 'o {
+    fn sink<'o>(output: &'o mut Gather, session: &Session) -> impl Writer + 'o {
         resp::ReplyWriter::new(output, session.client.version())
     }
 
@@ -258,7 +279,7 @@ impl Parser for book::RequestParser {
     }
 
     #[inline]
-    fn sink<'o>(output: &'o mut Gather, _: &Session) -> impl Sink + 'o {
+    fn sink<'o>(output: &'o mut Gather, _: &Session) -> impl Writer + 'o {
         book::ReplyWriter::new(output)
     }
 
@@ -290,15 +311,16 @@ fn execute_large<P: Parser>(
     input: &[u8],
     index: usize,
     output: &mut Gather,
-) -> Flow {
+) -> (Flow, usize) {
     parser.with_large(input, index, |args| {
         let mut sink = P::sink(output, session);
-        match args {
+        let flow = match args {
             Some(args) => batch.execute(session, args, &mut sink),
             None => {
                 parser.with_command(input, index, |args| batch.refuse(session, args, Error::OUT_OF_MEMORY, &mut sink))
             }
-        }
+        };
+        (flow, sink.further_replies())
     })
 }
 
@@ -350,12 +372,13 @@ fn execute<P: Parser>(
             }
         }
         let before = output.mark();
-        let flow = if parser.has_large(executed) {
+        let (flow, further_replies) = if parser.has_large(executed) {
             execute_large(parser, batch, session, input, executed, output)
         } else {
             parser.with_command(input, executed, |args| {
                 let mut sink = P::sink(output, session);
-                batch.execute(session, args, &mut sink)
+                let flow = batch.execute(session, args, &mut sink);
+                (flow, sink.further_replies())
             })
         };
         if let Flow::Wait(cause) = flow
@@ -373,8 +396,10 @@ fn execute<P: Parser>(
         if session.take_mute() {
             output.truncate(before);
         }
-        replies += usize::from(output.mark() != before);
-        session.client.take_pushes(output.bytes());
+        if output.mark() != before {
+            replies += 1 + further_replies;
+        }
+        session.client.take_pushes(output, usize::MAX);
         match flow {
             Flow::Continue if output.len() <= output_max_bytes => continue,
             Flow::Continue | Flow::Close => next = Next::Close,
@@ -393,4 +418,44 @@ fn execute<P: Parser>(
         session.forget_cold();
     }
     Progress { consumed: parser.consume(executed), replies, next, commit: batch.take_commit() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::base::key_hash::HashSecret;
+    use crate::command::clients::{Client, Peer};
+    use crate::config::Settings;
+
+    /// What is answered to `requests`, each received by itself, and how many replies that is.
+    fn answer(protocol: Protocol, requests: &[&str]) -> (String, usize) {
+        let state = State::new(Arc::new(Settings::default()), HashSecret::Xxh3(1), None);
+        let mut session = Session::new(Arc::new(Client::new(1, Peer::default(), 0, true)));
+        let (mut conversation, mut output, mut replies) = (Conversation::new(protocol), Gather::default(), 0);
+        for request in requests {
+            let input = &mut request.as_bytes().to_vec();
+            let batch = &mut Batch::new(&state);
+            let progress = conversation.execute(batch, None, &mut session, input, &mut output, usize::MAX);
+            assert_eq!(progress.consumed, request.len());
+            replies += progress.replies;
+        }
+        (String::from_utf8_lossy(&output.to_vec()).into_owned(), replies)
+    }
+
+    #[test]
+    fn a_command_may_have_several_replies_or_none() {
+        let several = answer(Protocol::Resp, &["PING\r\nSEVERAL 3\r\n\r\nSEVERAL 0\r\nSEVERAL 1\r\n"]);
+        assert_eq!(several, ("+PONG\r\n:0\r\n:1\r\n:2\r\n:0\r\n".to_owned(), 5));
+        let skipped = answer(Protocol::Resp, &["CLIENT REPLY SKIP\r\nSEVERAL 3\r\nSEVERAL 2\r\n"]);
+        assert_eq!(skipped, (":0\r\n:1\r\n".to_owned(), 2), "one command was to be skipped, with all its replies");
+        let off = answer(Protocol::Resp, &["CLIENT REPLY OFF\r\nSEVERAL 3\r\n", "CLIENT REPLY ON\r\nSEVERAL 2\r\n"]);
+        assert_eq!(off, ("+OK\r\n:0\r\n:1\r\n".to_owned(), 3));
+    }
+
+    #[test]
+    fn the_plain_protocol_has_one_response_to_each_command() {
+        assert_eq!(answer(Protocol::Book, &["S1 1 kvG1 k", "D1 k"]), ("0 1 v0 ".to_owned(), 3));
+    }
 }

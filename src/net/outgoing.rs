@@ -4,7 +4,7 @@ use std::io;
 use std::task::Poll;
 
 use super::buffers::{KEPT_BYTES, READ_BYTES};
-use super::stream::Stream;
+use super::stream::Transport;
 use crate::base::gather::Gather;
 
 #[derive(Default)]
@@ -36,7 +36,7 @@ impl Outgoing {
     }
 
     /// Writes once, at most `most_bytes`. Pending: the socket takes nothing.
-    pub fn write(&mut self, stream: &mut Stream, most_bytes: usize) -> Poll<io::Result<usize>> {
+    pub fn write(&mut self, stream: &mut dyn Transport, most_bytes: usize) -> Poll<io::Result<usize>> {
         let polled = match self.buffer.plain() {
             Some(bytes) => stream.write(&bytes[self.sent..bytes.len().min(self.sent + most_bytes)]),
             None => stream.write_vectored(&self.buffer.slices(self.sent, most_bytes)),

@@ -1,9 +1,10 @@
-//! A client's socket, and what it is ready for.
+//! A connection's bytes, both ways, and what can be read and written of them at the moment.
 //!
 //! The kernel is called without the C library: there each call is a point where a thread may be cancelled, and what it does
 //! for that is a hundredth of what a command costs that comes alone.
 
 use std::io::{self, IoSlice};
+use std::ops::{Deref, DerefMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Poll;
 
@@ -13,47 +14,75 @@ use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg
 use super::sockets::Readiness;
 use crate::command::clients::SocketPermit;
 
+/// What carries a connection's bytes: a socket, or a layer over one, whose readiness is another than the socket's. It may hold
+/// bytes that can be read although the socket has none, need a socket that takes bytes in order to read, and keep bytes that it
+/// was given to write. Nothing here blocks, and nothing is awaited: who goes on once the socket has become ready asks again.
+pub trait Transport: Send {
+    /// The socket, for the selector.
+    fn socket(&self) -> BorrowedFd<'_>;
+
+    /// Notes what the socket has become ready for.
+    fn set_ready(&mut self, ready: Readiness);
+
+    /// Has the next read and write ask the kernel, whatever it was told of.
+    fn look_again(&mut self);
+
+    /// Whether the other side is known to send nothing more; what it sent before may be unread.
+    fn is_closed(&self) -> bool;
+
+    /// Whether a read may bring something, or go on with something, without further news of the socket.
+    fn is_readable(&self) -> bool;
+
+    /// Reads what has come in, at most as much as `buffer` takes. Pending: nothing has.
+    fn read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Takes as much of `bytes` as it has room for. Pending: that is nothing.
+    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>>;
+
+    /// Takes bytes of several slices, one behind the other.
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
+
+    /// Whether bytes that it has taken are not in the socket.
+    fn has_unsent(&self) -> bool;
+
+    /// Brings them there. Pending: not all of them are.
+    fn flush(&mut self) -> Poll<io::Result<()>>;
+}
+
 /// A connected socket that does not block. What it becomes ready for is told by the [`Sockets`](super::sockets::Sockets)
 /// of its worker.
-pub struct Stream {
-    // Dropped in this order: the permit is free once the socket is closed.
+struct Socket {
     socket: OwnedFd,
-    _permit: Option<SocketPermit>,
     ready: Readiness,
 }
 
-impl Stream {
-    /// A socket that is not counted among those of clients.
-    pub fn new(socket: OwnedFd) -> Stream {
-        Stream { socket, _permit: None, ready: Readiness::default() }
+impl Transport for Socket {
+    fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
-    /// A client's socket.
-    pub fn with_permit(socket: OwnedFd, permit: SocketPermit) -> Stream {
-        Stream { _permit: Some(permit), ..Stream::new(socket) }
-    }
-
-    /// Notes what it has become ready for.
     #[inline]
-    pub fn set_ready(&mut self, ready: Readiness) {
+    fn set_ready(&mut self, ready: Readiness) {
         self.ready.read |= ready.read;
         self.ready.write |= ready.write;
         self.ready.closed |= ready.closed;
     }
 
-    /// Has the next read and write ask the kernel, whatever it was told of.
-    pub fn look_again(&mut self) {
+    fn look_again(&mut self) {
         self.ready.read = true;
         self.ready.write = true;
     }
 
-    /// Whether the other side is known to send nothing more; what it sent before may be unread.
-    pub fn is_closed(&self) -> bool {
+    fn is_closed(&self) -> bool {
         self.ready.closed
     }
 
-    /// Reads what has come in, at most as much as `buffer` takes. Pending: nothing has.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+    #[inline]
+    fn is_readable(&self) -> bool {
+        self.ready.read
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         if !self.ready.read {
             return Poll::Pending;
         }
@@ -63,16 +92,14 @@ impl Stream {
         update_readiness(received, room, self.ready.closed, &mut self.ready.read)
     }
 
-    /// Writes as much of `bytes` as the socket takes. Pending: that is nothing.
-    pub fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if !self.ready.write {
             return Poll::Pending;
         }
         update_readiness(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), false, &mut self.ready.write)
     }
 
-    /// The same of several slices, one behind the other.
-    pub fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         if !self.ready.write {
             return Poll::Pending;
         }
@@ -81,17 +108,78 @@ impl Stream {
         update_readiness(sent, bytes, false, &mut self.ready.write)
     }
 
-    /// Writes the beginning of `bytes` that the socket takes at once, as the last that is sent.
+    #[inline]
+    fn has_unsent(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn flush(&mut self) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The transport of a client's connection, and its permit among those of the limit.
+pub struct Stream {
+    // Dropped in this order: the permit is free once the socket is closed.
+    carrier: Carrier,
+    _permit: Option<SocketPermit>,
+}
+
+/// The transports that there are. A call to the one of nearly every connection is a direct one, since it is known here.
+enum Carrier {
+    Socket(Socket),
+    #[cfg(test)]
+    Layered(Box<dyn Transport>),
+}
+
+impl Stream {
+    /// Creates a stream over a socket that is not counted among those of clients.
+    pub fn new(socket: OwnedFd) -> Stream {
+        Stream { carrier: Carrier::Socket(Socket { socket, ready: Readiness::default() }), _permit: None }
+    }
+
+    /// Creates a stream over a client's socket.
+    pub fn with_permit(socket: OwnedFd, permit: SocketPermit) -> Stream {
+        Stream { _permit: Some(permit), ..Stream::new(socket) }
+    }
+
+    /// Creates a stream over any transport.
+    #[cfg(test)]
+    pub fn over(transport: impl Transport + 'static) -> Stream {
+        Stream { carrier: Carrier::Layered(Box::new(transport)), _permit: None }
+    }
+
+    /// Writes the beginning of `bytes` that the transport takes at once, as the last that is sent.
     pub fn write_last(mut self, bytes: &[u8]) {
         self.look_again();
         // Its client may have gone already.
         let _ = self.write(bytes);
+        let _ = self.flush();
     }
 }
 
-impl AsFd for Stream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+impl Deref for Stream {
+    type Target = dyn Transport;
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        match &self.carrier {
+            Carrier::Socket(socket) => socket,
+            #[cfg(test)]
+            Carrier::Layered(transport) => &**transport,
+        }
+    }
+}
+
+impl DerefMut for Stream {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        match &mut self.carrier {
+            Carrier::Socket(socket) => socket,
+            #[cfg(test)]
+            Carrier::Layered(transport) => &mut **transport,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::base::gather::{Gather, Mark};
 use crate::command::commit::Commit;
 use crate::command::session::Session;
 use crate::keyspace::tier::Tier;
+use crate::reply::Error;
 
 /// Those of a connection: the end of its output.
 #[derive(Default)]
@@ -52,9 +53,46 @@ impl Uncommitted {
     /// Nothing is waited for any more: they may be sent, or each of them is an error, if the journal did not get there.
     pub fn end(&mut self, tier: Option<&Tier>, conversation: &Conversation, session: &Session, output: &mut Gather) {
         if let Some(error) = self.commit.failure(tier) {
-            output.truncate(self.from);
-            (0..self.count).for_each(|_| conversation.refuse(session, &error, output));
+            self.refuse(&error, conversation, session, output);
         }
         self.commit = Commit::default();
+    }
+
+    /// Makes an error of each of them.
+    fn refuse(&self, error: &Error, conversation: &Conversation, session: &Session, output: &mut Gather) {
+        output.truncate(self.from);
+        (0..self.count).for_each(|_| conversation.refuse(session, error, output));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::base::key_hash::HashSecret;
+    use crate::command::clients::{Client, Peer};
+    use crate::command::executor::Batch;
+    use crate::command::state::State;
+    use crate::config::Settings;
+    use crate::net::Protocol;
+
+    #[test]
+    fn each_reply_to_a_command_with_several_becomes_an_error() {
+        let state = State::new(Arc::new(Settings::default()), HashSecret::Xxh3(1), None);
+        let mut session = Session::new(Arc::new(Client::new(1, Peer::default(), 0, true)));
+        let mut conversation = Conversation::new(Protocol::Resp);
+        let mut uncommitted = Uncommitted::default();
+        let mut output = Gather::default();
+        output.bytes().extend_from_slice(b"+before\r\n");
+        uncommitted.begin(output.mark());
+        for mut input in [b"SET key v\r\nSEVERAL 3\r\n".to_vec(), b"SEVERAL 0\r\nPING\r\n".to_vec()] {
+            let batch = &mut Batch::new(&state);
+            let progress = conversation.execute(batch, None, &mut session, &mut input, &mut output, usize::MAX);
+            uncommitted.add(progress.commit, progress.replies);
+        }
+        assert_eq!(output.to_vec(), b"+before\r\n+OK\r\n:0\r\n:1\r\n:2\r\n+PONG\r\n");
+        uncommitted.refuse(&Error::new("ERR lost"), &conversation, &session, &mut output);
+        assert_eq!(output.to_vec(), [&b"+before\r\n"[..], &b"-ERR lost\r\n".repeat(5)].concat());
     }
 }

@@ -52,6 +52,10 @@ pub trait Sink {
     /// Whether what follows is in RESP3, for protocols that leave it to the client (HELLO).
     fn set_resp3(&mut self, _resp3: bool) {}
 
+    /// Begins one more reply to the same command, behind a complete one.
+    fn next_reply(&mut self) {}
+
+    /// `OK`, as a status.
     fn ok(&mut self) {
         self.simple("OK");
     }

@@ -105,6 +105,12 @@ const SUBCOMMANDS: &[Spec] = &[
         "O(1)",
         "Answers how the connection's reads are tracked",
     ),
+    connection("unblock", -3, treatment::unblock, ADMIN).doc(
+        "connection",
+        "5.0.0",
+        "O(log N) where N is the number of client connections",
+        "Ends the wait of a connection whose command is blocked",
+    ),
     connection("unpause", 2, treatment::unpause, ADMIN_IN_PAUSE).doc(
         "connection",
         "6.2.0",
@@ -177,6 +183,8 @@ const HELP: &[&str] = &[
     "    Name this connection.",
     "TRACKINGINFO",
     "    Return how this connection's reads are tracked.",
+    "UNBLOCK <number> [TIMEOUT|ERROR]",
+    "    Have the blocked command of the connection with this number time out, or fail.",
     "UNPAUSE",
     "    End a pause.",
     "HELP",

@@ -43,7 +43,7 @@ fn authenticate(context: &mut Context<'_>, user: &[u8], password: &[u8]) -> Resu
     }
     let delay = context.state.note_wrong_password(&context.session.client);
     if !delay.is_zero() {
-        context.session.after = Flow::Wait(Cause::Block(Some(delay)));
+        context.session.after = Flow::Wait(Cause::Penalty(delay));
     }
     Err(WRONG_PASSWORD)
 }

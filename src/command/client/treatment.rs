@@ -1,7 +1,7 @@
-//! How a client is treated: NO-EVICT, NO-TOUCH, REPLY, PAUSE.
+//! How a client is treated: NO-EVICT, NO-TOUCH, REPLY, PAUSE, UNBLOCK.
 
 use crate::base::number;
-use crate::command::clients::Scope;
+use crate::command::clients::{Scope, Wake};
 use crate::command::context::Context;
 use crate::command::flow::Stop;
 use crate::command::session::ReplyMode;
@@ -44,10 +44,7 @@ pub(super) fn reply(context: &mut Context<'_>) -> Result<(), Stop> {
 pub(super) fn pause(context: &mut Context<'_>) -> Result<(), Stop> {
     let args = context.args;
     let scope = match args.get(3) {
-        _ if args.len() > 4 => {
-            let message = "ERR unknown subcommand or wrong number of arguments for '";
-            return Err(Error::quoting(message, args.at(1), "'. Try CLIENT HELP.").into());
-        }
+        _ if args.len() > 4 => return Err(wrong_number(context)),
         None => Scope::All,
         Some(mode) if mode.eq_ignore_ascii_case(b"all") => Scope::All,
         Some(mode) if mode.eq_ignore_ascii_case(b"write") => Scope::Write,
@@ -66,6 +63,27 @@ pub(super) fn unpause(context: &mut Context<'_>) -> Result<(), Stop> {
     context.state.clients.lift_pause();
     context.reply.ok();
     Ok(())
+}
+
+/// CLIENT UNBLOCK id [TIMEOUT|ERROR].
+pub(super) fn unblock(context: &mut Context<'_>) -> Result<(), Stop> {
+    let args = context.args;
+    let wake = match args.get(3) {
+        _ if args.len() > 4 => return Err(wrong_number(context)),
+        None => Wake::TimedOut,
+        Some(reason) if reason.eq_ignore_ascii_case(b"timeout") => Wake::TimedOut,
+        Some(reason) if reason.eq_ignore_ascii_case(b"error") => Wake::Unblocked,
+        Some(_) => return Err(Error::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR").into()),
+    };
+    let id = number::parse_i64(args.at(2)).ok_or(Error::NOT_AN_INTEGER)?;
+    let client = u64::try_from(id).ok().and_then(|id| context.state.clients.find(id));
+    context.reply.integer(i64::from(client.is_some_and(|client| client.unblock(wake))));
+    Ok(())
+}
+
+fn wrong_number(context: &Context<'_>) -> Stop {
+    let message = "ERR unknown subcommand or wrong number of arguments for '";
+    Error::quoting(message, context.args.at(1), "'. Try CLIENT HELP.").into()
 }
 
 /// ON or OFF, in any case.

@@ -5,11 +5,12 @@ use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use super::blocking::{Blocking, Wake};
+use super::push::{Outbox, Push};
+use crate::base::gather::Gather;
 use crate::command::user::User;
 use crate::protocol::resp::Version;
-
-/// The capacity that an empty outbox keeps, in bytes; more is given back.
-const KEPT_BYTES: usize = 64 * 1024;
+use crate::reply::Sink;
 
 /// The two ends of a connection.
 #[derive(Clone, Debug, Default)]
@@ -106,6 +107,7 @@ pub struct Client {
     evictable: AtomicBool,
     blocked: AtomicBool,
     monitor: AtomicBool,
+    blocking: Blocking,
     /// Unix milliseconds of the last time that something was received from it, or sent late.
     pub active_ms: AtomicU64,
     /// Index of its last command in the table; `usize::MAX`: none, or one that does not exist.
@@ -119,10 +121,8 @@ pub struct Client {
     /// How many sweeps in a row have found its output above the soft limit.
     pub sweeps_over_soft_limit: AtomicU64,
     names: Mutex<Names>,
-    /// Out-of-band pushes from other threads, encoded.
-    outbox: Mutex<Vec<u8>>,
-    /// Length of `outbox`.
-    pushed: AtomicUsize,
+    /// What others have to tell it.
+    pub(super) outbox: Outbox,
     ending: AtomicU8,
     /// Wakes its connection.
     waker: Mutex<Waker>,
@@ -143,6 +143,7 @@ impl Client {
             evictable: AtomicBool::new(true),
             blocked: AtomicBool::new(false),
             monitor: AtomicBool::new(false),
+            blocking: Blocking::default(),
             active_ms: AtomicU64::new(now_ms),
             last_command: AtomicUsize::new(usize::MAX),
             input: AtomicUsize::new(0),
@@ -152,8 +153,7 @@ impl Client {
             counted_bytes: AtomicUsize::new(0),
             sweeps_over_soft_limit: AtomicU64::new(0),
             names: Mutex::default(),
-            outbox: Mutex::default(),
-            pushed: AtomicUsize::new(0),
+            outbox: Outbox::default(),
             ending: AtomicU8::new(NOT),
             waker: Mutex::new(Waker::noop().clone()),
         }
@@ -231,6 +231,30 @@ impl Client {
         self.blocked.store(blocked, Ordering::Relaxed);
     }
 
+    /// Has [`Client::unblock`] end the wait of its command from now on.
+    pub(in crate::command) fn begin_block(&self) {
+        self.blocking.begin();
+    }
+
+    /// Undoes [`Client::begin_block`].
+    pub(in crate::command) fn end_block(&self) {
+        self.blocking.end();
+    }
+
+    /// Has its blocked command go on, from any thread. False: it is not blocked, or something else has ended that already.
+    pub fn unblock(&self, wake: Wake) -> bool {
+        let was_blocked = self.blocking.wake(wake);
+        if was_blocked {
+            self.wake();
+        }
+        was_blocked
+    }
+
+    /// Takes what has ended the wait of its command, if anything has.
+    pub(in crate::command) fn take_wake(&self) -> Option<Wake> {
+        self.blocking.take()
+    }
+
     /// Whether it monitors (MONITOR).
     #[inline]
     pub fn is_monitor(&self) -> bool {
@@ -282,44 +306,38 @@ impl Client {
         size_of::<Client>()
             + sizes.input_capacity.max(sizes.input)
             + sizes.output_capacity.max(sizes.output)
-            + self.pushed.load(Ordering::Relaxed)
+            + self.outbox.len()
     }
 
     /// Everything that waits to be sent to it, in bytes.
     pub fn output_bytes(&self) -> usize {
-        self.output.load(Ordering::Relaxed) + self.pushed.load(Ordering::Relaxed)
+        self.output.load(Ordering::Relaxed) + self.outbox.len()
     }
 
-    /// Sends `bytes` out of band, from any thread. False: with them `hard_bytes` or more would wait (0: no limit), and
-    /// nothing more is kept for it.
-    pub fn push(&self, bytes: &[u8], hard_bytes: u64) -> bool {
-        let mut outbox = self.outbox.lock();
-        let waiting = self.output.load(Ordering::Relaxed) + outbox.len() + bytes.len();
-        if hard_bytes > 0 && waiting as u64 >= hard_bytes {
-            return false;
+    /// Sends a message out of band, from any thread. False: with it `hard_bytes` or more would wait (0: no limit), and nothing
+    /// more is kept for it.
+    pub fn push<D: Fn(&mut dyn Sink)>(&self, message: &Push<D>, hard_bytes: u64) -> bool {
+        let unsent_bytes = self.output.load(Ordering::Relaxed);
+        let is_added = self.outbox.add(message.encoded(self.version()), unsent_bytes, hard_bytes);
+        if is_added {
+            self.wake();
         }
-        outbox.extend_from_slice(bytes);
-        self.pushed.store(outbox.len(), Ordering::Relaxed);
-        drop(outbox);
-        self.wake();
-        true
+        is_added
     }
 
-    /// Moves what was sent out of band to the end of `output`.
+    /// Whether something was sent out of band that was not taken.
     #[inline]
-    pub fn take_pushes(&self, output: &mut Vec<u8>) {
-        if self.pushed.load(Ordering::Relaxed) > 0 {
-            self.empty_outbox(output);
-        }
+    pub fn has_pushes(&self) -> bool {
+        self.outbox.len() > 0
     }
 
-    #[cold]
-    fn empty_outbox(&self, output: &mut Vec<u8>) {
-        let mut outbox = self.outbox.lock();
-        output.extend_from_slice(&outbox);
-        outbox.clear();
-        outbox.shrink_to(KEPT_BYTES);
-        self.pushed.store(0, Ordering::Relaxed);
+    /// Moves what was sent out of band to the end of `output`, until that has `until_bytes` or more. What is left is shared
+    /// with the others that it was sent to.
+    #[inline]
+    pub fn take_pushes(&self, output: &mut Gather, until_bytes: usize) {
+        if self.has_pushes() {
+            self.outbox.take(output, until_bytes);
+        }
     }
 
     /// Has its connection find out whether it is idle or reads too slowly, and end then.

@@ -1,10 +1,12 @@
 //! The connected clients: the registry behind CLIENT LIST and CLIENT KILL, the pause of all clients, the monitors, and the limits
 //! of sockets.
 
+mod blocking;
 mod entry;
 mod http;
 mod memory;
 mod pause;
+mod push;
 mod sockets;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,12 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use self::http::HttpClients;
+use crate::reply::Sink;
 
+pub use blocking::Wake;
 pub use entry::{BufferSizes, Client, Ending, Names, Peer};
 pub use pause::{Pause, Scope};
+pub use push::Push;
 pub use sockets::{LEAVING_MAX, SocketLimit, SocketPermit};
 
 /// All connected clients.
@@ -177,13 +182,13 @@ impl Clients {
         self.monitor_count.load(Ordering::Relaxed) > 0
     }
 
-    /// Sends `line` to all monitors. Those that then have `hard_bytes` or more waiting are cut off (0: no limit); returns
+    /// Sends a message to all monitors. Those that then have `hard_bytes` or more waiting are cut off (0: no limit); returns
     /// how many.
-    pub fn feed_monitors(&self, line: &[u8], hard_bytes: u64) -> usize {
+    pub fn feed_monitors<D: Fn(&mut dyn Sink)>(&self, message: &Push<D>, hard_bytes: u64) -> usize {
         let fed = self.monitors.read().clone();
         let mut cut = 0;
         for monitor in fed {
-            if !monitor.push(line, hard_bytes) {
+            if !monitor.push(message, hard_bytes) {
                 tracing::warn!(client = monitor.id, "output buffer limit reached, monitor cut");
                 self.kill(&monitor);
                 cut += 1;
@@ -219,10 +224,11 @@ mod tests {
         clients.monitor(&monitor);
         clients.monitor(&monitor);
         assert!(clients.are_monitored());
-        assert_eq!(clients.feed_monitors(b"12345", 11), 0);
+        let five_bytes = Push::new(|sink| sink.simple("12"));
+        assert_eq!(clients.feed_monitors(&five_bytes, 11), 0);
         assert_eq!(monitor.output_bytes(), 5);
-        assert_eq!(clients.feed_monitors(b"12345", 11), 0);
-        assert_eq!(clients.feed_monitors(b"12345", 11), 1);
+        assert_eq!(clients.feed_monitors(&five_bytes, 11), 0);
+        assert_eq!(clients.feed_monitors(&five_bytes, 11), 1);
         assert_eq!(monitor.ending(), Ending::Killed);
         assert!(!clients.are_monitored() && clients.is_empty());
     }
@@ -253,15 +259,5 @@ mod tests {
         assert!(clients.connect(2, create).is_some(), "it gives way to a session, too");
         assert!(clients.connect_http(9, 2, create).is_none(), "a session does not");
         assert_eq!((clients.len(), clients.http_len()), (2, 0));
-    }
-
-    #[test]
-    fn pushes_are_taken_once() {
-        let (client, mut output) = (client(1), b"+OK\r\n".to_vec());
-        assert!(client.push(b"+a\r\n", 0) && client.push(b"+b\r\n", 0));
-        client.take_pushes(&mut output);
-        client.take_pushes(&mut output);
-        assert_eq!(output, b"+OK\r\n+a\r\n+b\r\n");
-        assert_eq!(client.output_bytes(), 0);
     }
 }

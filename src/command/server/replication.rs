@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::common::is_word;
 use crate::base::number;
 use crate::command::context::Context;
-use crate::command::flow::{Cause, Flow, Stop};
+use crate::command::flow::Stop;
 use crate::reply::Error;
 
 /// Waits for replicas, of which there are none: until the timeout, or forever if that is 0
@@ -16,7 +16,8 @@ pub fn wait(context: &mut Context<'_>) -> Result<(), Stop> {
         number::parse_i64(context.args.at(2)).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
     let timeout_ms = u64::try_from(timeout_ms).map_err(|_| Error::new("ERR timeout is negative"))?;
     if wanted > 0 {
-        context.session.after = Flow::Wait(Cause::Block((timeout_ms > 0).then(|| Duration::from_millis(timeout_ms))));
+        let timeout = (timeout_ms > 0).then(|| Duration::from_millis(timeout_ms));
+        context.block(timeout, |_| Ok(None::<()>))?;
     }
     context.reply.integer(0);
     Ok(())

@@ -13,11 +13,19 @@ pub enum Version {
 pub struct ReplyWriter<'a> {
     output: &'a mut Gather,
     version: Version,
+    /// Replies behind the first one.
+    further: usize,
 }
 
 impl<'a> ReplyWriter<'a> {
     pub fn new(output: &'a mut Gather, version: Version) -> Self {
-        ReplyWriter { output, version }
+        ReplyWriter { output, version, further: 0 }
+    }
+
+    /// How many replies were begun behind the first one.
+    #[inline]
+    pub fn further_replies(&self) -> usize {
+        self.further
     }
 
     #[inline]
@@ -128,6 +136,10 @@ impl Sink for ReplyWriter<'_> {
 
     fn attribute(&mut self, len: usize) {
         self.header(b'|', len as i64);
+    }
+
+    fn next_reply(&mut self) {
+        self.further += 1;
     }
 
     fn set_resp3(&mut self, resp3: bool) {
