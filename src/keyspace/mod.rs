@@ -16,6 +16,8 @@
 //! Above them stand [`Keyspace`], which puts them together, and what concerns several slots (`guards`) or databases (`flush`)
 //! at once.
 
+#![deny(missing_docs)]
+
 mod disk;
 mod flush;
 mod guards;

@@ -43,7 +43,9 @@ pub struct ColdKey {
     pub position: (u8, u16),
     /// Of the slot, when it had no entry of the key.
     pub departures: u32,
+    /// The key's hash, whole.
     pub hash: u64,
+    /// The key of its record.
     pub record_key: Vec<u8>,
 }
 
@@ -66,10 +68,12 @@ pub struct Cold {
 }
 
 impl Cold {
+    /// Has the key loaded before the command runs again.
     pub fn want(&mut self, key: ColdKey) {
         self.wanted.push(key);
     }
 
+    /// Whether anything has to be read before the command can run again.
     pub fn wants_any(&self) -> bool {
         !self.wanted.is_empty() || self.wants_walk()
     }
@@ -79,6 +83,7 @@ impl Cold {
         self.walk = Some(walk);
     }
 
+    /// Whether a walk waits for the loader.
     pub fn wants_walk(&self) -> bool {
         self.walk.is_some()
     }
@@ -88,10 +93,12 @@ impl Cold {
         self.walked.take()
     }
 
+    /// Whether nothing is asked for, and nothing that was loaded is left.
     pub fn is_empty(&self) -> bool {
         !self.wants_any() && self.loaded.is_empty() && self.walked.is_none()
     }
 
+    /// Forgets what is asked for and what was loaded, for the next command.
     pub fn clear(&mut self) {
         *self = Cold::default();
     }
@@ -165,8 +172,11 @@ pub struct Loader {
     arrived: Condvar,
     /// How long reads took, each of many keys.
     pub latencies: Histogram,
+    /// Reads of RocksDB.
     pub reads: Counter,
+    /// Keys that were asked for in them.
     pub keys: Counter,
+    /// Of these, keys that had a record.
     pub found: Counter,
 }
 
