@@ -118,7 +118,7 @@ impl<'s> Batch<'s> {
         let database = session.client.database();
         for index in command.spec.keys.indices(&args) {
             let key = keyspace.key(args.at(index));
-            keyspace.lock(caller, database, &key).want(&key, &mut session.cold);
+            keyspace.lock(caller, database, &key).request(&key, &mut session.cold);
         }
     }
 
@@ -368,7 +368,7 @@ impl<'s> Batch<'s> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        self.state.stats.record_turn(self.executed);
+        self.state.stats.record_batch(self.executed);
     }
 }
 

@@ -267,7 +267,7 @@ impl Stats {
     }
 
     /// Counts commands that ran together.
-    pub fn record_turn(&self, commands: u64) {
+    pub fn record_batch(&self, commands: u64) {
         let (shard, alone) = self.own_shard();
         add(&shard.commands_processed.0, commands, alone);
         add(&shard.batches.0, 1, alone);

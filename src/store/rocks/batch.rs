@@ -89,12 +89,12 @@ impl Batch {
     }
 
     /// Where the record is that was put or deleted last.
-    pub fn last_record(&self) -> RecordPlace {
-        RecordPlace(self.table.as_ref().map_or(self.last_record, |table| table.len() - 1))
+    pub fn last_record(&self) -> RecordPosition {
+        RecordPosition(self.table.as_ref().map_or(self.last_record, |table| table.len() - 1))
     }
 
     /// The key of a record that was put or deleted.
-    pub fn record_key(&self, place: RecordPlace) -> &[u8] {
+    pub fn record_key(&self, place: RecordPosition) -> &[u8] {
         match &self.table {
             Some(table) => table.key(place.0),
             None => first_part(&self.bytes.own()[place.0 + 1..]),
@@ -260,7 +260,7 @@ impl Batch {
 
 /// Where in its batch a record is.
 #[derive(Clone, Copy, Debug)]
-pub struct RecordPlace(usize);
+pub struct RecordPosition(usize);
 
 /// A key of an index, see [`record::index_key`], that nobody allocates for.
 struct IndexKey<'a> {
