@@ -124,7 +124,7 @@ impl<'a> Context<'a> {
                 // Where there is a loader, nobody waits for a long walk either.
                 Step::More if self.keyspace().tier().is_none() || began.elapsed() < WALK_ON_WORKER => {}
                 Step::More | Step::Cold => {
-                    self.access.cold().want_walk(Box::new(walk));
+                    self.access.cold().request_walk(Box::new(walk));
                     return Err(Stop::Cold);
                 }
             }

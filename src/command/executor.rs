@@ -122,7 +122,7 @@ impl<'s> Batch<'s> {
         let caller = Caller { now_ms: self.now_ms, touches: false };
         let database = session.client.database();
         for index in command.spec.keys.indices(&args) {
-            keyspace.want(caller, database, &keyspace.key(args.at(index)), session.cold());
+            keyspace.request(caller, database, &keyspace.key(args.at(index)), session.cold());
         }
     }
 
@@ -454,7 +454,7 @@ impl<'s> Batch<'s> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        self.state.stats.record_turn(self.executed);
+        self.state.stats.record_batch(self.executed);
     }
 }
 

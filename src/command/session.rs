@@ -77,9 +77,9 @@ impl Session {
         if self.redacted.contains(&index) { BytesRef::Slice(b"(redacted)") } else { args.value(index) }
     }
 
-    /// Whether its command waits for a walk.
-    pub fn wants_walk(&self) -> bool {
-        self.cold.as_ref().is_some_and(|cold| cold.wants_walk())
+    /// Returns whether its command waits for a walk.
+    pub fn requests_walk(&self) -> bool {
+        self.cold.as_ref().is_some_and(|cold| cold.requests_walk())
     }
 
     /// The keys that were not in memory.

@@ -347,8 +347,8 @@ impl Keyspace {
     }
 
     /// Notes a key among those to load, if it may be on disk alone.
-    pub fn want(&self, caller: Caller, database: usize, key: &Key, cold: &mut Cold) {
-        SlotGuard::from(self.lock_slot(caller, self.physical(database), key.slot)).want(key, cold);
+    pub fn request(&self, caller: Caller, database: usize, key: &Key, cold: &mut Cold) {
+        SlotGuard::from(self.lock_slot(caller, self.physical(database), key.slot)).request(key, cold);
     }
 
     /// How much data a key in memory holds, looked at without a trace.

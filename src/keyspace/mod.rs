@@ -16,6 +16,8 @@
 //! Above them stand [`Keyspace`], which puts them together, what commands hold of it (`access_set`), and what concerns whole
 //! databases at once (`flush`).
 
+#![deny(missing_docs)]
+
 mod access_set;
 mod disk;
 mod flush;

@@ -17,7 +17,9 @@ use crate::store::rocks::RocksError;
 /// The databases, with what reads their cold keys and what brings their changes to disk.
 pub struct Keyspace {
     pub(super) databases: Databases,
+    /// What reads cold keys.
     pub loader: Loader,
+    /// What brings changes to disk; idle with the memory engine.
     pub merger: Merger,
     /// Passed exclusively by who must be alone with all databases.
     pub gate: Gate,

@@ -384,7 +384,7 @@ fn execute<P: Parser>(
         if let Flow::Wait(cause) = flow
             && cause.runs_again()
         {
-            if cause == Cause::Cold && !session.wants_walk() {
+            if cause == Cause::Cold && !session.requests_walk() {
                 for later in executed + 1..parser.commands() {
                     parser.with_command(input, later, |args| batch.request_cold(session, args));
                 }

@@ -11,6 +11,7 @@ const MAX_CODE_BYTES: usize = 31;
 const OVERFLOW: &[u8] = b"OTHER";
 const FALLBACK: &[u8] = b"ERR";
 
+/// How many error replies there were of each code word.
 #[derive(Default)]
 pub struct ErrorCounts(Mutex<BTreeMap<Box<[u8]>, u64>>);
 

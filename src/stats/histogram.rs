@@ -80,6 +80,7 @@ impl Default for Distribution {
 }
 
 impl Distribution {
+    /// Adds what a histogram has counted.
     pub fn add(&mut self, histogram: &Histogram) {
         for (power, index, count) in histogram.counts() {
             self.counts[power * STEP + index] += count;
@@ -87,6 +88,7 @@ impl Distribution {
         }
     }
 
+    /// Takes off what a histogram has counted; no count goes below 0.
     pub fn subtract(&mut self, histogram: &Histogram) {
         for (power, index, count) in histogram.counts() {
             let slot = &mut self.counts[power * STEP + index];
@@ -96,6 +98,7 @@ impl Distribution {
         }
     }
 
+    /// How many durations there are in it.
     pub fn total(&self) -> u64 {
         self.total
     }

@@ -12,12 +12,14 @@ const MAX_SPIKES: usize = 160;
 pub struct Spike {
     /// Unix seconds.
     pub time_s: u64,
+    /// The delay, in milliseconds.
     pub latency_ms: u64,
 }
 
 /// The spikes of one event, the oldest first; never empty.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
+    /// One a second at most.
     pub spikes: VecDeque<Spike>,
     /// The worst since the event was forgotten last.
     pub worst_ms: u64,
@@ -26,13 +28,17 @@ pub struct Series {
 /// What DOCTOR tells of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
+    /// How many spikes there are.
     pub count: usize,
+    /// Their mean, in milliseconds.
     pub average_ms: u64,
     /// Mean absolute deviation from the average.
     pub deviation_ms: u64,
     /// Seconds between two spikes.
     pub period_s: f64,
+    /// The shortest, in milliseconds.
     pub lowest_ms: u64,
+    /// The longest, in milliseconds.
     pub highest_ms: u64,
 }
 
@@ -50,6 +56,7 @@ impl Series {
         }
     }
 
+    /// Sums the spikes up, at a time in Unix seconds.
     pub fn summary(&self, now_s: u64) -> Summary {
         let count = self.spikes.len();
         let divisor = count.max(1) as u64;
@@ -67,6 +74,7 @@ impl Series {
     }
 }
 
+/// The spikes of all events, by the names that LATENCY has for them.
 #[derive(Default)]
 pub struct LatencyEvents(Mutex<BTreeMap<&'static str, Series>>);
 
@@ -83,6 +91,7 @@ impl LatencyEvents {
         std::str::from_utf8(event).ok().and_then(|event| self.0.lock().get(event).cloned())
     }
 
+    /// All events, in the order of their names, and their spikes.
     pub fn all(&self) -> Vec<(&'static str, Series)> {
         self.0.lock().iter().map(|(event, series)| (*event, series.clone())).collect()
     }

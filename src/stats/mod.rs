@@ -4,6 +4,8 @@
 //! ever sets a shard back, because its thread may be about to write it: what CONFIG RESETSTAT forgets is remembered
 //! as a baseline, and readers subtract it.
 
+#![deny(missing_docs)]
+
 mod errors;
 mod histogram;
 mod latency;
@@ -28,15 +30,18 @@ pub use slow_log::{SlowCommand, SlowLog, shortened};
 /// Threads have a shard each; only the last shard is shared, by all threads for which there is none.
 const SHARDS: usize = 64;
 
+/// A count that only grows.
 #[derive(Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
+    /// Adds to it, from any thread.
     #[inline]
     pub fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// What it has come to.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -75,30 +80,43 @@ macro_rules! shard {
 }
 
 shard! {
+    /// Connections that were accepted.
     connections_received,
     /// Refused for `maxclients` or protected mode.
     connections_rejected,
+    /// Given to another worker, for balance.
     connections_moved,
+    /// AUTH and HELLO with a password that is wrong.
     wrong_passwords,
+    /// Commands that were executed.
     commands_processed,
     /// Complete batches executed; with `commands_processed` the mean batch size.
     batches,
+    /// Bytes from clients.
     network_input_bytes,
+    /// Bytes to clients.
     network_output_bytes,
+    /// Replies that are errors.
     error_replies,
+    /// Lookups for a read that found their key.
     keyspace_hits,
+    /// Lookups for a read that did not.
     keyspace_misses,
+    /// Keys deleted since their expiry had passed.
     expired_keys,
     /// Active expiry cycles that ran out of their time budget.
     expire_cycles_capped,
     /// Microseconds spent in active expiry cycles.
     expire_cycles_us,
+    /// Keys deleted to make room, in memory or on disk.
     evicted_keys,
     /// Keys that left memory and stayed on disk.
     demoted_keys,
     /// Microseconds with memory over `maxmemory`.
     eviction_exceeded_us,
+    /// Clients cut since their output was over its limit.
     clients_cut_for_output,
+    /// Clients cut since their input was over its limit.
     clients_cut_for_input,
     /// Cut for `maxmemory-clients`.
     evicted_clients,
@@ -109,7 +127,9 @@ shard! {
 /// What INFO's commandstats tells of one command.
 #[derive(Default)]
 pub struct CommandCounters {
+    /// Calls that ran.
     pub calls: Counter,
+    /// How long they ran altogether, in nanoseconds.
     pub duration_ns: Counter,
     /// Refused before execution.
     pub rejected: Counter,
@@ -134,14 +154,19 @@ impl CommandCounters {
     }
 }
 
+/// All counters of a server, and what is kept of slow commands, errors and latency beside them.
 pub struct Stats {
     shards: Box<[OnceLock<Box<CachePadded<Shard>>>]>,
     commands: usize,
     /// What was counted before the last CONFIG RESETSTAT.
     baseline: RwLock<Box<Shard>>,
+    /// Error replies by their code word.
     pub errors: ErrorCounts,
+    /// The commands that took longest.
     pub slow_log: SlowLog,
+    /// Latency spikes by event.
     pub latency_events: LatencyEvents,
+    /// Rates a second.
     pub sampler: Sampler,
     /// Times commands.
     pub ticker: Ticker,
@@ -242,7 +267,7 @@ impl Stats {
     }
 
     /// Counts commands that ran together.
-    pub fn record_turn(&self, commands: u64) {
+    pub fn record_batch(&self, commands: u64) {
         let (shard, alone) = self.own_shard();
         add(&shard.commands_processed.0, commands, alone);
         add(&shard.batches.0, 1, alone);

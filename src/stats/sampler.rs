@@ -10,8 +10,11 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// What is sampled: totals that only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Readings {
+    /// Commands that were executed.
     pub commands: u64,
+    /// Bytes from clients.
     pub input_bytes: u64,
+    /// Bytes to clients.
     pub output_bytes: u64,
 }
 
@@ -25,6 +28,7 @@ impl Readings {
     }
 }
 
+/// The last samples, from which the rates come.
 #[derive(Default)]
 pub struct Sampler(Mutex<Window>);
 

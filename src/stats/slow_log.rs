@@ -19,13 +19,17 @@ pub struct SlowCommand {
     pub id: u64,
     /// Unix seconds.
     pub time_s: u64,
+    /// How long it ran, in microseconds.
     pub duration_us: u64,
     /// Cut as [`shortened`] cuts them.
     pub arguments: Vec<Vec<u8>>,
+    /// `address:port` of the client.
     pub client_address: String,
+    /// What the client calls itself (CLIENT SETNAME); empty: nothing.
     pub client_name: Vec<u8>,
 }
 
+/// The slow commands that are kept.
 #[derive(Default)]
 pub struct SlowLog(Mutex<Log>);
 
@@ -60,6 +64,7 @@ impl SlowLog {
         log.entries.len()
     }
 
+    /// Forgets all of them. Numbers go on.
     pub fn clear(&self) {
         self.0.lock().entries.clear();
     }

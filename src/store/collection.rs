@@ -14,8 +14,11 @@ const LEAF_PREFIX_BYTES: usize = 11;
 /// `database u8 | slot u16 | collection u64 | leaf`: what a slot has is one range, what a collection has is one within it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeafKey<'a> {
+    /// The database as it lies on disk.
     pub database: u8,
+    /// The slot of the collection's key.
     pub slot: u16,
+    /// The collection's id.
     pub collection: u64,
     /// Where the leaf is among those of its collection, as the type tells them apart: in the order of these bytes.
     pub leaf: &'a [u8],
@@ -30,6 +33,7 @@ impl<'a> LeafKey<'a> {
         prefix
     }
 
+    /// The bytes of the key.
     pub fn encoded(&self) -> Vec<u8> {
         [&Self::prefix(self.database, self.slot, self.collection), self.leaf].concat()
     }
@@ -46,6 +50,7 @@ impl<'a> LeafKey<'a> {
 /// What the record of a large collection keeps: `collection u64 | elements u64 | leaf bytes u64 | metadata`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head<'a> {
+    /// The collection's id, by which its leaves are found.
     pub collection: u64,
     /// How many elements there are.
     pub elements: u64,

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 
 use crate::base::checksum;
 
+/// The name of a mark's file.
 pub const FILE: &str = "MARK";
 const MAGIC: [u8; 8] = *b"ROCKMARK";
 /// Changes with each boot of the machine.
@@ -33,6 +34,7 @@ pub const VALUES_MAX: usize = (SECTOR_BYTES - HEADER_BYTES - CHECKSUM_BYTES) / V
 /// What a mark said that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// As its owner set them last.
     pub values: Vec<u64>,
     /// The machine has not gone down since: nothing that was written is lost, synced or not.
     pub is_of_this_boot: bool,

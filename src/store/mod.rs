@@ -1,5 +1,7 @@
 //! What is on disk: the data directory, the journal, RocksDB and the records in it. Nothing here knows a slot table.
 
+#![deny(missing_docs)]
+
 pub mod collection;
 pub mod directory;
 pub mod journal;

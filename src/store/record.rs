@@ -39,12 +39,16 @@ impl LongKeys {
     }
 }
 
+/// Why bytes are not read.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum RecordError {
+    /// There are too few of them.
     #[error("a record is cut off")]
     Short,
+    /// No encoder of ours wrote them.
     #[error("a record is damaged")]
     Damaged,
+    /// A later program wrote them, in this format.
     #[error("a record has format {0}, which is newer than this program")]
     Newer(u8),
 }
@@ -53,14 +57,18 @@ pub enum RecordError {
 /// order in which SCAN walks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordKey<'a> {
+    /// The database as it lies on disk.
     pub database: u8,
+    /// The key's slot.
     pub slot: u16,
+    /// The upper half of the key's hash.
     pub hash: u32,
     /// The key, or what stands for a long one.
     pub key: &'a [u8],
 }
 
 impl<'a> RecordKey<'a> {
+    /// The length of what is in front of the key.
     pub const PREFIX_BYTES: usize = 7;
 
     /// Replaces what is in `into`. `hash` is the whole hash of the key.
@@ -77,6 +85,7 @@ impl<'a> RecordKey<'a> {
         }
     }
 
+    /// The bytes for a key; `hash` is the whole hash of the key.
     pub fn encoded(form: LongKeys, database: u8, slot: u16, hash: u64, key: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::PREFIX_BYTES + key.len().min(LONG_FORM_BYTES));
         Self::encode(&mut bytes, form, database, slot, hash, key);
@@ -121,6 +130,7 @@ pub struct Record<'a> {
     pub written_ms: u64,
     /// The key, if it is a long one.
     pub long_key: Option<&'a [u8]>,
+    /// The value as its type encoded it, or a [`Head`](super::collection::Head).
     pub payload: &'a [u8],
 }
 
@@ -179,6 +189,7 @@ pub struct StoredRecord {
 }
 
 impl StoredRecord {
+    /// Copies a record, which may turn out to be none when it is decoded.
     pub fn new(bytes: &[u8]) -> StoredRecord {
         let large =
             Record::decode(bytes).ok().map(|record| record.payload).filter(|payload| payload.len() >= LARGE_BYTES);
@@ -214,10 +225,15 @@ fn check_version(bytes: &[u8]) -> Result<(), RecordError> {
 /// What is known of a slot's records: the number of the last change that is in them, and their counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SlotMeta {
+    /// The number of the last change that is in the records.
     pub sequence: u64,
+    /// Keys.
     pub keys: u64,
+    /// Keys that have an expiry.
     pub expiring: u64,
+    /// The lengths of all keys together.
     pub key_bytes: u64,
+    /// What all values hold together, by [`ValueSummary::bytes`].
     pub value_bytes: u64,
 }
 
@@ -303,6 +319,7 @@ impl From<usize> for ValueSummary {
 /// What an index has under a key: [`index_key`] tells the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IndexValue {
+    /// What the index tells of the record's value.
     pub value: ValueSummary,
     /// In the index of expiries, when the record was written (`None`: by a version that did not note it); in that of
     /// ages, when it expires, if it does.

@@ -13,6 +13,7 @@ const OF_TYPE: u8 = 0x80;
 /// A change of a value in place: commands make it, and the journal keeps it instead of the whole value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change<'a> {
+    /// Of a string.
     String(StringChange<'a>),
 }
 

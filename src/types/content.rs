@@ -12,6 +12,7 @@ use crate::base::gather::Gather;
 pub enum Content<'a> {
     /// A short string, stored inside.
     Inline(&'a [u8]),
+    /// Any other value.
     Boxed(Box<Value>),
 }
 
@@ -41,7 +42,9 @@ fn is_inline(kind: u8, payload: &[u8]) -> bool {
 /// A value without a key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Owned {
+    /// A short string, which will lie inside its entry.
     Inline(Vec<u8>),
+    /// Any other value.
     Boxed(Box<Value>),
 }
 
@@ -115,6 +118,7 @@ impl<'a> Encoded<'a> {
         }
     }
 
+    /// Whether no bytes are kept of it.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }

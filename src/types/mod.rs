@@ -4,6 +4,8 @@
 //! each in [`Value`] and [`Change`]. The keyspace and the store know these two, and no type by name: what is asked of a
 //! value is asked of all types alike, and what a record or the journal keeps of it they hand through as bytes.
 
+#![deny(missing_docs)]
+
 mod change;
 mod content;
 mod data_type;

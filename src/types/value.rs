@@ -8,6 +8,7 @@ use crate::base::gather::Gather;
 /// A value in an allocation of its own, which grows in place. A short string as it was SET is not one: it lies inside its entry.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
+    /// A string that does not lie inside its entry.
     String(StringValue),
 }
 

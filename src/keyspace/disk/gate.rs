@@ -14,8 +14,10 @@ const SHARDS: usize = 64;
 /// it shared for the length of a batch. The tier's keeps rounds from beginning amid a command on several slots.
 pub struct Gate(Box<[CachePadded<RwLock<()>>]>);
 
+/// The gate, held together with others until this is dropped.
 pub struct Shared<'a>(#[allow(dead_code, reason = "it is held, not read")] RwLockReadGuard<'a, ()>);
 
+/// The gate, held alone until this is dropped.
 pub struct Exclusive<'a>(#[allow(dead_code, reason = "it is held, not read")] Vec<RwLockWriteGuard<'a, ()>>);
 
 impl Default for Gate {
@@ -25,6 +27,7 @@ impl Default for Gate {
 }
 
 impl Gate {
+    /// Holds the gate together with others. Waits while somebody holds it alone.
     #[inline]
     pub fn shared(&self) -> Shared<'_> {
         Shared(self.0[thread::index() % SHARDS].read())

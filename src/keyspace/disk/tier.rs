@@ -19,6 +19,7 @@ use crate::store::rocks::Rocks;
 /// How the disk stands to writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pressure {
+    /// It takes them.
     None,
     /// What differs from it would reach its bound before the merger has caught up: a write should wait so many
     /// milliseconds.
@@ -46,7 +47,9 @@ const GIVE_BACK_AT_ONCE_BYTES: u64 = 192 << 20;
 pub struct Counters {
     /// Rounds that wrote something.
     pub rounds: Counter,
+    /// Entries that rounds have taken.
     pub merged_entries: Counter,
+    /// How long rounds took to be written, in nanoseconds; what was collected before is not in it.
     pub round_latencies: Histogram,
     /// Keys that RocksDB had in its own memory.
     pub cached: Counter,
@@ -58,13 +61,17 @@ pub struct Counters {
     pub delays: Counter,
 }
 
+/// What is below memory: records in RocksDB, the journal of what they lack, and whether both take writes.
 pub struct Tier {
+    /// The records.
     pub store: Arc<Rocks>,
     /// Opened once it is replayed.
     journal: OnceLock<Journal>,
+    /// Counts for INFO and the metrics.
     pub counters: Counters,
     journaling: AtomicBool,
     committed_round: AtomicU32,
+    /// How fast clients may write without getting ahead of the merger.
     pub throttle: Throttle,
     /// Why the disk does not take writes; looked at by every write, so there is a flag beside it.
     failure: Mutex<Option<String>>,
@@ -75,7 +82,9 @@ pub struct Tier {
     is_short: AtomicBool,
     /// Unix milliseconds until which eviction is not worth the search.
     eviction_rests_until_ms: AtomicU64,
+    /// What the merger's thread is asked to do.
     pub requests: Requests,
+    /// How SAVE and BGSAVE have ended.
     pub saves: Saves,
 }
 
@@ -113,6 +122,7 @@ impl Tier {
         self.journal.get()
     }
 
+    /// Whether changes go into the journal (`appendonly`).
     #[inline]
     pub fn is_journaling(&self) -> bool {
         self.journaling.load(Ordering::Relaxed)
@@ -156,11 +166,13 @@ impl Tier {
         }
     }
 
+    /// The number of the last round that is on disk.
     #[inline]
     pub fn committed_round(&self) -> u32 {
         self.committed_round.load(Ordering::Acquire)
     }
 
+    /// Notes that the round is on disk: what it took may leave memory.
     pub fn commit(&self, round: u32) {
         self.committed_round.store(round, Ordering::Release);
     }
@@ -272,10 +284,12 @@ impl Tier {
         self.journal.get().is_none_or(|journal| journal.is_acknowledged(ticket))
     }
 
+    /// Notes that nothing can be evicted before `until_ms`, in Unix milliseconds.
     pub fn rest_eviction(&self, until_ms: u64) {
         self.eviction_rests_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
+    /// Whether a search for what can be evicted is not worth it yet.
     pub fn is_eviction_resting(&self, now_ms: u64) -> bool {
         now_ms < self.eviction_rests_until_ms.load(Ordering::Relaxed)
     }

@@ -9,6 +9,7 @@ const PARTS: usize = 16;
 /// What a database holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
+    /// Keys, those included whose expiry has passed and that nobody has noticed.
     pub keys: u64,
     /// Keys that have an expiry.
     pub expiring: u64,
@@ -65,6 +66,7 @@ impl From<SlotSize> for Size {
 }
 
 impl Size {
+    /// Takes a change over.
     #[inline]
     pub fn add(&mut self, change: SizeChange) {
         self.keys = self.keys.wrapping_add_signed(change.keys);

@@ -42,7 +42,9 @@ pub struct Databases {
     pub(in crate::keyspace) lirs: Lirs,
     /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
     pub expires_actively: AtomicBool,
+    /// The parameters, as they are now.
     pub settings: Arc<Settings>,
+    /// The counters.
     pub stats: Arc<Stats>,
     /// Who is told of changes.
     pub(in crate::keyspace) observers: Observers,
@@ -77,11 +79,13 @@ impl Databases {
         self.tier.as_ref()
     }
 
+    /// Computes the hash and the slot of a key.
     #[inline]
     pub fn key_hash(&self, bytes: &[u8]) -> KeyHash {
         KeyHash { hash: self.hash.hash(bytes), slot: crate::base::slot::slot(bytes) }
     }
 
+    /// Computes what lookups of a key need.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key::at(bytes, self.key_hash(bytes))
@@ -176,6 +180,7 @@ impl Databases {
         self.size(database).keys
     }
 
+    /// Whether a database has no key, by the same count as [`len`](Self::len).
     pub fn is_empty(&self, database: usize) -> bool {
         self.len(database) == 0
     }

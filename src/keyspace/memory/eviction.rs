@@ -50,6 +50,7 @@ type Sample = SmallVec<[Candidate; 64]>;
 /// Whether there is room for a command that may need memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
+    /// There is room, or there will be.
     Enough,
     /// Memory is over its limit, and there is nothing to evict by the policy.
     None,

@@ -22,10 +22,12 @@ impl<'a> Key<'a> {
         Key { bytes, hash: key_hash.hash, slot: key_hash.slot }
     }
 
+    /// The key as the client named it.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
+    /// The slot in which it lies.
     pub fn slot(&self) -> u16 {
         self.slot
     }

@@ -14,7 +14,7 @@ impl Round {
     /// Takes what differs in this slot into a round, unless this round has had it.
     pub fn collect(&mut self, slot: &mut LockedSlot<'_>) {
         if slot.slot.differences.round == self.number {
-            // What has come since belongs to the next self.
+            // What has come since belongs to the next round.
             slot.slots.set_dirty(slot.number);
             return;
         }

@@ -31,6 +31,7 @@ pub struct Garbage {
 }
 
 impl Garbage {
+    /// Begins to look a second after `now`.
     pub fn new(now: Instant) -> Garbage {
         Garbage { next: now + LOOK_INTERVAL, total_bytes: 0, rounds: 0, looks: 0 }
     }
@@ -74,7 +75,7 @@ impl Merging<'_> {
         }
         let flushed = self.tier.store.flush().map_err(|error| error.to_string());
         if let Err(error) = flushed.and_then(|()| journal.rest().map_err(|error| error.to_string())) {
-            tracing::warn!(%error, "what is kept ready for writes takes its token on disk");
+            tracing::warn!(%error, "what is kept ready for writes takes its place on disk");
         }
     }
 
@@ -87,7 +88,7 @@ impl Merging<'_> {
     pub fn drop_flushed(&self, state: &mut MergerState) {
         for physical in std::mem::take(&mut state.flushed) {
             if let Err(error) = self.tier.store.drop_database_files(physical) {
-                tracing::warn!(%error, "what was flushed takes its token on disk until it is compacted");
+                tracing::warn!(%error, "what was flushed takes its place on disk until it is compacted");
             }
         }
     }

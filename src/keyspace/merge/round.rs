@@ -6,7 +6,7 @@ use crate::base::gather::Gather;
 use crate::store::collection;
 use crate::store::journal::Ticket;
 use crate::store::record::{LongKeys, Record, RecordError, RecordKey, SlotMeta};
-use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPlace, RocksError};
+use crate::store::rocks::{BLOB_BYTES, Batch, IndexEntry, RecordPosition, RocksError};
 use crate::types::{Encoded, Value};
 
 /// A batch in the making.
@@ -44,7 +44,7 @@ pub struct RoundSlot {
 pub struct Lookup {
     /// In `slots`; a slot's entry comes after its keys.
     pub slot: u32,
-    pub record: RecordPlace,
+    pub record: RecordPosition,
     pub expiry_ms: Option<u64>,
     /// The round puts a record in the older one's place; else it deletes that.
     pub is_put: bool,

@@ -39,6 +39,7 @@ const TABLE_BYTES_MAX: u64 = 8 << 20;
 /// What a round did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Merged {
+    /// Keys that were brought to disk or deleted there.
     pub entries: u64,
     /// About what the entries took.
     pub bytes: u64,

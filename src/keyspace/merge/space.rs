@@ -49,7 +49,9 @@ pub fn segment_bytes(maxdisk: u64, most: u64) -> u64 {
 pub struct Space {
     /// As it was measured last.
     pub journal_bytes: AtomicU64,
+    /// Of RocksDB's log.
     pub log_bytes: AtomicU64,
+    /// Of RocksDB's other files, and of the reserve.
     pub file_bytes: AtomicU64,
     /// Of these, what are neither tables nor blob files.
     pub other_file_bytes: AtomicU64,
@@ -69,17 +71,22 @@ pub struct Space {
     pub garbage_left_bytes: AtomicU64,
     /// Held while figures are taken over, so that none comes back once they were forgotten.
     pub taking_over: Mutex<()>,
+    /// Whether a pass is to be made, or is.
     pub pass: Mutex<Pass>,
     changed: Condvar,
+    /// What lets some writes through while the directory is nearly full.
     pub throttle: DiskThrottle,
     /// Keys that were deleted for their age.
     pub evicted: Counter,
+    /// Passes that came to their end.
     pub passes: Counter,
 }
 
+/// How the compaction of everything stands.
 #[derive(Default)]
 pub struct Pass {
     is_requested: bool,
+    /// One is under way.
     pub is_running: bool,
     is_ended: bool,
 }
@@ -133,10 +140,12 @@ impl Space {
         self.has_passed.store(false, Ordering::Release);
     }
 
+    /// How many bytes of files a byte of keys and values takes; 0: not known.
     pub fn ratio(&self) -> f64 {
         f64::from_bits(self.ratio.load(Ordering::Relaxed))
     }
 
+    /// Notes how many bytes of files a byte of keys and values takes.
     pub fn set_ratio(&self, ratio: f64) {
         self.ratio.store(ratio.to_bits(), Ordering::Relaxed);
     }
@@ -189,10 +198,12 @@ impl Space {
         self.passed.lock().is_some_and(|(ended, took)| ended.elapsed() < took * share)
     }
 
+    /// What the last pass left in files beside keys and values, in bytes.
     pub fn garbage_left_bytes(&self) -> u64 {
         self.garbage_left_bytes.load(Ordering::Relaxed)
     }
 
+    /// Asks for a pass, unless one is under way or there will be none any more.
     pub fn request_pass(&self) {
         let mut pass = self.pass.lock();
         if !pass.is_running && !pass.is_requested && !pass.is_ended {
@@ -225,6 +236,7 @@ impl Space {
         !pass.is_ended && (pass.is_requested || pass.is_running || self.has_passed.load(Ordering::Acquire))
     }
 
+    /// Whether there will be no pass any more.
     pub fn is_ended(&self) -> bool {
         self.pass.lock().is_ended
     }

@@ -31,10 +31,10 @@ use crate::stats::{Counter, Histogram};
 use crate::store::record::{RecordKey, StoredRecord};
 use crate::store::rocks::{Rocks, RocksError};
 
-/// Keys read together at most; more wait for the next turn.
+/// Keys read together at most; more wait for the next read.
 const KEYS_A_READ: usize = 4096;
-/// How long one walk goes on before others have their turn; a step may be longer, but it is not followed by another.
-const WALK_TURN: Duration = Duration::from_millis(1);
+/// How long one walk goes on before others do; a step may be longer, but it is not followed by another.
+const WALK_SLICE: Duration = Duration::from_millis(1);
 
 /// A key to load.
 #[derive(Debug)]
@@ -43,7 +43,9 @@ pub struct ColdKey {
     pub position: (u8, u16),
     /// Of the slot, when it had no entry of the key.
     pub departures: u32,
+    /// The key's hash, whole.
     pub hash: u64,
+    /// The key of its record.
     pub record_key: Vec<u8>,
 }
 
@@ -57,7 +59,7 @@ type Walked = Result<Box<dyn Walk>, RocksError>;
 #[derive(Default)]
 pub struct Cold {
     /// To be loaded before the command can go on.
-    wanted: Vec<ColdKey>,
+    requested: Vec<ColdKey>,
     /// Loaded: in the order of position and hash.
     loaded: Vec<(ColdKey, Found)>,
     /// To be gone on with before the command can; then nothing is loaded.
@@ -66,20 +68,23 @@ pub struct Cold {
 }
 
 impl Cold {
-    pub fn want(&mut self, key: ColdKey) {
-        self.wanted.push(key);
+    /// Has the key loaded before the command runs again.
+    pub fn request(&mut self, key: ColdKey) {
+        self.requested.push(key);
     }
 
-    pub fn wants_any(&self) -> bool {
-        !self.wanted.is_empty() || self.wants_walk()
+    /// Whether anything has to be read before the command can run again.
+    pub fn requests_any(&self) -> bool {
+        !self.requested.is_empty() || self.requests_walk()
     }
 
     /// Leaves a walk to the loader.
-    pub fn want_walk(&mut self, walk: Box<dyn Walk>) {
+    pub fn request_walk(&mut self, walk: Box<dyn Walk>) {
         self.walk = Some(walk);
     }
 
-    pub fn wants_walk(&self) -> bool {
+    /// Whether a walk waits for the loader.
+    pub fn requests_walk(&self) -> bool {
         self.walk.is_some()
     }
 
@@ -88,10 +93,12 @@ impl Cold {
         self.walked.take()
     }
 
+    /// Whether nothing is asked for, and nothing that was loaded is left.
     pub fn is_empty(&self) -> bool {
-        !self.wants_any() && self.loaded.is_empty() && self.walked.is_none()
+        !self.requests_any() && self.loaded.is_empty() && self.walked.is_none()
     }
 
+    /// Forgets what is asked for and what was loaded, for the next command.
     pub fn clear(&mut self) {
         *self = Cold::default();
     }
@@ -153,7 +160,7 @@ impl Loading {
 #[derive(Default)]
 struct Queue {
     waiting: VecDeque<(Arc<Load>, Vec<ColdKey>)>,
-    /// The one whose turn is next comes first.
+    /// The one that goes on next comes first.
     walks: VecDeque<(Arc<Load>, Box<dyn Walk>)>,
     is_closed: bool,
 }
@@ -165,8 +172,11 @@ pub struct Loader {
     arrived: Condvar,
     /// How long reads took, each of many keys.
     pub latencies: Histogram,
+    /// Reads of RocksDB.
     pub reads: Counter,
+    /// Keys that were asked for in them.
     pub keys: Counter,
+    /// Of these, keys that had a record.
     pub found: Counter,
 }
 
@@ -174,32 +184,32 @@ impl Loader {
     /// Loads what `cold` asks for. Without the loader's threads it is, when this returns.
     pub fn load(&self, databases: &Databases, tier: &Tier, cold: &mut Cold) -> Loading {
         let load = Arc::<Load>::default();
-        let Cold { wanted, walk, .. } = std::mem::take(cold);
+        let Cold { requested, walk, .. } = std::mem::take(cold);
         if databases.settings.loader_threads.get() > 0 {
-            self.ask(load.clone(), wanted, walk);
+            self.ask(load.clone(), requested, walk);
         } else if let Some(walk) = walk {
             load.finish_walk(take_all_steps(databases, walk));
         } else {
-            let keys = wanted.into_iter().map(|key| (0, key)).collect();
+            let keys = requested.into_iter().map(|key| (0, key)).collect();
             self.load_keys(&tier.store, slice::from_ref(&load), keys);
         }
         Loading(load)
     }
 
     /// Leaves it to the threads.
-    fn ask(&self, load: Arc<Load>, wanted: Vec<ColdKey>, walk: Option<Box<dyn Walk>>) {
+    fn ask(&self, load: Arc<Load>, requested: Vec<ColdKey>, walk: Option<Box<dyn Walk>>) {
         match walk {
             Some(walk) => self.queue.lock().walks.push_back((load, walk)),
-            None => self.queue.lock().waiting.push_back((load, wanted)),
+            None => self.queue.lock().waiting.push_back((load, requested)),
         }
         self.arrived.notify_one();
     }
 
-    /// Loads what `cold` wants in this thread, for who has nobody to keep waiting.
+    /// Loads what `cold` requests in this thread, for who has nobody to keep waiting.
     pub fn load_here(store: &Rocks, cold: &mut Cold) {
-        let wanted = std::mem::take(&mut cold.wanted);
-        let found = read(store, wanted.iter());
-        cold.loaded = wanted.into_iter().zip(found).collect();
+        let requested = std::mem::take(&mut cold.requested);
+        let found = read(store, requested.iter());
+        cold.loaded = requested.into_iter().zip(found).collect();
         cold.loaded.sort_by_key(|(cold, _)| (cold.position, cold.hash));
     }
 
@@ -214,7 +224,7 @@ impl Loader {
         self.arrived.notify_all();
     }
 
-    /// Serves the keys that wait, together, and one walk's turn. False: there will be nobody any more.
+    /// Serves the keys that wait, together, and one walk for a slice of time. False: there will be nobody any more.
     fn serve(&self, databases: &Databases, store: &Rocks) -> bool {
         let (mut loads, mut keys) = (Vec::new(), Vec::new());
         let walk = {
@@ -226,9 +236,9 @@ impl Loader {
                 self.arrived.wait(&mut queue);
             }
             while keys.len() < KEYS_A_READ
-                && let Some((load, wanted)) = queue.waiting.pop_front()
+                && let Some((load, requested)) = queue.waiting.pop_front()
             {
-                keys.extend(wanted.into_iter().map(|key| (loads.len(), key)));
+                keys.extend(requested.into_iter().map(|key| (loads.len(), key)));
                 loads.push(load);
             }
             queue.walks.pop_front()
@@ -257,7 +267,7 @@ impl Loader {
         loads.iter().for_each(|load| load.finish());
     }
 
-    /// Takes a turn of a walk, unless nobody waits for it any more.
+    /// Goes on with a walk for a slice of time, unless nobody waits for it any more.
     fn go_on(&self, databases: &Databases, load: Arc<Load>, walk: Box<dyn Walk>) {
         if Arc::strong_count(&load) == 1 {
             return;
@@ -279,14 +289,14 @@ fn take_all_steps(databases: &Databases, mut walk: Box<dyn Walk>) -> Walked {
     }
 }
 
-/// Takes a turn of a walk; it may have to go on.
+/// Goes on with a walk for a slice of time; it may have to go on further.
 fn take_steps(databases: &Databases, mut walk: Box<dyn Walk>) -> ControlFlow<Walked, Box<dyn Walk>> {
     let began = Instant::now();
     loop {
         match walk.step(databases, true) {
             Ok(Step::Done) => return ControlFlow::Break(Ok(walk)),
             Err(error) => return ControlFlow::Break(Err(error)),
-            Ok(_) if began.elapsed() < WALK_TURN => {}
+            Ok(_) if began.elapsed() < WALK_SLICE => {}
             Ok(_) => return ControlFlow::Continue(walk),
         }
     }

@@ -48,19 +48,19 @@ impl SlotGuard<'_> {
                 self.install(key, &StoredRecord::new(&record))
             }
             Look::Unknown => {
-                cold.want(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
+                cold.request(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
                 Residence::Cold
             }
         }
     }
 
-    /// Notes the key among those to load, if it may be on disk alone.
-    pub fn want(&self, key: &Key, cold: &mut Cold) {
+    /// Requests that the key is loaded, if it may be on disk alone.
+    pub fn request(&self, key: &Key, cold: &mut Cold) {
         let Some(tier) = self.databases.tier() else { return };
         if !self.is_resident(key) {
             let record_key = self.record_key(tier, key);
             let departures = self.slot.differences.departures;
-            cold.want(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
+            cold.request(ColdKey { position: self.position(), departures, hash: key.hash, record_key });
         }
     }
 

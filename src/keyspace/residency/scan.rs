@@ -22,6 +22,7 @@ const KEYS_A_STEP: usize = 256;
 pub struct Cursor(pub u64);
 
 impl Cursor {
+    /// Before the first key.
     pub const START: Cursor = Cursor(0);
 
     fn new(slot: u16, token: u32) -> Cursor {
@@ -82,6 +83,7 @@ pub struct Scan<V> {
     most_slots: usize,
     met: usize,
     passed: usize,
+    /// What the walk shows its keys to.
     pub visitor: V,
 }
 

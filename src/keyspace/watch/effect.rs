@@ -18,7 +18,9 @@ const MODIFY: u8 = 4;
 /// The number of a change, and where it belongs: databases are counted as they lie on disk, whatever SWAPDB calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeId {
+    /// The database as it lies on disk.
     pub database: u8,
+    /// The slot of the key.
     pub slot: u16,
     /// Of the slot's changes; no two that anybody was told of have the same, whatever the process ended by.
     pub sequence: u64,
@@ -28,7 +30,12 @@ pub struct ChangeId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect<'a> {
     /// The key is this now.
-    Put { value: Encoded<'a>, expiry_ms: Option<u64> },
+    Put {
+        /// As a record keeps it.
+        value: Encoded<'a>,
+        /// When the key ceases to exist, in Unix milliseconds; `None`: never.
+        expiry_ms: Option<u64>,
+    },
     /// A client has deleted it.
     Delete,
     /// It has this expiry now, or none.
@@ -42,6 +49,7 @@ pub enum Effect<'a> {
 }
 
 impl<'a> Effect<'a> {
+    /// The effect of a short string that was set, with an expiry in Unix milliseconds or none.
     #[inline]
     pub fn set_string(bytes: &'a [u8], expiry_ms: Option<u64>) -> Effect<'a> {
         Effect::Put { value: Encoded::inline(bytes), expiry_ms }

@@ -3,20 +3,35 @@
 /// What happened to a key: tells apart what has the same effect (a value that was SET, and one that was renamed to this key).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Event {
+    /// APPEND.
     Append,
+    /// COPY, of the new key.
     CopyTo,
+    /// A client deleted it: DEL, UNLINK, GETDEL, or an expiry in the past.
     Del,
+    /// It had to make room.
     Evicted,
+    /// EXPIRE and its like, and a SET with an expiry.
     Expire,
+    /// Its expiry has passed, and somebody has noticed.
     Expired,
+    /// INCR, DECR, INCRBY, DECRBY.
     IncrBy,
+    /// INCRBYFLOAT.
     IncrByFloat,
+    /// MOVE, of the key in the database that it left.
     MoveFrom,
+    /// MOVE, of the key in the database that it came to.
     MoveTo,
+    /// PERSIST.
     Persist,
+    /// RENAME, of the old name.
     RenameFrom,
+    /// RENAME, of the new name.
     RenameTo,
+    /// SET and its like.
     Set,
+    /// SETRANGE.
     SetRange,
 }
 

@@ -17,8 +17,11 @@ pub struct KeyChange<'a> {
     /// Numbers follow each other in each slot without a gap until the process ends. The next begins beyond all of them, on disk;
     /// with the memory engine at 1.
     pub id: ChangeId,
+    /// The key that has changed.
     pub key: &'a [u8],
+    /// What became of it.
     pub effect: Effect<'a>,
+    /// What brought that about.
     pub event: Event,
 }
 

@@ -154,6 +154,7 @@ impl DataDirectory {
         Ok(())
     }
 
+    /// Where it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -168,10 +169,12 @@ impl DataDirectory {
         self.format.long_keys()
     }
 
+    /// Where RocksDB's files are.
     pub fn rocksdb(&self) -> PathBuf {
         self.path.join(ROCKSDB)
     }
 
+    /// Where the journal's files are.
     pub fn journal(&self) -> PathBuf {
         self.path.join(JOURNAL)
     }

@@ -14,6 +14,7 @@ const BLOCK_BYTES: u64 = 512;
 /// What parts of a data directory take on disk, with what is allocated ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Of the journal, with its spares.
     pub journal_bytes: u64,
     /// Of RocksDB's log.
     pub log_bytes: u64,

@@ -3,23 +3,61 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Why a journal cannot be opened. Nothing of it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Something that was on disk once cannot be read any more.
     #[error("{} is damaged at offset {offset}: {what}", file.display())]
-    Corrupt { file: PathBuf, offset: u64, what: String },
+    Corrupt {
+        /// The segment.
+        file: PathBuf,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
+    /// A later program wrote it.
     #[error("{} is of journal format {version}, newer than this version of the server reads", file.display())]
-    Newer { file: PathBuf, version: u32 },
+    Newer {
+        /// The segment.
+        file: PathBuf,
+        /// Its format.
+        version: u32,
+    },
+    /// There is no segment, and none may be made.
     #[error("{} holds no journal", directory.display())]
-    Missing { directory: PathBuf },
+    Missing {
+        /// Where it should be.
+        directory: PathBuf,
+    },
     /// The block is intact; who replays it cannot make sense of it.
     #[error("block {block} in {} at offset {offset} cannot be replayed: {what}", file.display())]
-    Replay { file: PathBuf, offset: u64, block: u64, what: String },
+    Replay {
+        /// The segment.
+        file: PathBuf,
+        /// Where the block begins, in bytes.
+        offset: u64,
+        /// The block's number.
+        block: u64,
+        /// What is wrong with its payload.
+        what: String,
+    },
     /// The blocks make sense, but could not be taken over.
     #[error("{} cannot be replayed: {what}", directory.display())]
-    NotReplayed { directory: PathBuf, what: String },
+    NotReplayed {
+        /// The journal's.
+        directory: PathBuf,
+        /// Why.
+        what: String,
+    },
+    /// The file system refused something.
     #[error("{}: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl JournalError {

@@ -23,6 +23,7 @@ use crate::base::gather::Gather;
 pub struct Ticket(pub(super) u64);
 
 impl Ticket {
+    /// The block's number.
     pub fn block(self) -> u64 {
         self.0
     }
@@ -51,6 +52,7 @@ impl Journal {
         Ticket(self.shared.shards.append(write))
     }
 
+    /// Whether the append may be acknowledged by now.
     #[inline]
     pub fn is_acknowledged(&self, ticket: Ticket) -> bool {
         self.shared.acknowledged() >= ticket.0
@@ -127,6 +129,7 @@ impl Journal {
         self.shared.rest(&mut self.shared.writer.lock())
     }
 
+    /// Acknowledges by another policy from now on.
     pub fn set_policy(&self, policy: SyncPolicy) {
         self.shared.policy.store(policy as u8, Ordering::SeqCst);
         // Who waits for a sync may not need it any more, and asks again.
@@ -139,6 +142,7 @@ impl Journal {
         self.shared.gauges.unreleased_bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether nothing can be written at the moment. It is tried again until it can.
     #[inline]
     pub fn has_failed(&self) -> bool {
         self.shared.has_failed.load(Ordering::Acquire)
@@ -161,6 +165,7 @@ impl Journal {
         self.shared.has_given_up.load(Ordering::Acquire)
     }
 
+    /// What there is in the journal, and what writing and syncing took.
     pub fn status(&self) -> JournalStatus {
         let shared = &*self.shared;
         let (gauges, spare_segments) = (&shared.gauges, shared.directory.ready_spares());

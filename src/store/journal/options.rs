@@ -14,8 +14,10 @@ pub enum SyncPolicy {
     Never,
 }
 
+/// How a journal is kept.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// When a change may be acknowledged, to begin with.
     pub sync: SyncPolicy,
     /// A segment that has reached this size is left for the next.
     pub segment_bytes: u64,

@@ -5,22 +5,32 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// How long something took, over all times it was done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
+    /// How often it was done.
     pub count: u64,
+    /// How long it took altogether, in microseconds.
     pub sum_us: u64,
+    /// The longest of all, in microseconds.
     pub max_us: u64,
+    /// The last, in microseconds.
     pub last_us: u64,
 }
 
+/// Figures of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalStatus {
     /// Files that a replay would read, the one that is written to included.
     pub segments: usize,
+    /// Files that are kept to be written over.
     pub spare_segments: usize,
+    /// What segments and spares take.
     pub bytes_on_disk: u64,
     /// Bytes of the blocks that are not in RocksDB yet.
     pub unreleased_bytes: u64,
+    /// Blocks written since the journal was opened.
     pub blocks_written: u64,
+    /// Bytes of them, with their headers.
     pub bytes_written: u64,
+    /// Of writing a block.
     pub write_latency: Latency,
     /// Of a sync with the write before it.
     pub sync_latency: Latency,
@@ -28,7 +38,9 @@ pub struct JournalStatus {
     pub waiters: usize,
     /// The newest block in the file, on disk, and in RocksDB.
     pub written_block: u64,
+    /// The newest block on disk.
     pub durable_block: u64,
+    /// The newest block that is in RocksDB, with all before it.
     pub released_block: u64,
 }
 

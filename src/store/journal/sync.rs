@@ -47,25 +47,25 @@ impl Shared {
     }
 
     fn keep_syncing(&self) {
-        let mut next_turn = Instant::now() + self.interval;
+        let mut next_sync = Instant::now() + self.interval;
         let mut next_attempt = None;
         while !self.is_closing() {
             let now = Instant::now();
             let may_attempt = next_attempt.is_none_or(|moment| now >= moment);
-            let is_turn = now >= next_turn;
+            let is_sync_due = now >= next_sync;
             if may_attempt && self.threads.write_requested.swap(false, Ordering::SeqCst) {
                 next_attempt = self.write_for_others().err().map(|_| Instant::now() + self.retry);
                 continue;
             }
             let is_requested = may_attempt && self.threads.sync_requested.swap(false, Ordering::SeqCst);
-            if may_attempt && (is_turn || is_requested || next_attempt.is_some() || self.has_failed()) {
+            if may_attempt && (is_sync_due || is_requested || next_attempt.is_some() || self.has_failed()) {
                 next_attempt = self.advance(is_requested).err().map(|_| Instant::now() + self.retry);
-                if is_turn {
-                    next_turn = Instant::now() + self.interval;
+                if is_sync_due {
+                    next_sync = Instant::now() + self.interval;
                 }
                 continue;
             }
-            thread::park_timeout(next_attempt.unwrap_or(next_turn).saturating_duration_since(now));
+            thread::park_timeout(next_attempt.unwrap_or(next_sync).saturating_duration_since(now));
         }
     }
 

@@ -44,10 +44,12 @@ impl Batch {
         Batch { table: Some(IngestTable::default()), ..Batch::default() }
     }
 
+    /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.count == 0 && self.table().is_none()
     }
 
+    /// Puts a record under its [`RecordKey`](record::RecordKey).
     pub fn put_record(&mut self, record_key: &[u8], record: &[u8]) {
         self.changes_records = true;
         match &mut self.table {
@@ -74,6 +76,7 @@ impl Batch {
         }
     }
 
+    /// Deletes a record, if there is one.
     pub fn delete_record(&mut self, record_key: &[u8]) {
         self.changes_records = true;
         match &mut self.table {
@@ -86,12 +89,12 @@ impl Batch {
     }
 
     /// Where the record is that was put or deleted last.
-    pub fn last_record(&self) -> RecordPlace {
-        RecordPlace(self.table.as_ref().map_or(self.last_record, |table| table.len() - 1))
+    pub fn last_record(&self) -> RecordPosition {
+        RecordPosition(self.table.as_ref().map_or(self.last_record, |table| table.len() - 1))
     }
 
     /// The key of a record that was put or deleted.
-    pub fn record_key(&self, place: RecordPlace) -> &[u8] {
+    pub fn record_key(&self, place: RecordPosition) -> &[u8] {
         match &self.table {
             Some(table) => table.key(place.0),
             None => first_part(&self.bytes.own()[place.0 + 1..]),
@@ -113,6 +116,7 @@ impl Batch {
         self.put(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts(), value.as_slice());
     }
 
+    /// Deletes an entry of the index of expiries.
     pub fn delete_expiry(&mut self, expiry_ms: u64, record_key: &[u8]) {
         self.delete(FamilyId::Expiry, &index_key(expiry_ms, record_key).parts());
     }
@@ -129,10 +133,12 @@ impl Batch {
         self.put(FamilyId::Age, &index_key(written_ms, record_key).parts(), value.as_slice());
     }
 
+    /// Deletes an entry of the index of ages.
     pub fn delete_age(&mut self, written_ms: u64, record_key: &[u8]) {
         self.delete(FamilyId::Age, &index_key(written_ms, record_key).parts());
     }
 
+    /// Puts the counts of a slot, and the number of its last change that is in the records with this batch.
     pub fn put_slot_meta(&mut self, database: u8, slot: u16, meta: &SlotMeta) {
         self.put_meta(&record::slot_key(database, slot), &meta.encode());
     }
@@ -156,6 +162,7 @@ impl Batch {
         self.put_gathered(FamilyId::Elements, leaf_key, leaf);
     }
 
+    /// Deletes one leaf of a large collection, by [`LeafKey`].
     pub fn delete_leaf(&mut self, leaf_key: &[u8]) {
         self.delete(FamilyId::Elements, &[leaf_key]);
     }
@@ -253,7 +260,7 @@ impl Batch {
 
 /// Where in its batch a record is.
 #[derive(Clone, Copy, Debug)]
-pub struct RecordPlace(usize);
+pub struct RecordPosition(usize);
 
 /// A key of an index, see [`record::index_key`], that nobody allocates for.
 struct IndexKey<'a> {

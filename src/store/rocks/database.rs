@@ -367,6 +367,7 @@ impl Rocks {
         self.options.long_keys
     }
 
+    /// Where its files are.
     pub fn path(&self) -> &Path {
         &self.directory
     }

@@ -19,6 +19,7 @@ pub enum RocksErrorKind {
     Missing,
     /// Flushes and compactions have to catch up before more can be written.
     Stalled,
+    /// Anything else: trying again may help.
     Other,
 }
 
@@ -26,7 +27,9 @@ pub enum RocksErrorKind {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RocksError {
+    /// What can be done about it.
     pub kind: RocksErrorKind,
+    /// What happened, on one line.
     pub message: String,
 }
 
@@ -35,6 +38,7 @@ impl RocksError {
         RocksError { kind, message: message.into() }
     }
 
+    /// The error of bytes that no encoder of ours wrote.
     pub fn corruption(message: String) -> RocksError {
         RocksError { kind: RocksErrorKind::Corruption, message }
     }

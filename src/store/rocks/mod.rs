@@ -24,7 +24,7 @@ mod status;
 mod tests;
 mod verify;
 
-pub use batch::{Batch, RecordPlace};
+pub use batch::{Batch, RecordPosition};
 pub use database::Rocks;
 pub use error::{RocksError, RocksErrorKind};
 pub use options::{BLOB_BYTES, OPEN_FILES_MAX, RocksOptions};

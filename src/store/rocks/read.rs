@@ -17,6 +17,7 @@ use crate::store::record::{self, AgeIndex, IndexValue, Record, RecordKey, SlotMe
 pub enum Look {
     /// There is none.
     Absent,
+    /// A copy of it.
     Found(Vec<u8>),
     /// Only a read can tell.
     Unknown,
@@ -27,6 +28,7 @@ pub enum Look {
 pub struct IndexEntry {
     /// What the index is in the order of: the expiry, or the time of writing.
     pub time_ms: u64,
+    /// The key of the record that the entry is of.
     pub record_key: Vec<u8>,
     /// Length of the value's data.
     pub value_bytes: usize,

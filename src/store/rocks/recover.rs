@@ -24,7 +24,10 @@ pub enum Recovery {
     /// Writing works; nothing was lost.
     Working,
     /// The database was opened anew. If `has_lost_writes`, batches that were written, but not synced, are gone from the end.
-    Reopened { has_lost_writes: bool },
+    Reopened {
+        /// Batches were lost.
+        has_lost_writes: bool,
+    },
 }
 
 impl Rocks {

@@ -11,25 +11,35 @@ use super::properties::{BLOB_GARBAGE_BYTES, LIVE_BLOB_BYTES, background_errors, 
 /// Figures of one moment; where RocksDB is not open, 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RocksStatus {
+    /// What memtables take of the cache's budget.
     pub memtable_bytes: u64,
     /// With what memtables are charged to the cache.
     pub cache_bytes: u64,
+    /// Of the cache, what is in use at the moment.
     pub cache_pinned_bytes: u64,
     /// What open table files hold outside of the cache.
     pub table_readers_bytes: u64,
     /// How much there is to compact before the levels have the sizes they should have.
     pub pending_compaction_bytes: u64,
+    /// Compactions under way.
     pub running_compactions: u64,
+    /// Flushes under way.
     pub running_flushes: u64,
+    /// Writes wait until flushes and compactions have caught up.
     pub is_write_stopped: bool,
     /// How often a write had to wait for RocksDB to catch up, and how long altogether.
     pub stalls: u64,
+    /// How long writes have waited for that altogether, in milliseconds.
     pub stalled_ms: u64,
     /// Rounds whose records went to RocksDB as a table instead of through its log.
     pub tables_made: u64,
+    /// Of the present tables.
     pub sst_bytes: u64,
+    /// Of the present blob files.
     pub blob_bytes: u64,
+    /// Of these, what no record refers to any more.
     pub blob_garbage_bytes: u64,
+    /// Of the log's files.
     pub log_bytes: u64,
     /// Of records. Many of them make reads slow and then stop writes.
     pub level_0_files: u64,
@@ -37,6 +47,7 @@ pub struct RocksStatus {
     pub background_errors: u64,
     /// Expired records that compaction has dropped.
     pub records_dropped: u64,
+    /// Why the last write failed, if it did.
     pub failure: Option<String>,
 }
 

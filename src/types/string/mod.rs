@@ -30,18 +30,25 @@ const WORD_BITS: usize = u64::BITS as usize;
 /// Why an operation is refused, in the words of the error reply (which puts "ERR " in front).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum StringError {
+    /// A sum is beyond 64 bits.
     #[error("increment or decrement would overflow")]
     IncrementOverflow,
+    /// A decrement is the smallest number, which has no opposite.
     #[error("decrement would overflow")]
     DecrementOverflow,
+    /// SETRANGE has a negative offset.
     #[error("offset is out of range")]
     OffsetOutOfRange,
+    /// The string would be longer than `proto-max-bulk-len`.
     #[error("string exceeds maximum allowed size (proto-max-bulk-len)")]
     TooLong,
+    /// LCS cannot count so many bytes.
     #[error("String too long for LCS")]
     LcsTooLong,
+    /// The table of an LCS would be larger than `proto-max-bulk-len`.
     #[error("Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")]
     LcsOverLimit,
+    /// There is no memory for the table of an LCS.
     #[error("Insufficient memory, failed allocating transient memory for LCS")]
     LcsAllocation,
 }
@@ -113,7 +120,9 @@ pub fn set_range(value: &mut Vec<u8>, offset: usize, patch: &[u8]) {
 /// A run of bytes that both strings of an `LCS` have; the ranges are of the same length.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LcsMatch {
+    /// Where it is in the first string, in bytes.
     pub first: RangeInclusive<usize>,
+    /// Where it is in the second string, in bytes.
     pub second: RangeInclusive<usize>,
 }
 
@@ -127,6 +136,7 @@ impl LcsMatch {
 /// The longest common subsequence of two strings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lcs {
+    /// Its bytes.
     pub sequence: Vec<u8>,
     matches: Vec<LcsMatch>,
 }

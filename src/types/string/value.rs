@@ -11,12 +11,14 @@ const SET_RANGE: u8 = 2;
 /// A string that APPEND, SETRANGE and the like have touched, or a large one, however it came.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StringValue {
+    /// A short one, in one piece.
     Row(Vec<u8>),
     /// Of [`LARGE_BYTES`] or more.
     Large(Chunks),
 }
 
 impl StringValue {
+    /// The bytes, whatever they lie in.
     pub fn bytes(&self) -> BytesRef<'_> {
         match self {
             StringValue::Row(bytes) => BytesRef::Slice(bytes),
