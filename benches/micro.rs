@@ -181,7 +181,7 @@ fn records(criterion: &mut Criterion) {
 }
 
 fn filled(mut server: Server) -> Server {
-    server.fill(Protocol::Resp, KEYS);
+    server.fill(Protocol::Resp, KEYS, VALUE_BYTES);
     server
 }
 

@@ -20,6 +20,8 @@ use rockpool::store::rocks::{Rocks, RocksOptions};
 /// Places the keys, alike in every run.
 const SECRET: HashSecret = HashSecret::AesCmac([1; 16]);
 pub const VALUE_BYTES: usize = 64;
+/// How many keys MGET and MSET have.
+pub const MANY_KEYS: usize = 10;
 /// Commands in a batch that fills the server.
 const FILL_BATCH: usize = 64;
 
@@ -73,10 +75,10 @@ impl Server {
         &self.output
     }
 
-    /// Sets the keys numbered from 0 to `keys`, and brings them to disk if there is one.
-    pub fn fill(&mut self, protocol: Protocol, keys: usize) {
+    /// Sets the keys numbered from 0 to `keys` to values of that size, and merges them if there is a disk.
+    pub fn fill(&mut self, protocol: Protocol, keys: usize, value_bytes: usize) {
         for first in (0..keys).step_by(FILL_BATCH) {
-            self.run(&mut batch(protocol, Operation::Set, first..keys.min(first + FILL_BATCH)));
+            self.run(&mut batch_of(protocol, Operation::Set, value_bytes, first..keys.min(first + FILL_BATCH)));
         }
         self.merge();
     }
@@ -91,6 +93,20 @@ impl Server {
 pub enum Operation {
     Get,
     Set,
+    /// MGET of [`MANY_KEYS`].
+    GetMany,
+    /// MSET of [`MANY_KEYS`].
+    SetMany,
+}
+
+impl Operation {
+    /// How many keys a command has.
+    pub fn keys(self) -> usize {
+        match self {
+            Operation::Get | Operation::Set => 1,
+            Operation::GetMany | Operation::SetMany => MANY_KEYS,
+        }
+    }
 }
 
 /// The name of a key, as redis-benchmark forms it.
@@ -98,20 +114,37 @@ pub fn key(number: usize) -> String {
     format!("key:{number:012}")
 }
 
-/// The bytes that a client sends to have the operation done on these keys.
+/// The bytes that a client sends to have the operation done on these keys, with values of [`VALUE_BYTES`].
 pub fn batch(protocol: Protocol, operation: Operation, keys: impl Iterator<Item = usize>) -> Vec<u8> {
-    let value = "x".repeat(VALUE_BYTES);
-    let command = |number| {
-        let key = key(number);
-        let key_bytes = key.len();
-        match (protocol, operation) {
-            (Protocol::Resp, Operation::Get) => format!("*2\r\n$3\r\nGET\r\n${key_bytes}\r\n{key}\r\n"),
-            (Protocol::Resp, Operation::Set) => {
-                format!("*3\r\n$3\r\nSET\r\n${key_bytes}\r\n{key}\r\n${VALUE_BYTES}\r\n{value}\r\n")
-            }
-            (Protocol::Book, Operation::Get) => format!("G{key_bytes} {key}"),
-            (Protocol::Book, Operation::Set) => format!("S{key_bytes} {VALUE_BYTES} {key}{value}"),
+    batch_of(protocol, operation, VALUE_BYTES, keys)
+}
+
+/// The same with values of that size. A command takes as many of the keys as it has.
+pub fn batch_of(
+    protocol: Protocol,
+    operation: Operation,
+    value_bytes: usize,
+    keys: impl Iterator<Item = usize>,
+) -> Vec<u8> {
+    let value = "x".repeat(value_bytes);
+    let keys: Vec<String> = keys.map(key).collect();
+    let argument = |word: &str| format!("${}\r\n{word}\r\n", word.len());
+    let command = |keys: &[String]| match (protocol, operation) {
+        (Protocol::Resp, _) => {
+            let (name, has_values) = match operation {
+                Operation::Get => ("GET", false),
+                Operation::Set => ("SET", true),
+                Operation::GetMany => ("MGET", false),
+                Operation::SetMany => ("MSET", true),
+            };
+            let values = if has_values { argument(&value) } else { String::new() };
+            let pairs: String = keys.iter().map(|key| argument(key) + &values).collect();
+            let arguments = 1 + keys.len() * (1 + usize::from(has_values));
+            format!("*{arguments}\r\n{}{pairs}", argument(name))
         }
+        (Protocol::Book, Operation::Get) => format!("G{} {}", keys[0].len(), keys[0]),
+        (Protocol::Book, Operation::Set) => format!("S{} {value_bytes} {}{value}", keys[0].len(), keys[0]),
+        (Protocol::Book, Operation::GetMany | Operation::SetMany) => panic!("the protocol has no such command"),
     };
-    keys.map(command).collect::<String>().into_bytes()
+    keys.chunks(operation.keys()).map(command).collect::<String>().into_bytes()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::load::{Distribution, Keys, Length, Operation, Plan, Span};
+use crate::load::{Distribution, Keys, Length, Operation, Plan, Sizes, Span};
 use crate::wire::Protocol;
 
 /// These have flags of their own.
@@ -88,6 +88,8 @@ enum ProtocolName {
 enum OperationName {
     Get,
     Set,
+    Mget,
+    Mset,
     Mixed,
 }
 
@@ -116,13 +118,14 @@ pub struct LoadArguments {
     /// Run for that long instead: 500ms, 30s, 5m.
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
-    /// The size of a value in bytes, or a range of sizes: 64, 10-1000.
-    #[arg(short = 'd', long, value_name = "BYTES", default_value = "1000", value_parser = sizes)]
-    data_size: Span<usize>,
+    /// The size of a value in bytes, or a range of sizes (64, 10-1000), or the median and the limit of log-normal ones
+    /// (1024~1048576).
+    #[arg(short = 'd', long, value_name = "BYTES", default_value = "1000")]
+    data_size: Sizes,
     /// Clients, each with a connection of its own.
     #[arg(short = 'c', long, default_value_t = 1)]
     clients: usize,
-    /// What is asked: get, set or mixed.
+    /// What is asked: get, set or mixed, or over RESP mget or mset of 10 keys each.
     #[arg(short = 't', long, default_value = "set")]
     operation: OperationName,
     /// The share of GETs when mixed, from 0 to 1.
@@ -204,6 +207,8 @@ impl Arguments {
             operation: match load.operation {
                 OperationName::Get => Operation::Get,
                 OperationName::Set => Operation::Set,
+                OperationName::Mget => Operation::Mget,
+                OperationName::Mset => Operation::Mset,
                 OperationName::Mixed => Operation::Mixed { reads: load.reads },
             },
             keys: Keys {
@@ -291,10 +296,6 @@ fn lifetimes(text: &str) -> Result<Span<u64>, String> {
     span(text, |text| duration(text).map(|duration| duration.as_millis() as u64))
 }
 
-fn sizes(text: &str) -> Result<Span<usize>, String> {
-    span(text, |text| text.parse().map_err(|_| "a size is a number of bytes".to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,7 +313,7 @@ mod tests {
         ]);
         assert_eq!((plan.protocol, &plan.addresses[..]), (Protocol::Book, &["server:12346".to_owned()][..]));
         assert_eq!((plan.clients, plan.pipeline, plan.keys.count), (50, 3, 10_000));
-        assert_eq!((plan.operation, plan.value_bytes), (Operation::Get, Span::of(1)));
+        assert_eq!((plan.operation, plan.value_bytes), (Operation::Get, Sizes::of(1)));
         assert!(matches!(plan.length, Length::Requests(100_000)));
         assert_eq!(plan.keys.distribution, Distribution::Uniform);
     }
@@ -321,7 +322,7 @@ mod tests {
     fn the_defaults_are_those_of_the_book() {
         let plan = plan(&[]);
         assert_eq!((plan.clients, plan.pipeline, plan.keys.count, plan.threads), (1, 1, 0, 1));
-        assert_eq!((plan.operation, plan.value_bytes), (Operation::Set, Span::of(1000)));
+        assert_eq!((plan.operation, plan.value_bytes), (Operation::Set, Sizes::of(1000)));
         assert_eq!(plan.addresses, ["localhost:6379"]);
         assert!(matches!(plan.length, Length::Requests(1000)));
         assert_eq!(plan.keys.distribution, Distribution::Sequential);
@@ -330,7 +331,7 @@ mod tests {
     #[test]
     fn ranges_and_durations_are_read() {
         let plan = plan(&["-type=http", "-d=10-20", "--ttl", "500ms-1m", "--duration", "1.5s", "--timeout", "2"]);
-        assert_eq!((plan.protocol, plan.value_bytes), (Protocol::Http, Span { min: 10, max: 20 }));
+        assert_eq!((plan.protocol, plan.value_bytes), (Protocol::Http, Sizes { min: 10, max: 20, median: None }));
         assert_eq!(plan.ttl_ms, Some(Span { min: 500, max: 60_000 }));
         assert!(matches!(plan.length, Length::For(duration) if duration == Duration::from_millis(1500)));
         assert_eq!(plan.timeout, Duration::from_secs(2));

@@ -63,6 +63,7 @@ fn ask(kind: Kind, key: &[u8], value: &[u8], server: &Plan) -> Result<Answer, Lo
                 codec.set(&mut request, key, value.len(), ttl_ms, |output| output.extend_from_slice(value));
             }
             Kind::Delete => codec.delete(&mut request, key),
+            Kind::GetMany | Kind::SetMany => return Err(LoadError::Plan("a single request has one key".to_owned())),
         }
         let answer = dialer
             .dial(&nodes.get(node).addresses)
@@ -76,6 +77,7 @@ fn ask(kind: Kind, key: &[u8], value: &[u8], server: &Plan) -> Result<Answer, Lo
                         Reply::Done => Ok(Answer::Done),
                         Reply::Value(value) => Ok(Answer::Value(value.to_vec())),
                         Reply::Missing => Ok(Answer::Missing),
+                        Reply::Values { .. } => Err(b"several values, where one was asked for".to_vec()),
                         Reply::Failed(text) => Err(text.to_vec()),
                     }))
                 })

@@ -259,6 +259,55 @@ fn the_chapter_about_lifetimes_sees_keys_go() {
 }
 
 #[test]
+fn sizes_are_measured_with_what_is_written_for_them() {
+    let comparison = Comparison::new();
+    let newer = which("redis-server");
+    let newer = format!("newer={}", newer.display());
+    let json = comparison.run_well(&[
+        "--preset",
+        "sizes",
+        "--servers",
+        &format!("rockpool,redis,{newer}"),
+        "--engines",
+        "rocksdb",
+        "--durability",
+        "everysec",
+        "--value-bytes",
+        "4096",
+        "--quick",
+        "--keys",
+        "100",
+        "--pipelines",
+        "2",
+        "--commands",
+        "set,mixed,mset",
+        "--seconds",
+        "0.05",
+    ]);
+    let titles: Vec<&str> =
+        array(&json["groups"]).iter().map(|group| group["cells"][0]["title"].as_str().expect("a title")).collect();
+    assert_eq!(titles, ["SET", "mixed 80% GET, Zipf 0.99", "MSET 10"]);
+    for group in array(&json["groups"]) {
+        assert_eq!(labels(group), ["rockpool rocksdb", "redis", "newer"]);
+    }
+    let table = comparison.written("md");
+    let has_device = !json["groups"][0]["cells"][0]["runs"][0]["written_per_set_byte"].is_null();
+    assert_eq!(table.contains("written a byte set"), has_device);
+    for run in array(&json["groups"][0]["cells"][0]["runs"]).iter().filter(|_| has_device) {
+        // A file system in memory has no device; on any other, each value is written once at least, or not yet.
+        let written = number(&run["written_per_set_byte"]);
+        assert!((0.0..50.0).contains(&written), "{run}");
+    }
+}
+
+/// Where a program of `PATH` is.
+fn which(program: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").expect("a PATH");
+    let found = std::env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file());
+    found.unwrap_or_else(|| panic!("no {program} in PATH"))
+}
+
+#[test]
 fn redis_benchmark_can_make_the_load() {
     let comparison = Comparison::new();
     let json = comparison.run_well(&[
@@ -377,6 +426,10 @@ fn arguments_that_cannot_be_met_are_refused() {
     for (arguments, reason) in [
         (&["--servers", "memcached"][..], "\"memcached\" is not known"),
         (&["--servers", "redis,redis"], "redis takes part twice"),
+        (&["--servers", "redis,redis=/usr/bin/redis-server"], "redis takes part twice"),
+        (&["--servers", "other=/usr/bin/memcached"], "is none of rockpool, redis-server, valkey-server"),
+        (&["--commands", "mget", "--keys", "9"], "10 at least"),
+        (&["--value-bytes", "100~10"], "the first size must be the smaller one"),
         (&["--baseline", "valkey"], "the baseline \"valkey\" takes no part"),
         (&["--server", "a=server"], "{port}"),
         (&["--preset", "chapter7", "--servers", "rockpool"], "rockpool has no cluster yet"),

@@ -84,6 +84,27 @@ fn values_larger_than_a_read_come_back_whole() {
 }
 
 #[test]
+fn many_keys_of_a_command_count_each() {
+    let server = Server::start(Engine::Memory);
+    let address = server.resp_address();
+    let flags = ["-n", "200", "-r", "50", "-d", "64", "-c", "4", "-P", "5"];
+    let get = clean_load(address, &[&flags[..], &["-t", "mget"]].concat());
+    assert_eq!((count(&get, "hits"), count(&get, "misses")), (0, 2000));
+    let set = clean_load(address, &[&flags[..], &["-t", "mset"]].concat());
+    assert_eq!((count(&set["writes"], "requests"), count(&set["writes"], "bytes")), (200, 200 * 10 * 64));
+    assert_eq!(server.client().command(&["DBSIZE"]), Value::Integer(50));
+    let get = clean_load(address, &[&flags[..], &["-t", "mget"]].concat());
+    assert_eq!((count(&get, "hits"), count(&get, "misses")), (2000, 0));
+    assert_eq!((count(&get["reads"], "requests"), count(&get["reads"], "bytes")), (200, 200 * 10 * 64));
+    // What one command sets of many, others read right.
+    clean_load(address, &["-n", "50", "-r", "50", "-d", "64", "-t", "get", "--distribution", "sequential", "--verify"]);
+    for arguments in [&["-type", "http", "-r", "50"][..], &["-r", "9"], &["-n", "50"], &["-r", "50", "--verify"]] {
+        let output = run(address, &[arguments, &["-t", "mget"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_wrong_value_is_found() {
     let server = Server::start(Engine::Memory);
     clean_load(server.resp_address(), &["-n", "1000", "-d", "100"]);

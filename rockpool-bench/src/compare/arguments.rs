@@ -15,7 +15,7 @@ use super::matrix::Sweep;
 use super::presets::Preset;
 use super::recipe::{Durability, Engine, Recipe};
 use super::settings::Settings;
-use crate::load::{Distribution, Span};
+use crate::load::{Distribution, Sizes};
 
 /// Values that are compared in a check, unless there are fewer.
 const CHECK_VALUES: u64 = 20_000;
@@ -36,7 +36,8 @@ const QUICK_GIVE_BACK: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, Parser)]
 #[command(name = "rockpool-bench compare", version)]
 pub struct Arguments {
-    /// Who takes part, of those that need no command: rockpool, redis, valkey.
+    /// Who takes part, of those that need no command: rockpool, redis, valkey; NAME=PATH for another program of one of them, known
+    /// by what the file is called: redis8=/opt/redis8/redis-server.
     #[arg(long, value_delimiter = ',', default_value = "rockpool,redis")]
     servers: Vec<String>,
     /// One more server, by the command that starts it in the foreground; any number of times. It has places for what
@@ -71,9 +72,10 @@ pub struct Arguments {
     /// How many keys there are, all of them written before the first measurement [default: 100000,1000000].
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..))]
     keys: Option<Vec<u64>>,
-    /// Sizes of values, in bytes; 64-4096 for any size between the two [default: 64].
-    #[arg(long, value_delimiter = ',', value_parser = sizes)]
-    value_bytes: Option<Vec<Span<usize>>>,
+    /// Sizes of values, in bytes; 64-4096 for any size between the two, 1024~1048576 for log-normal ones with that median and
+    /// that limit [default: 64].
+    #[arg(long, value_delimiter = ',')]
+    value_bytes: Option<Vec<Sizes>>,
     /// Connections [default: 50].
     #[arg(long, visible_alias = "connections", value_delimiter = ',', value_parser = positive)]
     clients: Option<Vec<usize>>,
@@ -133,7 +135,7 @@ impl Arguments {
     /// When a name is not known, or stands twice.
     fn recipes(&self) -> Result<Vec<Recipe>, Failure> {
         let named = self.servers.iter().filter(|name| !name.is_empty());
-        let mut recipes = named.map(|name| Recipe::known(name)).collect::<Result<Vec<_>, _>>()?;
+        let mut recipes = named.map(|name| Recipe::named(name)).collect::<Result<Vec<_>, _>>()?;
         recipes.extend(self.templates.iter().cloned());
         if let Some(twice) = (1..recipes.len()).find(|&at| recipes[..at].iter().any(|one| one.name == recipes[at].name))
         {
@@ -267,27 +269,9 @@ fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(in_range).ok_or_else(|| "it must be a number from 0 to 1".to_owned())
 }
 
-fn sizes(text: &str) -> Result<Span<usize>, String> {
-    let size = |text: &str| text.parse::<usize>().map_err(|_| format!("{text:?} is no number of bytes"));
-    let span = match text.split_once('-') {
-        Some((min, max)) => Span { min: size(min)?, max: size(max)? },
-        None => Span::of(size(text)?),
-    };
-    if span.min <= span.max { Ok(span) } else { Err("the first size must be the smaller one".to_owned()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_one_or_a_range() {
-        assert_eq!(sizes("64"), Ok(Span::of(64)));
-        assert_eq!(sizes("1-9"), Ok(Span { min: 1, max: 9 }));
-        for text in ["", "9-1", "-", "a"] {
-            assert!(sizes(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_report_shows_how_it_was_made_without_paths() {

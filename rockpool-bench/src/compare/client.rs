@@ -14,7 +14,7 @@ use super::interrupt::Group;
 use super::proc::{self, GroupTime};
 use super::results::{Check, Latency};
 use super::server::Server;
-use crate::load::{self, Distribution, Keys, Length, Outcome, Plan, Progress, Snapshot, Span};
+use crate::load::{self, Distribution, Keys, Length, Outcome, Plan, Progress, Snapshot};
 use crate::wire::Protocol;
 
 /// Decides the values: the same for every load of a comparison, so that each can check what another wrote.
@@ -59,6 +59,8 @@ pub struct Client {
 pub struct Measured {
     /// Requests that were answered.
     pub requests: u64,
+    /// Bytes of the values that were set; none where the client does not tell.
+    pub set_bytes: Option<u64>,
     /// Requests answered each second.
     pub requests_per_s: f64,
     /// The server's processor time when the load began and when it ended, where it can be read.
@@ -122,11 +124,13 @@ impl Client {
             "speaks RESP alone"
         } else if load.command == experiment::Command::Mixed {
             "does not mix commands"
+        } else if load.command == experiment::Command::Mget {
+            "has no MGET"
         } else if load.distribution != Distribution::Uniform {
             "has uniformly random keys alone"
         } else if load.ttl_ms.is_some() {
             "writes without a time to live"
-        } else if group.value_bytes.min != group.value_bytes.max {
+        } else if !group.value_bytes.is_one() {
             "has values of one size"
         } else {
             return Ok(());
@@ -239,6 +243,7 @@ impl Client {
         Ok(Measured {
             server_time: before.zip(after),
             requests: outcome.requests(),
+            set_bytes: Some(outcome.writes.bytes),
             requests_per_s: outcome.requests_per_s(),
             client_cpu_us: Some(outcome.client_cpu_us_per_request()),
             latency_ms: latency(&outcome),
@@ -356,8 +361,9 @@ fn redis_benchmark(
 ) -> Result<Measured, Failure> {
     let fail = |reason: String| Failure::new(format!("redis-benchmark on {}: {reason}", contender.label));
     let Some(address) = server.addresses().first() else { return Err(fail("no address".to_owned())) };
-    let Span { min: value_bytes, .. } = group.value_bytes;
-    let test = load.command.name().to_lowercase();
+    let value_bytes = group.value_bytes.min;
+    // Of the name in the report, the number of keys is none of the test's.
+    let test = load.command.name().split(' ').next().unwrap_or_default().to_lowercase();
     let mut command = Command::new("redis-benchmark");
     command.args(["-h", &address.ip().to_string(), "-p", &address.port().to_string(), "-t", &test]);
     command.args(["-n", &requests.to_string(), "-r", &group.keys.to_string(), "-d", &value_bytes.to_string()]);
@@ -377,6 +383,7 @@ fn redis_benchmark(
     let figure = |name: &str| figures.get(name).copied();
     Ok(Measured {
         requests,
+        set_bytes: None,
         server_time: None,
         requests_per_s: figure("rps").ok_or_else(|| fail("tells no throughput".to_owned()))?,
         client_cpu_us: Some(cpu_s * 1e6 / requests as f64),

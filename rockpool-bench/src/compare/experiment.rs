@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::recipe::{Durability, Engine, Recipe};
-use crate::load::{Distribution, Operation, Span};
+use crate::load::{Distribution, Operation, Sizes, Span};
 use crate::wire::Protocol;
 
 /// A whole comparison: groups of servers that run at the same time, each with its loads.
@@ -34,8 +34,8 @@ pub struct Group {
     pub durability: Durability,
     /// How many keys there are.
     pub keys: u64,
-    /// The size of a value, in bytes; each size between the two is as likely.
-    pub value_bytes: Span<usize>,
+    /// The size of a value, in bytes.
+    pub value_bytes: Sizes,
     /// Who takes part.
     pub contenders: Vec<Contender>,
     /// The keys are written with this time to live, in milliseconds; then nothing is measured on them but how they go.
@@ -127,6 +127,10 @@ pub enum Command {
     Set,
     /// GET.
     Get,
+    /// MGET of 10 keys.
+    Mget,
+    /// MSET of 10 keys.
+    Mset,
     /// GETs and SETs, see `--reads`.
     Mixed,
 }
@@ -137,6 +141,8 @@ impl Command {
         match self {
             Self::Set => "SET",
             Self::Get => "GET",
+            Self::Mget => "MGET 10",
+            Self::Mset => "MSET 10",
             Self::Mixed => "mixed",
         }
     }
@@ -145,7 +151,7 @@ impl Command {
 /// One load that every contender of a group is put to.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// GET, SET or both.
+    /// What is sent.
     pub command: Command,
     /// The share of GETs in a mixed one, from 0 to 1.
     pub reads: f64,
@@ -184,13 +190,15 @@ impl Load {
         match self.command {
             Command::Set => Operation::Set,
             Command::Get => Operation::Get,
+            Command::Mget => Operation::Mget,
+            Command::Mset => Operation::Mset,
             Command::Mixed => Operation::Mixed { reads: self.reads },
         }
     }
 
     /// Whether it may change values.
     pub fn writes(&self) -> bool {
-        self.command != Command::Get
+        !matches!(self.command, Command::Get | Command::Mget)
     }
 
     /// The command with the remark, as in the report.

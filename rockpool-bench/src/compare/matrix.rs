@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::experiment::{Command, Contender, Experiment, Group, Load};
 use super::failure::Failure;
 use super::recipe::{Durability, Engine, Recipe};
-use crate::load::{Distribution, Span};
+use crate::load::{Distribution, Sizes};
 
 /// `--quick` measures on a hundredth of the keys.
 const QUICK_SHARE: u64 = 100;
@@ -28,7 +28,7 @@ pub struct Sweep {
     /// Numbers of keys.
     pub keys: Option<Vec<u64>>,
     /// Sizes of values, in bytes.
-    pub value_bytes: Option<Vec<Span<usize>>>,
+    pub value_bytes: Option<Vec<Sizes>>,
     /// Numbers of connections.
     pub clients: Option<Vec<usize>>,
     /// The share of GETs in mixed loads, from 0 to 1.
@@ -103,8 +103,8 @@ impl Sweep {
     }
 
     /// What the command line says, or else `default`.
-    pub fn value_bytes(&self, default: &[usize]) -> Vec<Span<usize>> {
-        let default: Vec<Span<usize>> = default.iter().map(|bytes| Span::of(*bytes)).collect();
+    pub fn value_bytes(&self, default: &[usize]) -> Vec<Sizes> {
+        let default: Vec<Sizes> = default.iter().map(|bytes| Sizes::of(*bytes)).collect();
         or(self.value_bytes.as_ref(), &default)
     }
 
@@ -177,13 +177,8 @@ impl Sweep {
 }
 
 /// How many keys of which size, as in a heading.
-pub fn data_title(keys: u64, value_bytes: Span<usize>) -> String {
-    let sizes = if value_bytes.min == value_bytes.max {
-        format!("{} bytes", value_bytes.min)
-    } else {
-        format!("{} to {} bytes", value_bytes.min, value_bytes.max)
-    };
-    format!("{} keys, values of {sizes}", with_commas(keys))
+pub fn data_title(keys: u64, value_bytes: Sizes) -> String {
+    format!("{} keys, values of {value_bytes}", with_commas(keys))
 }
 
 /// 1234567 as 1,234,567.

@@ -19,6 +19,7 @@ mod results;
 mod run;
 mod server;
 mod settings;
+mod sizes;
 mod statistics;
 mod subcommands;
 

@@ -8,6 +8,7 @@ use super::experiment::{Command, Contender, Experiment, Group, Load, Origin};
 use super::failure::Failure;
 use super::matrix::{Sweep, data_title, with_commas};
 use super::recipe::{Durability, Engine, Recipe};
+use super::sizes;
 use crate::load::Span;
 use crate::wire::Protocol;
 
@@ -32,6 +33,8 @@ pub enum Preset {
     Chapter8,
     /// Keys with a time to live, and the memory that they give back.
     Chapter9,
+    /// No chapter: values from 64 bytes to a megabyte, a mix of sizes as caches have it, MGET and MSET.
+    Sizes,
 }
 
 impl Preset {
@@ -50,6 +53,7 @@ impl Preset {
             Self::Chapter7 => chapter7(sweep),
             Self::Chapter8 => chapter8(sweep),
             Self::Chapter9 => chapter9(sweep),
+            Self::Sizes => sizes::experiment(sweep),
         }
     }
 }

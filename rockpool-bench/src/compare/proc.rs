@@ -95,6 +95,26 @@ pub fn group_resident(group: u32) -> io::Result<Resident> {
     known.reduce(Add::add).ok_or_else(|| ended(group))
 }
 
+/// Bytes that the processes of a group have had written to devices so far, or will have: a page that is made dirty counts at once,
+/// and what children wrote counts when they have ended. File systems in memory have no device.
+///
+/// # Errors
+/// When there is no process of that group, or the kernel does not count (`CONFIG_TASK_IO_ACCOUNTING`).
+pub fn group_written_bytes(group: u32) -> io::Result<u64> {
+    let mut sum = None;
+    for (pid, _) in members(group)? {
+        // One that has ended meanwhile is no more to be asked.
+        let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/io")) else { continue };
+        let bytes = written_bytes(&text).ok_or_else(|| unreadable(&format!("/proc/{pid}/io")))?;
+        sum = Some(sum.unwrap_or(0) + bytes);
+    }
+    sum.ok_or_else(|| ended(group))
+}
+
+fn written_bytes(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok())
+}
+
 /// The processes of a group.
 fn members(group: u32) -> io::Result<Vec<(u32, Stat)>> {
     let ticks_per_second = rustix::param::clock_ticks_per_second();
@@ -182,6 +202,15 @@ mod tests {
         assert_eq!(status(text), Some(Resident { now_bytes: 200 * 1024, peak_bytes: 300 * 1024 }));
         assert_eq!(status("Name:\tended\nState:\tZ (zombie)\n"), None);
         assert_eq!(status("VmHWM:\tmany kB\nVmRSS:\t1 kB\n"), None);
+    }
+
+    #[test]
+    fn what_goes_to_the_device_is_counted() {
+        let text =
+            "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 4096\ncancelled_write_bytes: 7\n";
+        assert_eq!(written_bytes(text), Some(4096));
+        assert_eq!(written_bytes("wchar: 2\n"), None);
+        assert!(group_written_bytes(u32::MAX).is_err());
     }
 
     #[test]

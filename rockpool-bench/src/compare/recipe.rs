@@ -176,6 +176,29 @@ impl Recipe {
         Ok(Self { is_known: true, ..recipe })
     }
 
+    /// One of the servers that need no command by its name, or as `NAME=PATH` another program of it.
+    ///
+    /// # Errors
+    /// When neither the name nor what the program is called is known.
+    pub fn named(text: &str) -> Result<Self, Failure> {
+        let Some((name, path)) = text.split_once('=') else { return Self::known(text) };
+        let program = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+        let is_its = |command: &str| command.split(' ').next().is_some_and(|own| program.starts_with(own));
+        // `rockpool` is the shortest, and begins no other's name.
+        let Some((known, _)) = KNOWN.iter().find(|(_, command)| is_its(command)) else {
+            let programs: Vec<&str> = KNOWN.iter().filter_map(|(_, command)| command.split(' ').next()).collect();
+            return Err(Failure::usage(format!(
+                "{path:?} is none of {}; --server '{name}=COMMAND … {{port}}' starts any other",
+                programs.join(", ")
+            )));
+        };
+        let checked: Self = format!("{name}={program} {{port}}").parse().map_err(Failure::usage)?;
+        let mut recipe = Self { name: checked.name, ..Self::known(known)? };
+        // It is started in a directory of its own, where a relative path leads nowhere.
+        recipe.set_program(&std::path::absolute(path)?);
+        Ok(recipe)
+    }
+
     /// Whether it is one of the servers that need no command.
     pub fn is_known(&self) -> bool {
         self.is_known
@@ -292,6 +315,20 @@ mod tests {
         let save = redis.iter().position(|word| word == "--save").expect("--save");
         assert_eq!(redis[save + 1], "");
         assert!(Recipe::known("memcached").is_err());
+    }
+
+    #[test]
+    fn another_program_of_a_known_server_takes_its_arguments() {
+        let newer = Recipe::named("redis8=/opt/redis 8/redis-server").expect("a program of redis");
+        assert_eq!((newer.name.as_str(), newer.program()), ("redis8", "/opt/redis 8/redis-server"));
+        assert!(newer.is_known() && newer.has_durability() && !newer.has_engines());
+        assert_eq!(newer.words[1..], Recipe::known("redis").expect("known").words[1..]);
+        let valkey = Recipe::named("v9=bin/valkey-server-9").expect("a program of valkey");
+        assert!(valkey.program().starts_with('/') && valkey.program().ends_with("/bin/valkey-server-9"));
+        assert!(Recipe::named("before=/old/rockpool").expect("a program of rockpool").has_engines());
+        for text in ["x=/usr/bin/memcached", "a b=/usr/bin/redis-server", "=/usr/bin/redis-server", "memcached"] {
+            assert!(Recipe::named(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -159,6 +159,9 @@ pub struct Run {
     /// With what they did afterwards, until it was at rest.
     #[serde(alias = "settled_cpu_us")]
     pub total_cpu_us: Option<f64>,
+    /// Bytes that the server wrote to devices, until it was at rest, for each byte of the values that were set; none where none were.
+    #[serde(default)]
+    pub written_per_set_byte: Option<f64>,
     /// Whether it came to rest in the time that it was given.
     pub rested: bool,
     /// The client's processor time for one request.
@@ -210,6 +213,9 @@ pub struct Summary {
     /// As [`Run::total_cpu_us`].
     #[serde(alias = "settled_cpu_us")]
     pub total_cpu_us: Option<Spread>,
+    /// As [`Run::written_per_set_byte`].
+    #[serde(default)]
+    pub written_per_set_byte: Option<Spread>,
     /// As [`Run::client_cpu_us`].
     pub client_cpu_us: Option<Spread>,
     /// In the order of [`Latency::NAMES`].
@@ -273,6 +279,7 @@ impl Cell {
             requests_per_s: spread(&|run| Some(run.requests_per_s))?,
             cpu_us: spread(&|run| run.cpu_us),
             total_cpu_us: spread(&|run| run.total_cpu_us),
+            written_per_set_byte: spread(&|run| run.written_per_set_byte),
             client_cpu_us: spread(&|run| run.client_cpu_us),
             latency_ms,
             ratio: None,
@@ -367,6 +374,7 @@ mod tests {
             requests_per_s,
             cpu_us,
             total_cpu_us: None,
+            written_per_set_byte: None,
             rested: true,
             client_cpu_us: None,
             latency_ms: Latency { p99: Some(requests_per_s / 10.0), ..Latency::default() },

@@ -344,10 +344,13 @@ fn measure(
 ) -> Result<Run, Failure> {
     let Participant { contender, server, idle_share, .. } = participant;
     let moving = if load.moving { Some(Moving::start(server.control_addresses())?) } else { None };
+    let written_before = server.written_bytes()?;
     let measured = settings.client.measure(server, contender, group, load, length, order_seed)?;
     let moved_slots = moving.map(Moving::stop).transpose()?;
     let rested = rest(server, contender, *idle_share)?;
     let at_rest = server.processor_time()?;
+    let written = written_before.zip(server.written_bytes()?).map(|(before, after)| after - before);
+    let set_bytes = measured.set_bytes.filter(|bytes| *bytes > 0);
     let for_each =
         |before: GroupTime, after: GroupTime| (after.seconds - before.seconds) * 1e6 / measured.requests.max(1) as f64;
     Ok(Run {
@@ -357,6 +360,7 @@ fn measure(
         requests_per_s: measured.requests_per_s,
         cpu_us: measured.server_time.map(|(before, loaded)| for_each(before, loaded)),
         total_cpu_us: measured.server_time.zip(at_rest).map(|((before, _), at_rest)| for_each(before, at_rest)),
+        written_per_set_byte: written.zip(set_bytes).map(|(written, set)| written as f64 / set as f64),
         rested,
         client_cpu_us: measured.client_cpu_us,
         latency_ms: measured.latency_ms,

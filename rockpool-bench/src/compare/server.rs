@@ -136,6 +136,16 @@ impl Server {
         self.sum(proc::group_resident)
     }
 
+    /// Bytes that it has written to devices so far, of all nodes with what they have started; none where they run already, or
+    /// where the kernel does not tell.
+    ///
+    /// # Errors
+    /// When a node has ended.
+    pub fn written_bytes(&mut self) -> Result<Option<u64>, Failure> {
+        let parts = self.sum(|group| Ok(Written(proc::group_written_bytes(group).ok())))?;
+        Ok(parts.and_then(|Written(bytes)| bytes))
+    }
+
     fn sum<T: std::ops::Add<Output = T>>(
         &mut self,
         figure: impl Fn(u32) -> io::Result<T>,
@@ -164,6 +174,17 @@ impl Server {
             count += Control::connect(*address)?.number(&["DBSIZE"])?;
         }
         Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
+
+/// A sum that is known where all of its parts are.
+struct Written(Option<u64>);
+
+impl std::ops::Add for Written {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.zip(other.0).map(|(one, other)| one + other))
     }
 }
 

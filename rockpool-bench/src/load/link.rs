@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use mio::net::TcpStream;
 
-use super::requests::Request;
+use super::requests::{KeyNames, Request};
 use super::schedule::nanoseconds;
 use super::values::Values;
-use crate::wire::{ASKING, Codec, Kind, Reply};
+use crate::wire::{ASKING, Codec, Kind, Reply, mget, mset};
 
 /// The time of a run, in nanoseconds since its start.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,8 @@ pub struct Writer<'a> {
     pub codec: &'a Codec,
     /// The values that are set.
     pub values: &'a Values,
+    /// The names of the keys of MGET and MSET.
+    pub names: &'a KeyNames,
 }
 
 /// A connection that never blocks.
@@ -74,12 +76,18 @@ impl Link {
         if self.in_flight.is_empty() {
             self.waiting_since = now;
         }
-        let Request { kind, bytes, ttl_ms, .. } = flight.request;
+        let Request { kind, key: number, bytes, ttl_ms } = flight.request;
         let (output, values) = (&mut self.output, writer.values);
         match kind {
             Kind::Get => writer.codec.get(output, key),
             Kind::Set => writer.codec.set(output, key, bytes, ttl_ms, |output| values.append(key, bytes, output)),
             Kind::Delete => writer.codec.delete(output, key),
+            Kind::GetMany => mget(output, writer.names.of_many(number), |key, name| writer.names.write(key, name)),
+            Kind::SetMany => {
+                let keys = writer.names.of_many(number);
+                let write = |key, name: &mut Vec<u8>| writer.names.write(key, name);
+                mset(output, keys, write, bytes, |key, output| values.append(key, bytes, output));
+            }
         }
         self.in_flight.push_back(flight);
     }

@@ -17,6 +17,6 @@ mod worker;
 pub use error::LoadError;
 pub use nodes::{HOPS_MAX, Nodes};
 pub use outcome::{Outcome, Side};
-pub use plan::{Distribution, Keys, Length, Operation, Plan, Span};
+pub use plan::{Distribution, Keys, Length, Operation, Plan, Sizes, Span};
 pub use progress::{Progress, Silent, Snapshot};
 pub use run::run;

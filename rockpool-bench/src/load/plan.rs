@@ -1,12 +1,14 @@
 //! What a load is to be.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
 use super::LoadError;
-use crate::wire::Protocol;
+use crate::wire::{MANY_KEYS, Protocol};
 
 /// Redis's `proto-max-bulk-len` by default.
 const VALUE_MAX_BYTES: usize = 512 * 1024 * 1024;
@@ -40,8 +42,8 @@ pub struct Plan {
     pub operation: Operation,
     /// Of which keys.
     pub keys: Keys,
-    /// The size of a value, in bytes; each size between the two is as likely.
-    pub value_bytes: Span<usize>,
+    /// The size of a value, in bytes.
+    pub value_bytes: Sizes,
     /// The lifetime that values are written with, in milliseconds.
     pub ttl_ms: Option<Span<u64>>,
     /// When the load is over.
@@ -73,7 +75,7 @@ impl Default for Plan {
             pipeline: 1,
             operation: Operation::Set,
             keys: Keys::default(),
-            value_bytes: Span::of(1000),
+            value_bytes: Sizes::of(1000),
             ttl_ms: None,
             length: Length::Requests(1000),
             rate_per_s: None,
@@ -93,8 +95,10 @@ impl Plan {
     pub fn check(&self) -> Result<(), LoadError> {
         let reads_is_share = match self.operation {
             Operation::Mixed { reads } => (0.0..=1.0).contains(&reads),
-            Operation::Get | Operation::Set => true,
+            Operation::Get | Operation::Set | Operation::Mget | Operation::Mset => true,
         };
+        let has_many = matches!(self.operation, Operation::Mget | Operation::Mset);
+        let keys_a_command = if has_many { MANY_KEYS } else { 1 };
         let has_trace = matches!(self.keys.distribution, Distribution::Trace { .. });
         let is_drawn = matches!(self.keys.distribution, Distribution::Uniform | Distribution::Zipf { .. });
         let exponent_is_possible = match self.keys.distribution {
@@ -103,7 +107,12 @@ impl Plan {
         };
         let is_at_most = |product: Option<usize>, limit: usize| product.is_some_and(|product| product <= limit);
         let outstanding = self.clients.checked_mul(self.pipeline);
-        let batch_bytes = self.pipeline.checked_mul(self.value_bytes.max);
+        let batch_bytes =
+            self.pipeline.checked_mul(keys_a_command).and_then(|keys| keys.checked_mul(self.value_bytes.max));
+        let median_is_possible = self
+            .value_bytes
+            .median
+            .is_none_or(|median| (self.value_bytes.min..=self.value_bytes.max).contains(&median));
         let key_bytes = self.keys.key_bytes.max(self.keys.prefix.len());
         let rate_is_possible = |rate: f64| rate.is_finite() && rate > 0.0 && rate <= RATE_MAX_PER_S;
         let rules = [
@@ -118,11 +127,20 @@ impl Plan {
             (self.ttl_ms.is_none() || self.protocol != Protocol::Book, "the book's protocol has no lifetimes"),
             (self.ttl_ms.is_none_or(|ttl| 0 < ttl.min && ttl.min <= ttl.max), "a lifetime is at least 1 ms"),
             (self.value_bytes.min <= self.value_bytes.max, "the smallest value is larger than the largest"),
+            (median_is_possible, "the median size is not between the smallest and the largest"),
+            (!has_many || self.protocol == Protocol::Resp, "MGET and MSET are asked over RESP alone"),
+            (!has_many || !self.cluster, "MGET and MSET have keys of several nodes in a cluster"),
+            (
+                !has_many || (is_drawn && self.keys.count >= MANY_KEYS as u64),
+                "MGET and MSET need random keys, 10 at least (-r)",
+            ),
+            (!has_many || self.ttl_ms.is_none(), "MSET has no lifetimes"),
+            (!has_many || !self.verify, "values of MGET are not compared"),
             (self.value_bytes.max <= VALUE_MAX_BYTES, "a value has at most 512 MiB"),
             (key_bytes <= KEY_MAX_BYTES, "a key has at most 1 MiB"),
             (is_at_most(outstanding, OUTSTANDING_MAX), "clients times pipeline is at most 16,777,216"),
             (
-                self.operation == Operation::Get || is_at_most(batch_bytes, BATCH_MAX_BYTES),
+                matches!(self.operation, Operation::Get | Operation::Mget) || is_at_most(batch_bytes, BATCH_MAX_BYTES),
                 "the pipeline times the largest value is at most 1 GiB",
             ),
             (self.rate_per_s.is_none_or(rate_is_possible), "the rate is above 0, and at most 1,000,000,000"),
@@ -146,6 +164,10 @@ pub enum Operation {
     Get,
     /// SET alone.
     Set,
+    /// MGET of [`MANY_KEYS`] keys.
+    Mget,
+    /// MSET of [`MANY_KEYS`] keys.
+    Mset,
     /// GET and SET, drawn for each request.
     Mixed {
         /// The share of GETs, from 0 to 1.
@@ -220,6 +242,69 @@ impl<T: Copy> Span<T> {
     /// From a value to itself.
     pub fn of(value: T) -> Span<T> {
         Span { min: value, max: value }
+    }
+}
+
+/// How sizes of values are distributed, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sizes {
+    /// The least.
+    pub min: usize,
+    /// The most.
+    pub max: usize,
+    /// The median of a log-normal distribution, as caches have it. Without it each size is as likely.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub median: Option<usize>,
+}
+
+impl Sizes {
+    /// One size.
+    pub fn of(bytes: usize) -> Sizes {
+        Sizes { min: bytes, max: bytes, median: None }
+    }
+
+    /// Log-normal sizes. What is drawn beyond `max` becomes `max`.
+    pub fn log_normal(median: usize, max: usize) -> Sizes {
+        Sizes { min: 1, max, median: Some(median) }
+    }
+
+    /// Whether all values have the same size.
+    pub fn is_one(&self) -> bool {
+        self.min == self.max
+    }
+}
+
+impl FromStr for Sizes {
+    type Err = String;
+
+    /// `64`, `10-1000`, or `1024~1048576` for log-normal sizes with that median and that limit.
+    fn from_str(text: &str) -> Result<Sizes, String> {
+        let size = |text: &str| text.parse::<usize>().map_err(|_| format!("{text:?} is no number of bytes"));
+        let sizes = if let Some((median, max)) = text.split_once('~') {
+            Sizes::log_normal(size(median)?, size(max)?)
+        } else if let Some((min, max)) = text.split_once('-') {
+            Sizes { min: size(min)?, max: size(max)?, median: None }
+        } else {
+            Sizes::of(size(text)?)
+        };
+        let least = sizes.median.unwrap_or(sizes.min);
+        if sizes.min <= least && least <= sizes.max {
+            Ok(sizes)
+        } else {
+            Err("the first size must be the smaller one".to_owned())
+        }
+    }
+}
+
+impl fmt::Display for Sizes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Sizes { max, median: Some(median), .. } => {
+                write!(formatter, "log-normal sizes, median {median} bytes, at most {max}")
+            }
+            Sizes { min, max, .. } if min == max => write!(formatter, "{min} bytes"),
+            Sizes { min, max, .. } => write!(formatter, "{min} to {max} bytes"),
+        }
     }
 }
 

@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
-use rand_distr::{Distribution as _, Zipf};
+use rand_distr::{Distribution as _, LogNormal, Zipf};
 
 use super::trace::Trace;
-use super::{Distribution, LoadError, Operation, Plan, Span};
-use crate::wire::Kind;
+use super::{Distribution, LoadError, Operation, Plan, Sizes, Span};
+use crate::wire::{Kind, MANY_KEYS};
+
+/// The standard deviation of the logarithm of log-normal sizes: their mean is three times their median.
+const SIZES_SIGMA: f64 = 1.5;
 
 /// One request, as little of it as brings it back.
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     /// GET, SET or DEL.
     pub kind: Kind,
-    /// The number of its key, which [`KeyNames`] spells out.
+    /// The number of its key, or of the first of several, which [`KeyNames`] spells out.
     pub key: u64,
-    /// Of a value that is set.
+    /// Of each value that is set.
     pub bytes: usize,
     /// The lifetime of a value that is set, in milliseconds.
     pub ttl_ms: Option<u64>,
@@ -31,6 +34,8 @@ pub enum KeyNames {
         prefix: Vec<u8>,
         /// Of the number, with zeros before it.
         digits: usize,
+        /// Picks the other keys of MGET and MSET.
+        scatter: Scatter,
     },
     /// Those of a trace.
     Listed(Arc<Trace>),
@@ -42,7 +47,7 @@ impl KeyNames {
     pub fn write(&self, key: u64, output: &mut Vec<u8>) {
         output.clear();
         match self {
-            KeyNames::Numbered { prefix, digits } => {
+            KeyNames::Numbered { prefix, digits, .. } => {
                 output.extend_from_slice(prefix);
                 let mut buffer = itoa::Buffer::new();
                 let number = buffer.format(key).as_bytes();
@@ -52,13 +57,24 @@ impl KeyNames {
             KeyNames::Listed(trace) => output.extend_from_slice(trace.key(key)),
         }
     }
+
+    /// The keys of MGET and MSET whose first one is `key`: far apart, and different from each other.
+    pub fn of_many(&self, key: u64) -> impl Iterator<Item = u64> + use<> {
+        let scatter = match self {
+            KeyNames::Numbered { scatter, .. } => *scatter,
+            KeyNames::Listed(trace) => Scatter::new(trace.len()),
+        };
+        (0..MANY_KEYS as u64).map(move |nth| (key + scatter.place(nth)) % scatter.count)
+    }
 }
 
 /// The requests of one thread. All threads together make those of the plan: sequential ones are dealt out round-robin.
 #[derive(Debug)]
 pub struct Requests {
     operation: Operation,
-    value_bytes: Span<usize>,
+    value_bytes: Sizes,
+    /// Where the sizes are log-normal.
+    log_normal: Option<LogNormal<f64>>,
     ttl_ms: Option<Span<u64>>,
     order: Order,
     random: SmallRng,
@@ -98,6 +114,7 @@ impl Requests {
         let mut names = KeyNames::Numbered {
             prefix: keys.prefix.clone().into_bytes(),
             digits: keys.key_bytes.saturating_sub(keys.prefix.len()),
+            scatter: Scatter::new(keys.count.max(1)),
         };
         let step = threads as u64;
         let random_keys = || match keys.count {
@@ -129,9 +146,12 @@ impl Requests {
                 Box::new(move |next| Order::Trace { next, step, trace: trace.clone() })
             }
         };
+        let log_normal = plan.value_bytes.median.map(|median| LogNormal::new((median as f64).ln(), SIZES_SIGMA));
+        let log_normal = log_normal.transpose().map_err(|error| refuse(format!("sizes: {error}")))?;
         let of_thread = |thread: u64| Requests {
             operation: plan.operation,
             value_bytes: plan.value_bytes,
+            log_normal,
             ttl_ms: plan.ttl_ms,
             order: order_of(thread),
             random: SmallRng::seed_from_u64(plan.order_seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(thread)),
@@ -164,15 +184,18 @@ impl Requests {
         let kind = kind.unwrap_or_else(|| match self.operation {
             Operation::Get => Kind::Get,
             Operation::Set => Kind::Set,
+            Operation::Mget => Kind::GetMany,
+            Operation::Mset => Kind::SetMany,
             Operation::Mixed { reads } if self.random.random::<f64>() < reads => Kind::Get,
             Operation::Mixed { .. } => Kind::Set,
         });
-        if kind != Kind::Set {
+        if !matches!(kind, Kind::Set | Kind::SetMany) {
             return Request { kind, key, bytes: 0, ttl_ms: None };
         }
-        let bytes = bytes.unwrap_or_else(|| match self.value_bytes {
-            Span { min, max } if min == max => min,
-            Span { min, max } => self.random.random_range(min..=max),
+        let bytes = bytes.unwrap_or_else(|| match (self.value_bytes, &self.log_normal) {
+            (Sizes { min, max, .. }, Some(sizes)) => (sizes.sample(&mut self.random) as usize).clamp(min, max),
+            (sizes, None) if sizes.is_one() => sizes.min,
+            (Sizes { min, max, .. }, None) => self.random.random_range(min..=max),
         });
         let ttl_ms = self.ttl_ms.map(|Span { min, max }| self.random.random_range(min..=max));
         Request { kind, key, bytes, ttl_ms }
@@ -182,13 +205,14 @@ impl Requests {
 /// A permutation of 0 to `count` - 1 that keeps neighbours apart: multiplication by a number near `count` divided by
 /// the golden ratio, and prime to `count`.
 #[derive(Clone, Copy, Debug)]
-struct Scatter {
+pub struct Scatter {
     count: u64,
     factor: u64,
 }
 
 impl Scatter {
-    fn new(count: u64) -> Scatter {
+    /// The permutation of so many numbers, at least one.
+    pub fn new(count: u64) -> Scatter {
         let golden = (count as f64 * 0.618_033_988_749_895) as u64;
         let factor = (golden.max(1)..).find(|factor| greatest_common_divisor(*factor, count) == 1).unwrap_or(1);
         Scatter { count, factor }
@@ -281,8 +305,11 @@ mod tests {
 
     #[test]
     fn sizes_and_lifetimes_fill_their_ranges() {
-        let plan =
-            Plan { value_bytes: Span { min: 10, max: 19 }, ttl_ms: Some(Span { min: 1, max: 5 }), ..Plan::default() };
+        let plan = Plan {
+            value_bytes: Sizes { min: 10, max: 19, median: None },
+            ttl_ms: Some(Span { min: 1, max: 5 }),
+            ..Plan::default()
+        };
         let requests = &mut Requests::deal(&plan, 1).unwrap().0[0];
         let (mut sizes, mut ttls) = ([0; 20], [0; 6]);
         for _ in 0..10_000 {
@@ -292,6 +319,19 @@ mod tests {
         }
         assert!(sizes[10..].iter().all(|count| (850..1150).contains(count)), "{sizes:?}");
         assert!(ttls[1..].iter().all(|count| (1800..2200).contains(count)), "{ttls:?}");
+    }
+
+    #[test]
+    fn log_normal_sizes_have_their_median_and_their_limit() {
+        let plan = Plan { value_bytes: Sizes::log_normal(1024, 65_536), ..Plan::default() };
+        let requests = &mut Requests::deal(&plan, 1).expect("a plan that can be").0[0];
+        let mut sizes: Vec<usize> = (0..100_000).map(|_| requests.next().bytes).collect();
+        sizes.sort_unstable();
+        assert!((980..1070).contains(&sizes[50_000]), "{}", sizes[50_000]);
+        // One in 6.3 is beyond a standard deviation: above the median times e to the power of that.
+        let deviation = 1024.0 * SIZES_SIGMA.exp();
+        assert!((0.93..1.07).contains(&(sizes[84_134] as f64 / deviation)), "{}", sizes[84_134]);
+        assert!(sizes[0] >= 1 && sizes[99_999] == 65_536);
     }
 
     #[test]
@@ -305,6 +345,19 @@ mod tests {
         assert_eq!(keys_of(1, 7), keys_of(2, 7));
         let (one, other) = (keys_of(1, 7), keys_of(1, 8));
         assert!(one.iter().filter(|key| other.contains(key)).count() < 5, "{one:?} {other:?}");
+    }
+
+    #[test]
+    fn the_keys_of_one_command_are_different_ones() {
+        for count in [10, 11, 100, 99_991] {
+            let keys = Keys { distribution: Distribution::Uniform, count, ..Keys::default() };
+            let (_, names) = Requests::deal(&Plan { keys, ..Plan::default() }, 1).expect("a plan that can be");
+            let many: std::collections::BTreeSet<u64> = names.of_many(count - 1).collect();
+            assert!(
+                many.len() == MANY_KEYS && many.contains(&(count - 1)) && many.iter().all(|key| *key < count),
+                "{many:?}"
+            );
+        }
     }
 
     #[test]

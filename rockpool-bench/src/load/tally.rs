@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use super::outcome::{Outcome, Side};
 use super::requests::{KeyNames, Request};
 use super::values::Values;
-use crate::wire::{Kind, Reply};
+use crate::wire::{Kind, MANY_KEYS, Reply};
 
 /// The longest latency that is told from longer ones: an hour.
 const LATENCY_MAX_NS: u64 = 3_600_000_000_000;
@@ -59,7 +59,7 @@ impl Tally {
     pub fn reply(&mut self, request: &Request, reply: &Reply, since: u64, now: u64, names: &KeyNames) {
         self.last_reply = Some(now);
         let outcome = &mut self.outcome;
-        let is_read = request.kind == Kind::Get;
+        let is_read = matches!(request.kind, Kind::Get | Kind::GetMany);
         match (is_read, reply) {
             (true, Reply::Value(value)) => {
                 outcome.hits += 1;
@@ -73,7 +73,15 @@ impl Tally {
                     }
                 }
             }
+            (true, Reply::Values { found, bytes, missing }) => {
+                outcome.hits += found;
+                outcome.misses += missing;
+                outcome.reads.bytes += bytes;
+            }
             (true, Reply::Missing) => outcome.misses += 1,
+            (false, Reply::Done) if request.kind == Kind::SetMany => {
+                outcome.writes.bytes += (request.bytes * MANY_KEYS) as u64;
+            }
             (false, Reply::Done) => outcome.writes.bytes += request.bytes as u64,
             (_, Reply::Failed(text)) => return self.error(|| String::from_utf8_lossy(text).into_owned()),
             (_, other) => return self.error(|| format!("{:?} was answered with {other:?}", request.kind)),
@@ -195,11 +203,12 @@ impl Side {
 
 #[cfg(test)]
 mod tests {
+    use super::super::requests::Scatter;
     use super::*;
 
     #[test]
     fn replies_that_came_together_count_each() {
-        let names = KeyNames::Numbered { prefix: b"k".to_vec(), digits: 2 };
+        let names = KeyNames::Numbered { prefix: b"k".to_vec(), digits: 2, scatter: Scatter::new(1) };
         let request = |kind| Request { kind, key: 1, bytes: 10, ttl_ms: None };
         let values = Values::new(1);
         let mut right = Vec::new();

@@ -261,7 +261,7 @@ impl Worker {
             self.refresh(now);
             return false;
         }
-        let writer = Writer { codec: &self.parts.codec, values: &self.parts.values };
+        let writer = Writer { codec: &self.parts.codec, values: &self.parts.values, names: &self.parts.names };
         if let Some(link) = &mut self.clients[client].links[index] {
             if is_ask {
                 link.push_asking(flight, now);

@@ -19,6 +19,8 @@ fn columns(summary: &Summary) -> Vec<(String, String)> {
     let operation = match plan.operation {
         Operation::Get => "get".to_owned(),
         Operation::Set => "set".to_owned(),
+        Operation::Mget => "mget".to_owned(),
+        Operation::Mset => "mset".to_owned(),
         Operation::Mixed { reads } => format!("mixed {reads}"),
     };
     let distribution = match &plan.keys.distribution {
@@ -34,6 +36,7 @@ fn columns(summary: &Summary) -> Vec<(String, String)> {
         ("keys", plan.keys.count.to_string()),
         ("value_bytes_min", plan.value_bytes.min.to_string()),
         ("value_bytes_max", plan.value_bytes.max.to_string()),
+        ("value_bytes_median", plan.value_bytes.median.map(|median| median.to_string()).unwrap_or_default()),
         ("clients", plan.clients.to_string()),
         ("threads", plan.threads.to_string()),
         ("pipeline", plan.pipeline.to_string()),

@@ -56,7 +56,7 @@ pub fn reply(kind: Kind, input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Mal
         Kind::Get if content.is_empty() => Reply::Missing,
         Kind::Get => Reply::Value(content),
         Kind::Set | Kind::Delete if content.is_empty() => Reply::Done,
-        Kind::Set | Kind::Delete => return Err(Malformed::at(input)),
+        _ => return Err(Malformed::at(input)),
     };
     Ok(Some((reply, start + bytes)))
 }

@@ -66,6 +66,7 @@ impl Codec {
     #[inline]
     pub fn reply<'a>(&self, kind: Kind, input: &'a [u8]) -> Result<Option<(Reply<'a>, usize)>, Malformed> {
         match self {
+            Codec::Resp if kind == Kind::GetMany => resp::mget_reply(input),
             Codec::Resp => resp::reply(input),
             Codec::Book => book::reply(kind, input),
             Codec::Http(_) => http::reply(kind, input),

@@ -16,4 +16,4 @@ pub use codec::Codec;
 pub use connect::{Dialer, exchange, resolve};
 pub use protocol::Protocol;
 pub use reply::{Kind, Reply};
-pub use resp::{ASKING, CLUSTER_SLOTS, cluster_slots};
+pub use resp::{ASKING, CLUSTER_SLOTS, MANY_KEYS, cluster_slots, mget, mset};

@@ -9,6 +9,10 @@ pub enum Kind {
     Set,
     /// It is deleted.
     Delete,
+    /// The values of it and of others (MGET).
+    GetMany,
+    /// Values are set of it and of others (MSET).
+    SetMany,
 }
 
 /// What came back.
@@ -18,6 +22,8 @@ pub enum Reply<'a> {
     Done,
     /// The value of the key.
     Value(&'a [u8]),
+    /// The values of several keys: how many there were, their bytes together, and how many keys there were not.
+    Values { found: u64, bytes: u64, missing: u64 },
     /// No such key.
     Missing,
     /// The server's own words.

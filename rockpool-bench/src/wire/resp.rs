@@ -12,6 +12,8 @@ use super::reply::{Malformed, Reply};
 pub const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 /// CLUSTER SLOTS; [`cluster_slots`] reads the reply.
 pub const CLUSTER_SLOTS: &[u8] = b"*2\r\n$7\r\nCLUSTER\r\n$5\r\nSLOTS\r\n";
+/// How many keys MGET and MSET have.
+pub const MANY_KEYS: usize = 10;
 /// The longest line that is not the head of a value: an error, mostly.
 const LINE_MAX_BYTES: usize = 64 * 1024;
 /// Redis's `proto-max-bulk-len` by default.
@@ -54,6 +56,44 @@ pub fn set(output: &mut Vec<u8>, key: &[u8], bytes: usize, ttl_ms: Option<u64>, 
     output.extend_from_slice(b"\r\n");
 }
 
+/// Appends MGET of `keys`, whose names `write` puts in place of what its buffer holds.
+pub fn mget(output: &mut Vec<u8>, keys: impl Iterator<Item = u64>, write: impl Fn(u64, &mut Vec<u8>)) {
+    many(output, b"MGET", 1 + MANY_KEYS);
+    let mut name = Vec::new();
+    for key in keys {
+        write(key, &mut name);
+        argument(output, &name);
+    }
+    output.extend_from_slice(b"\r\n");
+}
+
+/// Appends MSET of `keys`, named as for [`mget`], to values of `bytes` bytes each, which `append` appends for a name.
+pub fn mset(
+    output: &mut Vec<u8>,
+    keys: impl Iterator<Item = u64>,
+    write: impl Fn(u64, &mut Vec<u8>),
+    bytes: usize,
+    append: impl Fn(&[u8], &mut Vec<u8>),
+) {
+    many(output, b"MSET", 1 + 2 * MANY_KEYS);
+    let mut name = Vec::new();
+    for key in keys {
+        write(key, &mut name);
+        argument(output, &name);
+        output.extend_from_slice(b"\r\n$");
+        append_decimal(output, bytes);
+        output.extend_from_slice(b"\r\n");
+        append(&name, output);
+    }
+    output.extend_from_slice(b"\r\n");
+}
+
+fn many(output: &mut Vec<u8>, name: &[u8], arguments: usize) {
+    output.push(b'*');
+    append_decimal(output, arguments);
+    argument(output, name);
+}
+
 /// From the end of the line before, up to the end of the argument's own bytes.
 fn argument(output: &mut Vec<u8>, bytes: &[u8]) {
     output.extend_from_slice(b"\r\n$");
@@ -62,7 +102,7 @@ fn argument(output: &mut Vec<u8>, bytes: &[u8]) {
     output.extend_from_slice(bytes);
 }
 
-/// What SET, GET, DEL, AUTH and ASKING are answered with.
+/// What SET, GET, DEL, MSET, AUTH and ASKING are answered with.
 #[inline]
 pub fn reply(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
     if input.starts_with(b"+OK\r\n") {
@@ -87,6 +127,31 @@ pub fn reply(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
         }
         _ => Err(Malformed::at(input)),
     }
+}
+
+/// What MGET is answered with: an array of values, or an error.
+pub fn mget_reply(input: &[u8]) -> Result<Option<(Reply<'_>, usize)>, Malformed> {
+    if input.first() != Some(&b'*') {
+        return reply(input);
+    }
+    let Some(end) = memchr::memchr(b'\n', &input[..input.len().min(LINE_MAX_BYTES)]) else {
+        return if input.len() < LINE_MAX_BYTES { Ok(None) } else { Err(Malformed::at(input)) };
+    };
+    let count = input[1..end].strip_suffix(b"\r").and_then(|digits| length(digits, MANY_KEYS));
+    let count = count.ok_or_else(|| Malformed::at(input))?;
+    let (mut found, mut bytes, mut missing, mut next) = (0, 0, 0, end + 1);
+    for _ in 0..count {
+        match reply(&input[next..]) {
+            Ok(Some((Reply::Value(value), length))) => {
+                (found, bytes, next) = (found + 1, bytes + value.len() as u64, next + length);
+            }
+            Ok(Some((Reply::Missing, length))) => (missing, next) = (missing + 1, next + length),
+            Ok(Some(_)) => return Err(Malformed::at(&input[next..])),
+            Ok(None) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some((Reply::Values { found, bytes, missing }, next)))
 }
 
 /// A range of slots, both ends included, and the address of the node that serves it; an empty host means the one that
@@ -140,6 +205,27 @@ fn slot_range(frame: &BytesFrame) -> Option<SlotRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_keys_are_one_request_and_one_reply() {
+        let mut output = Vec::new();
+        let write = |key: u64, name: &mut Vec<u8>| *name = vec![b'0' + key as u8];
+        mget(&mut output, 0..10, write);
+        assert!(output.starts_with(b"*11\r\n$4\r\nMGET\r\n$1\r\n0\r\n$1\r\n1\r\n") && output.ends_with(b"\r\n9\r\n"));
+        output.clear();
+        mset(&mut output, 0..10, write, 2, |key, output| output.extend([key[0], b'v']));
+        assert!(output.starts_with(b"*21\r\n$4\r\nMSET\r\n$1\r\n0\r\n$2\r\n0v\r\n") && output.ends_with(b"\r\n9v\r\n"));
+        let whole = b"*3\r\n$2\r\nab\r\n$-1\r\n$0\r\n\r\n+OK\r\n";
+        let length = whole.len() - 5;
+        assert_eq!(mget_reply(whole), Ok(Some((Reply::Values { found: 2, bytes: 2, missing: 1 }, length))));
+        for end in 0..length {
+            assert_eq!(mget_reply(&whole[..end]), Ok(None), "{end}");
+        }
+        for wrong in [&b"*11\r\n"[..], b"*-1\r\n", b"*1\r\n+OK\r\n", b"*1\r\n*1\r\n"] {
+            assert!(mget_reply(wrong).is_err(), "{}", wrong.escape_ascii());
+        }
+        assert_eq!(mget_reply(b"-ERR no\r\n"), Ok(Some((Reply::Failed(b"ERR no"), 9))));
+    }
 
     #[test]
     fn requests_are_arrays_of_bulk_strings() {

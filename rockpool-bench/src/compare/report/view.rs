@@ -192,6 +192,8 @@ fn all_figures(cells: &[Summarized]) -> Table {
     .into();
     let runs = || cells.iter().flat_map(|one| &one.cell.runs);
     let (has_misses, has_moves) = (runs().any(|run| run.misses > 0), runs().any(|run| run.moved_slots.is_some()));
+    let has_written = cells.iter().flat_map(|one| &one.summaries).any(|summary| summary.written_per_set_byte.is_some());
+    head.extend(has_written.then(|| "written a byte set".to_owned()));
     head.extend(has_misses.then(|| "misses".to_owned()));
     head.extend(has_moves.then(|| "slots moved".to_owned()));
     let mut rows = Vec::new();
@@ -215,6 +217,9 @@ fn all_figures(cells: &[Summarized]) -> Table {
             let [p50, p90, p99, p99_9, _] = summary.latency_ms;
             row.extend([median(p50), median(p90), median(p99), range(p99), ratio(ratios.p99), median(p99_9)]);
             row.push(median(summary.client_cpu_us));
+            if has_written {
+                row.push(median(summary.written_per_set_byte));
+            }
             let own = || cell.runs.iter().filter(|run| run.label == summary.label);
             if has_misses {
                 row.push(with_commas(own().map(|run| run.misses).sum()));
