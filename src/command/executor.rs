@@ -77,6 +77,7 @@ impl Ahead {
         Ahead::look(state, args, session.client.last_command.load(Ordering::Relaxed))
     }
 
+    /// Where the first key belongs, if there is one.
     #[inline]
     pub fn key_hash(&self) -> Option<KeyHash> {
         Some(self.key?.1)
@@ -84,6 +85,7 @@ impl Ahead {
 }
 
 impl<'s> Batch<'s> {
+    /// Begins a batch at this time of day. It passes the gate with its first command.
     #[inline]
     pub fn new(state: &'s State) -> Batch<'s> {
         Batch {
@@ -100,6 +102,7 @@ impl<'s> Batch<'s> {
         }
     }
 
+    /// The server that it executes for.
     pub fn state(&self) -> &'s State {
         self.state
     }

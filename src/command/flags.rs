@@ -7,6 +7,7 @@ pub struct Flags(u32);
 macro_rules! flags {
     ($($(#[$doc:meta])* $name:ident = $bit:literal $wire:literal),* $(,)?) => {
         impl Flags {
+            /// No flag.
             pub const NONE: Flags = Flags(0);
             $($(#[$doc])* pub const $name: Flags = Flags(1 << $bit);)*
             /// Every flag with the name that COMMAND gives it, in the order of its reply; empty: it is not shown.
@@ -51,10 +52,12 @@ flags! {
 }
 
 impl Flags {
+    /// The flags of both sets.
     pub const fn or(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
     }
 
+    /// Whether a flag of the other set is in this one.
     pub const fn has(self, flag: Flags) -> bool {
         self.0 & flag.0 != 0
     }
@@ -85,6 +88,7 @@ macro_rules! categories {
     ($($name:ident = $bit:literal $wire:literal),* $(,)?) => {
         impl Categories {
             $(pub const $name: Categories = Categories(1 << $bit);)*
+            /// Every category with its name.
             pub const ALL: &'static [(Categories, &'static str)] = &[$((Categories::$name, $wire)),*];
         }
     };
@@ -99,12 +103,15 @@ categories! {
 }
 
 impl Categories {
+    /// No category.
     pub const NONE: Categories = Categories(0);
 
+    /// The categories of both sets.
     pub const fn or(self, other: Categories) -> Categories {
         Categories(self.0 | other.0)
     }
 
+    /// Whether a category of the other set is in this one.
     pub const fn has(self, category: Categories) -> bool {
         self.0 & category.0 != 0
     }

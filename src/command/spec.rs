@@ -117,6 +117,7 @@ impl KeyUse {
 /// See [`Spec::result_bytes`].
 pub type ResultBytes = fn(&Args<'_>, usize, usize) -> usize;
 
+/// What runs a command: it reads, changes and answers, or tells why it has stopped.
 pub type Handler = fn(&mut Context<'_>) -> Result<(), Stop>;
 
 /// A command or subcommand.
@@ -125,8 +126,11 @@ pub struct Spec {
     pub name: &'static str,
     /// Number of arguments, the name (and for a subcommand, its parent's) included; negative: at least so many.
     pub arity: i32,
+    /// What is special about it.
     pub flags: Flags,
+    /// Which arguments are keys.
     pub keys: Keys,
+    /// What its keys are used for.
     pub key_use: KeyUse,
     /// What the last key is used for, where that differs from the others (RENAME, COPY).
     pub last_key_use: Option<KeyUse>,
@@ -142,17 +146,24 @@ pub struct Spec {
     pub categories: Categories,
     /// What clients of clusters can go by (<https://redis.io/docs/latest/develop/reference/command-tips/>).
     pub tips: &'static [&'static str],
+    /// The group that COMMAND DOCS names.
     pub group: &'static str,
+    /// The version of Redis that has it first.
     pub since: &'static str,
+    /// What it does, in one line without a full stop.
     pub summary: &'static str,
+    /// What it costs, as COMMAND DOCS tells it.
     pub complexity: &'static str,
     /// Since when there is something better, and what: Markdown.
     pub deprecated: Option<(&'static str, &'static str)>,
+    /// What runs it.
     pub handler: Handler,
+    /// Its subcommands; with some, it does nothing by itself.
     pub subcommands: &'static [Spec],
 }
 
 impl Spec {
+    /// Declares a command without keys and flags; the methods below add what it has.
     pub const fn new(name: &'static str, arity: i32, handler: Handler) -> Spec {
         Spec {
             name,
@@ -182,17 +193,20 @@ impl Spec {
         Spec::new(name, -2, |_| Err(Error::SYNTAX.into())).subcommands(subcommands)
     }
 
+    /// Sets its flags.
     pub const fn flags(mut self, flags: Flags) -> Spec {
         self.flags = flags;
         self
     }
 
+    /// Declares as keys every `step`-th argument from `first` to `last`, as in [`Keys::Range`].
     pub const fn keys(mut self, first: usize, last: i32, step: usize, key_use: KeyUse) -> Spec {
         self.keys = Keys::Range { first, last, step };
         self.key_use = key_use;
         self
     }
 
+    /// Declares keys that are found by looking at the arguments.
     pub const fn found_keys(mut self, find: fn(&Args<'_>) -> Vec<usize>, key_use: KeyUse) -> Spec {
         self.keys = Keys::Found(find);
         self.key_use = key_use;
@@ -233,11 +247,13 @@ impl Spec {
         self.values.is_some_and(|(first, step)| index >= first && (index - first).is_multiple_of(step))
     }
 
+    /// Sets what clients of clusters can go by.
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Spec {
         self.tips = tips;
         self
     }
 
+    /// Declares since when there is something better, and what.
     pub const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Spec {
         self.deprecated = Some((since, replaced_by));
         self
@@ -249,6 +265,7 @@ impl Spec {
         self
     }
 
+    /// Documents it: group, first version, complexity, summary.
     pub const fn doc(
         mut self,
         group: &'static str,
@@ -263,6 +280,7 @@ impl Spec {
         self
     }
 
+    /// Sets its subcommands.
     pub const fn subcommands(mut self, subcommands: &'static [Spec]) -> Spec {
         self.subcommands = subcommands;
         self

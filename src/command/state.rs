@@ -12,10 +12,15 @@ use crate::stats::Stats;
 
 /// What commands act upon: one for the whole server.
 pub struct State {
+    /// The parameters, at their present values.
     pub settings: Arc<Settings>,
+    /// What is counted and timed.
     pub stats: Arc<Stats>,
+    /// The keys.
     pub keyspace: Arc<Keyspace>,
+    /// Who is connected.
     pub clients: Clients,
+    /// When the server began.
     pub started: Instant,
     /// 40 hexadecimal digits, other ones at every start.
     pub run_id: String,
@@ -83,6 +88,7 @@ impl State {
         self.stats.reset();
     }
 
+    /// How many commands the slow log keeps.
     pub fn slow_log_max_len(&self) -> usize {
         self.settings.slowlog_max_len.get().max(0) as usize
     }
@@ -118,10 +124,12 @@ impl State {
         self.request_shutdown();
     }
 
+    /// Whether the server ends because of a failure.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
 
+    /// Whether the server is about to end.
     pub fn is_shutting_down(&self) -> bool {
         *self.shutdown.borrow()
     }

@@ -15,6 +15,7 @@ pub(super) const NAME_MAX_BYTES: usize = 32;
 
 /// A command or subcommand in the table.
 pub struct Command {
+    /// What was declared of it.
     pub spec: &'static Spec,
     /// Its index in [`Table::commands`], also for its counters.
     pub index: usize,
@@ -50,6 +51,7 @@ impl Command {
     }
 }
 
+/// All commands and subcommands.
 pub struct Table {
     commands: Vec<Command>,
     by_name: HashMap<&'static [u8], usize, foldhash::fast::FixedState>,

@@ -17,7 +17,9 @@ use crate::store::rocks::RocksError;
 /// The databases, with what reads their cold keys and what brings their changes to disk.
 pub struct Keyspace {
     pub(super) databases: Databases,
+    /// Reads cold keys.
     pub loader: Loader,
+    /// Brings changes to disk.
     pub merger: Merger,
     /// Passed exclusively by who must be alone with all databases.
     pub gate: Gate,

@@ -9,6 +9,7 @@ const PARTS: usize = 16;
 /// What a database holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
+    /// Keys that exist.
     pub keys: u64,
     /// Keys that have an expiry.
     pub expiring: u64,
@@ -41,6 +42,7 @@ impl SlotSize {
         u64::from(self.keys)
     }
 
+    /// Applies a change.
     #[inline]
     pub fn add(&mut self, change: SizeChange) {
         let mut size = Size::from(*self);
@@ -65,6 +67,7 @@ impl From<SlotSize> for Size {
 }
 
 impl Size {
+    /// Applies a change.
     #[inline]
     pub fn add(&mut self, change: SizeChange) {
         self.keys = self.keys.wrapping_add_signed(change.keys);

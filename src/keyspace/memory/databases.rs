@@ -42,7 +42,9 @@ pub struct Databases {
     pub(in crate::keyspace) lirs: Lirs,
     /// Whether expired keys are deleted in the background (DEBUG SET-ACTIVE-EXPIRE); if not, only when they are met.
     pub expires_actively: AtomicBool,
+    /// The parameters, at their present values.
     pub settings: Arc<Settings>,
+    /// What is counted and timed.
     pub stats: Arc<Stats>,
     /// Who is told of changes.
     pub(in crate::keyspace) observers: Observers,
@@ -74,11 +76,13 @@ impl Databases {
         self.tier.as_ref()
     }
 
+    /// Computes where a key belongs.
     #[inline]
     pub fn key_hash(&self, bytes: &[u8]) -> KeyHash {
         KeyHash { hash: self.hash.hash(bytes), slot: crate::base::slot::slot(bytes) }
     }
 
+    /// Makes a key that can be looked up.
     #[inline]
     pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
         Key::at(bytes, self.key_hash(bytes))
@@ -161,6 +165,7 @@ impl Databases {
         self.size(database).keys
     }
 
+    /// Whether a database has no keys.
     pub fn is_empty(&self, database: usize) -> bool {
         self.len(database) == 0
     }

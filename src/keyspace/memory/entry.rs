@@ -80,14 +80,17 @@ impl Marks {
     /// The key is deleted; the entry stands for that until the disk knows.
     pub const DELETED: Marks = Marks(8);
 
+    /// Adds marks.
     pub const fn with(self, other: Marks) -> Marks {
         Marks(self.0 | other.0)
     }
 
+    /// Takes marks away.
     pub const fn without(self, other: Marks) -> Marks {
         Marks(self.0 & !other.0)
     }
 
+    /// Whether one of these marks is set.
     pub const fn has(self, mark: Marks) -> bool {
         self.0 & mark.0 != 0
     }
@@ -154,6 +157,7 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.0.cast::<u8>().as_ptr().add(offset), len) }
     }
 
+    /// The name of the key.
     #[inline]
     pub fn key(&self) -> &[u8] {
         let header = self.header();
@@ -208,21 +212,25 @@ impl Entry {
         self.encoded().encoding()
     }
 
+    /// The value, if it is boxed.
     pub fn boxed(&self) -> Option<&Value> {
         // SAFETY: the pointer came from Box::into_raw in `new` and is owned by this entry.
         self.boxed_pointer().map(|pointer| unsafe { &*pointer.read() })
     }
 
+    /// The value to change in place, if it is boxed.
     pub fn boxed_mut(&mut self) -> Option<&mut Value> {
         // SAFETY: as in `boxed`, and `&mut self` makes the access exclusive.
         self.boxed_pointer().map(|pointer| unsafe { &mut *pointer.read() })
     }
 
+    /// How it stands to its record on disk.
     #[inline]
     pub fn marks(&self) -> Marks {
         Marks(((self.header().recency_and_flags & MARKS) >> MARKS_SHIFT) as u8)
     }
 
+    /// Notes how it stands to its record on disk.
     #[inline]
     pub fn set_marks(&mut self, marks: Marks) {
         let others = self.header().recency_and_flags & !MARKS;
@@ -230,10 +238,12 @@ impl Entry {
         unsafe { (*self.0.as_ptr()).recency_and_flags = others | u64::from(marks.0) << MARKS_SHIFT }
     }
 
+    /// What eviction knows of its uses.
     pub fn recency(&self) -> Recency {
         Recency::from_bits(self.header().recency_and_flags >> FLAG_BITS)
     }
 
+    /// Notes what eviction is to know of its uses.
     #[inline]
     pub fn set_recency(&mut self, recency: Recency) {
         let flags = self.header().recency_and_flags & ((1 << FLAG_BITS) - 1);
@@ -268,6 +278,7 @@ impl Entry {
         }
     }
 
+    /// Sets when the key ceases to exist, in Unix milliseconds; `None`: it does not.
     pub fn set_expiry(&mut self, expiry_ms: Option<u64>) {
         match expiry_ms {
             // SAFETY: with EXPIRES set, the field is there; `&mut self` makes the access exclusive.

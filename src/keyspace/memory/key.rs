@@ -22,10 +22,12 @@ impl<'a> Key<'a> {
         Key { bytes, hash: key_hash.hash, slot: key_hash.slot }
     }
 
+    /// The name of the key.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
+    /// The slot that the key belongs to.
     pub fn slot(&self) -> u16 {
         self.slot
     }

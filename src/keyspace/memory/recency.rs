@@ -24,6 +24,7 @@ pub struct Recency(u64);
 /// What recency goes by, read once a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
+    /// `maxmemory-policy`.
     pub policy: EvictionPolicy,
     /// `lfu-log-factor`; read under LFU alone, as what follows.
     pub log_factor: u32,
@@ -34,6 +35,7 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Whether uses are counted, as LFU has it, and not timed.
     pub fn is_lfu(&self) -> bool {
         self.policy.is_lfu()
     }
@@ -45,6 +47,7 @@ impl Recency {
         Recency(bits & ((1 << 48) - 1))
     }
 
+    /// The 56 bits that an entry keeps.
     pub fn bits(self) -> u64 {
         self.0
     }
