@@ -252,6 +252,7 @@ fn what_turns_out_to_be_cold_is_read_in_place() {
     let state = open(Some(directory.path()), &[]);
     Caller::new(&state).command(&format!("MSET first {large} second {large}"));
     state.keyspace.merge(clock::now_ms(), || true).expect("a round");
+    state.keyspace.tier().expect("a disk").store.flush().expect("a table");
     drop(state);
     let state = open(Some(directory.path()), &[]);
     let mut caller = Caller::new(&state);
