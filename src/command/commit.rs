@@ -11,6 +11,7 @@ use crate::store::journal::Ticket;
 pub struct Commit(Option<Ticket>);
 
 impl Commit {
+    /// Makes it of what the journal gave for the last of the changes.
     pub fn new(ticket: Option<Ticket>) -> Commit {
         Commit(ticket)
     }

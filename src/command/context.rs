@@ -31,9 +31,13 @@ impl KnownKeys<'_> {
 /// What a handler works with. It describes its answer to `reply`, unless it returns an error: then it must not have
 /// begun to.
 pub struct Context<'a> {
+    /// The server.
     pub state: &'a State,
+    /// What is known of the client.
     pub session: &'a mut Session,
+    /// The command with its arguments; its name comes first.
     pub args: Args<'a>,
+    /// Where the answer goes.
     pub reply: &'a mut dyn Sink,
     /// The time at which the command runs, in Unix milliseconds.
     pub now_ms: u64,
@@ -46,6 +50,7 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// The keys of all databases.
     pub fn keyspace(&self) -> &'a Keyspace {
         &self.state.keyspace
     }

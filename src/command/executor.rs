@@ -77,6 +77,7 @@ impl Ahead {
         Ahead::look(state, args, session.client.last_command.load(Ordering::Relaxed))
     }
 
+    /// Where the first key belongs, if there is one.
     #[inline]
     pub fn key_hash(&self) -> Option<KeyHash> {
         Some(self.key?.1)
@@ -84,6 +85,7 @@ impl Ahead {
 }
 
 impl<'s> Batch<'s> {
+    /// Begins a batch at this time of day. It passes the gate with its first command.
     #[inline]
     pub fn new(state: &'s State) -> Batch<'s> {
         Batch {
@@ -100,6 +102,7 @@ impl<'s> Batch<'s> {
         }
     }
 
+    /// The server that it executes for.
     pub fn state(&self) -> &'s State {
         self.state
     }
@@ -336,12 +339,20 @@ impl<'s> Batch<'s> {
         self.changes.begin();
         let caller = Caller { now_ms: self.now_ms, touches: session.client.touches() };
         let (database, cold) = (session.client.database(), session.cold.take());
-        let mut access = AccessSet::new(&state.keyspace, &self.changes, caller, database, cold);
+        let mut context = Context {
+            state,
+            session,
+            args,
+            reply,
+            now_ms: self.now_ms,
+            leftovers: &mut leftovers,
+            known_keys,
+            // Made in its place: it is large, though a command with one key touches little of it.
+            access: AccessSet::new(&state.keyspace, &self.changes, caller, database, cold),
+        };
         if !known_keys.further.is_empty() {
-            access.skip_prefetch();
+            context.access.skip_prefetch();
         }
-        let mut context =
-            Context { state, session, args, reply, now_ms: self.now_ms, leftovers: &mut leftovers, known_keys, access };
         let result = (command.spec.handler)(&mut context);
         if let Some(cold) = context.access.take_cold() {
             context.session.cold = Some(cold);

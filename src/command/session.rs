@@ -41,7 +41,9 @@ impl Blocked {
 
 /// What a connection knows of itself. Whatever others may see of it lies in its [`Client`].
 pub struct Session {
+    /// What others may see of it.
     pub client: Arc<Client>,
+    /// What CLIENT REPLY has set.
     pub reply_mode: ReplyMode,
     /// What the connection does once the present command's reply is written, set by its handler.
     pub after: Flow,
@@ -59,6 +61,7 @@ pub struct Session {
 }
 
 impl Session {
+    /// Begins a client's session.
     pub fn new(client: Arc<Client>) -> Session {
         Session {
             client,

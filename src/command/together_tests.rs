@@ -121,7 +121,6 @@ fn step(number: u64) -> Vec<String> {
         "INCR text".to_owned(),
         format!("RENAME at:{before} at:{number}"),
         "APPEND length x".to_owned(),
-        // It looks at its key, which no other command reads: it is cold after a restart, and read in place.
         format!("SET present {number} XX"),
         "DEL other".to_owned(),
         format!("GETSET got {number}"),
@@ -244,6 +243,34 @@ fn nobody_sees_a_part(directory: Option<&Path>) {
 fn commands_executed_as_one_are_seen_as_one() {
     nobody_sees_a_part(None);
     nobody_sees_a_part(Some(tempfile::tempdir().expect("a directory").path()));
+}
+
+#[test]
+fn what_turns_out_to_be_cold_is_read_in_place() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let large = "v".repeat(100_000);
+    let state = open(Some(directory.path()), &[]);
+    Caller::new(&state).command(&format!("MSET first {large} second {large}"));
+    state.keyspace.merge(clock::now_ms(), || true).expect("a round");
+    state.keyspace.tier().expect("a disk").store.flush().expect("a table");
+    drop(state);
+    let state = open(Some(directory.path()), &[]);
+    let mut caller = Caller::new(&state);
+    let set = words("SET first 1 XX");
+    let mut flow = Flow::Continue;
+    let reply = Tree::record(|sink| {
+        flow = Batch::new(&state).execute(&mut caller.session, Args::from_slices(&set), sink);
+    });
+    assert_eq!((flow, reply), (Flow::Wait(Cause::Cold), Tree::Null), "a command alone gives way");
+    caller.session.forget_cold();
+    // What SET uses its key for does not tell that it looks at it, so nothing is loaded before the first command runs.
+    let lines = ["SET other 1", "SET first 1 XX", "SET absent 1 XX", "SET second 1 NX"];
+    let replies = caller.together(&lines.map(str::to_owned));
+    let ok = || Tree::Simple("OK".to_owned());
+    assert_eq!(replies, [ok(), ok(), Tree::Null, Tree::Null]);
+    assert_eq!(state.keyspace.loader.reads.get(), 0);
+    assert_eq!(caller.text("GET first").as_deref(), Some("1"));
+    assert_eq!(caller.text("GET second"), Some(large));
 }
 
 #[test]

@@ -42,6 +42,7 @@ impl SlotSize {
         u64::from(self.keys)
     }
 
+    /// Applies a change.
     #[inline]
     pub fn add(&mut self, change: SizeChange) {
         let mut size = Size::from(*self);

@@ -33,6 +33,7 @@ impl Deref for AlignedSlot {
     }
 }
 
+/// The slots of one database.
 pub struct Slots {
     pub slots: Box<[AlignedSlot]>,
     /// For each slot a lower bound of its next deadline in Unix milliseconds, written under the slot's lock: the
