@@ -1,5 +1,7 @@
 //! Sockets: listeners, worker threads, connections.
 
+#![deny(missing_docs)]
+
 mod balance;
 mod buffers;
 mod connection;

@@ -21,7 +21,9 @@ const EVENTS: usize = 1024;
 /// What a socket is ready for. An error of its stream is found by reading and by writing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Readiness {
+    /// It has bytes, or its end.
     pub read: bool,
+    /// It takes bytes.
     pub write: bool,
     /// Whether the other side sends nothing more: it has closed the connection or its half of it, or has reset it. That may
     /// be told together with the last bytes, and then it is not told again.
