@@ -6,13 +6,14 @@ mod balance;
 mod buffers;
 mod connection;
 mod conversation;
-mod cycle;
 mod listener;
 mod outgoing;
 mod sockets;
 mod stream;
 mod sweep;
+mod transport;
 mod uncommitted;
+mod worker;
 mod workers;
 
 pub use conversation::{Conversation, Next, Progress, Protocol};

@@ -4,7 +4,7 @@ use std::io;
 use std::task::Poll;
 
 use super::buffers::{KEPT_BYTES, READ_BYTES};
-use super::stream::Transport;
+use super::transport::Transport;
 use crate::base::gather::Gather;
 
 /// A connection's output, and how much of it is sent.
