@@ -29,6 +29,7 @@ use crate::command::wait::Wait;
 use crate::protocol::Args;
 use crate::reply::{Error, Tree};
 
+/// The beginning of a key's path.
 pub const PREFIX: &str = "/cache/";
 
 /// PUT's parameters, and the options of SET that they stand for.
@@ -39,6 +40,7 @@ type Expiry = (&'static [u8], Vec<u8>);
 const BODY_PATIENCE: Duration = Duration::from_secs(20);
 const BODY_BYTES_A_SECOND: f64 = 16.0 * 1024.0;
 
+/// Answers a key's value, or 404.
 pub async fn get(
     Shared(state): Shared<Arc<State>>,
     Extension(exchange): Extension<Arc<Exchange>>,
@@ -60,6 +62,7 @@ pub async fn get(
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
 }
 
+/// Stores the body as a key's value, for as long as the query says.
 pub async fn put(
     Shared(state): Shared<Arc<State>>,
     Extension(exchange): Extension<Arc<Exchange>>,
@@ -84,6 +87,7 @@ pub async fn put(
     Ok(StatusCode::OK)
 }
 
+/// Deletes a key.
 pub async fn delete(
     Shared(state): Shared<Arc<State>>,
     Extension(exchange): Extension<Arc<Exchange>>,

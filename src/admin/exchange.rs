@@ -22,6 +22,7 @@ const REPLY: u8 = 2;
 /// [`Client::active_ms`]: since its head began, its body or its reading last went on. A head that comes in drops does not count as
 /// activity, so that slow heads are cut in order of age.
 pub struct Exchange {
+    /// Whose connection it is.
     pub client: Arc<Client>,
     /// There were too many connections already: only its health is asked.
     pub is_extra: bool,
@@ -29,6 +30,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    /// Creates that of a connection on which nothing has come.
     pub fn new(client: Arc<Client>, is_extra: bool) -> Exchange {
         Exchange { client, is_extra, stage: AtomicU8::new(HEAD) }
     }
@@ -81,6 +83,7 @@ pub async fn follow(Extension(exchange): Extension<Arc<Exchange>>, request: Requ
 pub struct Served<'c>(&'c Client);
 
 impl Served<'_> {
+    /// Has the client count as served until this is dropped.
     pub fn new(client: &Client) -> Served<'_> {
         client.set_blocked(true);
         Served(client)

@@ -12,10 +12,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Creates an answer with this status, whose body says `message`.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Failure {
         Failure { status, message: message.into() }
     }
 
+    /// Creates the answer to a request that makes no sense, 400.
     pub fn bad_request(message: impl Into<String>) -> Failure {
         Failure::new(StatusCode::BAD_REQUEST, message)
     }

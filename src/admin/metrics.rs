@@ -22,6 +22,7 @@ use crate::stats::{CommandCounters, Counter};
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// Answers the metrics as OpenMetrics text.
 pub async fn metrics(Shared(state): Shared<Arc<State>>) -> Result<Response, Failure> {
     let mut registry = Registry::with_prefix("rockpool");
     registry.register_collector(Box::new(Server(state)));

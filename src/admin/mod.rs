@@ -19,6 +19,8 @@
 //! user name. Without a password, protected mode refuses who does not come over the loopback interface, and pages of other
 //! sites are kept out by the name that they call the server by ([`access`]).
 
+#![deny(missing_docs)]
+
 mod access;
 mod cache;
 mod exchange;

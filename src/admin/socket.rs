@@ -14,6 +14,7 @@ use super::exchange::Exchange;
 use crate::command::clients::SocketPermit;
 use crate::command::registration::Registration;
 
+/// A client's socket, its place among the open ones, and its place in the registry.
 pub struct Socket {
     // Dropped in this order: the client leaves the registry, the socket is closed, its permit is free.
     _registration: Registration,

@@ -67,6 +67,7 @@ fn total(state: &State) -> Size {
     })
 }
 
+/// Answers sizes and counters as JSON.
 pub async fn status(Shared(state): Shared<Arc<State>>) -> Json<Status> {
     let size = total(&state);
     let tier = state.keyspace.tier();
@@ -116,6 +117,7 @@ pub async fn rebalance() -> StatusCode {
     StatusCode::OK
 }
 
+/// Answers whether the node serves: 200, or 503.
 pub async fn health(Shared(state): Shared<Arc<State>>) -> (StatusCode, &'static str) {
     if state.is_shutting_down() { (StatusCode::SERVICE_UNAVAILABLE, "ending\n") } else { (StatusCode::OK, "ok\n") }
 }

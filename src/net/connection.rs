@@ -34,7 +34,7 @@ const BATCHES_A_STEP: usize = 16;
 const UNAUTHENTICATED_OUTPUT_BYTES: usize = 16 * 1024;
 
 /// Where a connection is served, and where it should be.
-struct Place {
+struct Assignment {
     /// Which of the accepted connections it is.
     ordinal: usize,
     worker: usize,
@@ -76,7 +76,7 @@ pub struct Connection {
     // The first field is dropped first.
     _registration: Registration,
     stream: Stream,
-    place: Place,
+    assignment: Assignment,
     state: Arc<State>,
     session: Session,
     conversation: Conversation,
@@ -101,7 +101,7 @@ impl Connection {
         Connection {
             _registration: Registration { state: state.clone(), client: client.clone() },
             stream,
-            place: Place { ordinal, worker, active_workers: 0 },
+            assignment: Assignment { ordinal, worker, active_workers: 0 },
             state,
             session: Session::new(client),
             conversation: Conversation::new(protocol),
@@ -114,7 +114,7 @@ impl Connection {
 
     /// Assigns it to worker number `worker`.
     pub fn assign_worker(&mut self, worker: usize) {
-        self.place.worker = worker;
+        self.assignment.worker = worker;
     }
 
     /// Has `waker` woken whenever another thread or connection has changed something about its client.
@@ -134,7 +134,9 @@ impl Connection {
         if self.session.client.ending() != Ending::Not {
             self.heed_ending();
         }
-        self.poll_wait(context);
+        if matches!(self.stage, Stage::Wait(_)) {
+            self.poll_wait(context);
+        }
         if !matches!(self.stage, Stage::Receive) || self.uncommitted.is_any() {
             return 0;
         }
@@ -244,7 +246,7 @@ impl Connection {
             _ if !is_flushed => return Status::Busy,
             Stage::Receive => {
                 let active_workers = self.state.active_workers.load(Ordering::Relaxed);
-                if active_workers != self.place.active_workers
+                if active_workers != self.assignment.active_workers
                     && let Some(worker) = self.other_worker(active_workers)
                 {
                     return Status::Moves(worker);
@@ -480,9 +482,9 @@ impl Connection {
     /// this worker's task, and timers belong to this thread.
     #[cold]
     fn other_worker(&mut self, active_workers: usize) -> Option<usize> {
-        self.place.active_workers = active_workers;
-        let home = balance::home(self.place.ordinal, active_workers);
-        (home != self.place.worker && !self.state.is_shutting_down()).then_some(home)
+        self.assignment.active_workers = active_workers;
+        let home = balance::home(self.assignment.ordinal, active_workers);
+        (home != self.assignment.worker && !self.state.is_shutting_down()).then_some(home)
     }
 
     /// Receives and executes nothing more: once what waits is sent, it is over. The client may have closed its half only, and

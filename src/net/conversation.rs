@@ -18,17 +18,20 @@ pub struct Progress {
     pub consumed: usize,
     /// How many replies there are.
     pub replies: usize,
+    /// What the connection does next.
     pub next: Next,
     /// What has to be in the journal before the replies go.
     pub commit: Commit,
 }
 
+/// What a connection does once what it received is executed.
 #[derive(Debug)]
 pub enum Next {
     /// Everything complete was executed.
     Read,
     /// There may be more complete commands.
     Again,
+    /// Wait; then there may be more complete commands.
     Wait(Cause),
     /// Send what there is, then close.
     Close,
@@ -37,17 +40,22 @@ pub enum Next {
 /// What a client speaks, whatever it comes over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
+    /// RESP2 and RESP3, see [`crate::protocol::resp`].
     Resp,
     /// The plain TCP cache protocol, see [`crate::protocol::book`].
     Book,
 }
 
+/// A connection's protocol state, without its socket.
 pub enum Conversation {
+    /// In RESP.
     Resp(resp::RequestParser),
+    /// In the plain TCP cache protocol.
     Book(book::RequestParser),
 }
 
 impl Conversation {
+    /// Creates that of a client that has said nothing.
     pub fn new(protocol: Protocol) -> Conversation {
         match protocol {
             Protocol::Resp => Conversation::Resp(resp::RequestParser::default()),

@@ -64,6 +64,7 @@ impl BoundListener {
         }
     }
 
+    /// The protocol that is spoken behind it.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }

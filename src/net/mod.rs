@@ -1,16 +1,19 @@
 //! Sockets: listeners, worker threads, connections.
 
+#![deny(missing_docs)]
+
 mod balance;
 mod buffers;
 mod connection;
 mod conversation;
-mod cycle;
 mod listener;
 mod outgoing;
 mod sockets;
 mod stream;
 mod sweep;
+mod transport;
 mod uncommitted;
+mod worker;
 mod workers;
 
 pub use conversation::{Conversation, Next, Progress, Protocol};

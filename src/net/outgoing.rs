@@ -4,9 +4,10 @@ use std::io;
 use std::task::Poll;
 
 use super::buffers::{KEPT_BYTES, READ_BYTES};
-use super::stream::Transport;
+use super::transport::Transport;
 use crate::base::gather::Gather;
 
+/// A connection's output, and how much of it is sent.
 #[derive(Default)]
 pub struct Outgoing {
     buffer: Gather,
@@ -21,16 +22,19 @@ impl Outgoing {
         &mut self.buffer
     }
 
+    /// How many bytes are to be sent.
     #[inline]
     pub fn unsent_bytes(&self) -> usize {
         self.buffer.len() - self.sent
     }
 
+    /// Whether nothing is to be sent.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.unsent_bytes() == 0
     }
 
+    /// What it holds in memory, in bytes.
     pub fn capacity(&self) -> usize {
         self.buffer.capacity()
     }

@@ -1,123 +1,11 @@
-//! A connection's bytes, both ways, and what can be read and written of them at the moment.
-//!
-//! The kernel is called without the C library: there each call is a point where a thread may be cancelled, and what it does
-//! for that is a hundredth of what a command costs that comes alone.
+//! A connection's transport: the one module that knows which there are.
 
-use std::io::{self, IoSlice};
 use std::ops::{Deref, DerefMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::Poll;
+use std::os::fd::OwnedFd;
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
-
-use super::sockets::Readiness;
+use super::sockets::Socket;
+use super::transport::Transport;
 use crate::command::clients::SocketPermit;
-
-/// What carries a connection's bytes: a socket, or a layer over one, whose readiness is another than the socket's. It may hold
-/// bytes that can be read although the socket has none, need a socket that takes bytes in order to read, and keep bytes that it
-/// was given to write. Nothing here blocks, and nothing is awaited: who goes on once the socket has become ready asks again.
-pub trait Transport: Send {
-    /// The socket, for the selector.
-    fn socket(&self) -> BorrowedFd<'_>;
-
-    /// Notes what the socket has become ready for.
-    fn set_ready(&mut self, ready: Readiness);
-
-    /// Has the next read and write ask the kernel, whatever it was told of.
-    fn look_again(&mut self);
-
-    /// Whether the other side is known to send nothing more; what it sent before may be unread.
-    fn is_closed(&self) -> bool;
-
-    /// Whether a read may bring something, or go on with something, without further news of the socket.
-    fn is_readable(&self) -> bool;
-
-    /// Reads what has come in, at most as much as `buffer` takes. Pending: nothing has.
-    fn read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
-
-    /// Takes as much of `bytes` as it has room for. Pending: that is nothing.
-    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>>;
-
-    /// Takes bytes of several slices, one behind the other.
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>>;
-
-    /// Whether bytes that it has taken are not in the socket.
-    fn has_unsent(&self) -> bool;
-
-    /// Brings them there. Pending: not all of them are.
-    fn flush(&mut self) -> Poll<io::Result<()>>;
-}
-
-/// A connected socket that does not block. What it becomes ready for is told by the [`Sockets`](super::sockets::Sockets)
-/// of its worker.
-struct Socket {
-    socket: OwnedFd,
-    ready: Readiness,
-}
-
-impl Transport for Socket {
-    fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    #[inline]
-    fn set_ready(&mut self, ready: Readiness) {
-        self.ready.read |= ready.read;
-        self.ready.write |= ready.write;
-        self.ready.closed |= ready.closed;
-    }
-
-    fn look_again(&mut self) {
-        self.ready.read = true;
-        self.ready.write = true;
-    }
-
-    fn is_closed(&self) -> bool {
-        self.ready.closed
-    }
-
-    #[inline]
-    fn is_readable(&self) -> bool {
-        self.ready.read
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        if !self.ready.read {
-            return Poll::Pending;
-        }
-        let room = buffer.len();
-        let received = recv(&self.socket, buffer, RecvFlags::empty()).map(|(count, _)| count);
-        // The end comes behind the last bytes, and was told together with them.
-        update_readiness(received, room, self.ready.closed, &mut self.ready.read)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if !self.ready.write {
-            return Poll::Pending;
-        }
-        update_readiness(send(&self.socket, bytes, SendFlags::NOSIGNAL), bytes.len(), false, &mut self.ready.write)
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if !self.ready.write {
-            return Poll::Pending;
-        }
-        let bytes = slices.iter().map(|slice| slice.len()).sum();
-        let sent = sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
-        update_readiness(sent, bytes, false, &mut self.ready.write)
-    }
-
-    #[inline]
-    fn has_unsent(&self) -> bool {
-        false
-    }
-
-    #[inline]
-    fn flush(&mut self) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-}
 
 /// The transport of a client's connection, and its permit among those of the limit.
 pub struct Stream {
@@ -136,7 +24,7 @@ enum Carrier {
 impl Stream {
     /// Creates a stream over a socket that is not counted among those of clients.
     pub fn new(socket: OwnedFd) -> Stream {
-        Stream { carrier: Carrier::Socket(Socket { socket, ready: Readiness::default() }), _permit: None }
+        Stream { carrier: Carrier::Socket(Socket::new(socket)), _permit: None }
     }
 
     /// Creates a stream over a client's socket.
@@ -183,34 +71,14 @@ impl DerefMut for Stream {
     }
 }
 
-/// What has come of reading or writing at most `most` bytes. When it was less, the socket has nothing left or takes nothing
-/// more, and need not be asked: it will be told when that changes, unless its end `is_told`.
-#[inline]
-fn update_readiness(
-    result: Result<usize, Errno>,
-    most: usize,
-    is_told: bool,
-    is_ready: &mut bool,
-) -> Poll<io::Result<usize>> {
-    match result {
-        Ok(count) => {
-            // The end of the stream stays one.
-            *is_ready = count == most || count == 0 || is_told;
-            Poll::Ready(Ok(count))
-        }
-        Err(Errno::AGAIN) => {
-            *is_ready = false;
-            Poll::Pending
-        }
-        Err(error) => Poll::Ready(Err(error.into())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
+    use std::task::Poll;
+
+    use crate::net::transport::Readiness;
 
     const READABLE: Readiness = Readiness { read: true, write: false, closed: false };
     const WRITABLE: Readiness = Readiness { read: false, write: true, closed: false };

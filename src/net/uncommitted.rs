@@ -20,6 +20,7 @@ pub struct Uncommitted {
 }
 
 impl Uncommitted {
+    /// Whether there are any.
     #[inline]
     pub fn is_any(&self) -> bool {
         self.commit.is_any()

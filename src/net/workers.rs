@@ -1,11 +1,9 @@
 //! Worker threads. Each runs its own single-threaded runtime and keeps its connections until the number of workers that
 //! serve changes ([`balance`]), so that executing a command takes no hand-over between threads.
 
-use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,38 +11,14 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::unconstrained;
 
 use super::balance;
-use super::connection::Connection;
-use super::conversation::Protocol;
-use super::cycle::Cycle;
-use super::listener::{Accepted, AsyncListener, BoundListener};
-use super::stream::Stream;
+use super::listener::{AsyncListener, BoundListener};
 use super::sweep;
-use crate::base::clock;
-use crate::base::gather::Gather;
-use crate::command::access::{NO_PASSWORD, PROTECTED};
+use super::worker::{Arrival, Queues, Worker};
 use crate::command::alarm::Alarm;
-use crate::command::clients::{Client, Peer, SocketPermit};
 use crate::command::state::State;
-use crate::protocol::{book, resp};
-use crate::reply::{Error, Sink};
 
-const MAX_CLIENTS: Error = Error::new("ERR max number of clients reached");
 /// How long to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How long open connections may take to send what they have when the server ends.
-const DRAIN: Duration = Duration::from_secs(2);
-
-/// What comes to a worker.
-enum Arrival {
-    /// The socket of a new client, which takes a permit.
-    Client { permit: SocketPermit, socket: Accepted, protocol: Protocol, ordinal: usize },
-    /// A connection of another worker that this one is to go on with.
-    Moved(Box<Connection>),
-    /// Nobody any more: the server ends.
-    Stop,
-}
-
-type Queues = Arc<[mpsc::UnboundedSender<Arrival>]>;
 
 /// The running workers and the task that accepts for them.
 pub struct Workers {
@@ -65,14 +39,14 @@ impl Workers {
         let (tell_time, times) = std::sync::mpsc::channel();
         for (index, arrivals) in arrivals.into_iter().enumerate() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            let cycle = {
+            let worker = {
                 let _entered = runtime.enter();
-                Cycle::new(state.clone())?
+                Worker::new(index, state.clone(), queues.clone())?
             };
-            let worker = Worker { index, state: state.clone(), queues: queues.clone(), cycle };
+            let alarmed = state.clone();
             let tell_time = tell_time.clone();
             let run = move || {
-                let _alarm = Alarm::new(&worker.state, "worker");
+                let _alarm = Alarm::new(&alarmed, "worker");
                 let _ = tell_time.send(balance::processor_time_file());
                 drop(tell_time);
                 runtime.block_on(unconstrained(worker.work(arrivals)));
@@ -148,117 +122,6 @@ impl Acceptor {
     }
 }
 
-struct Worker {
-    index: usize,
-    state: Arc<State>,
-    /// Of all workers.
-    queues: Queues,
-    cycle: Cycle,
-}
-
-impl Worker {
-    /// Serves who arrives, until the server stops; then lets all have what they were about to get.
-    async fn work(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
-        poll_fn(|context| {
-            self.poll_cycle(context);
-            while let Poll::Ready(arrival) = arrivals.poll_recv(context) {
-                match arrival {
-                    Some(Arrival::Stop) | None => return Poll::Ready(()),
-                    Some(arrival) => self.welcome_or_tell(arrival),
-                }
-            }
-            Poll::Pending
-        })
-        .await;
-        // Those on their way come in yet.
-        arrivals.close();
-        while let Some(arrival) = arrivals.recv().await {
-            self.welcome_or_tell(arrival);
-        }
-        // Everybody's clients, not only this worker's: the others do the same.
-        for client in self.state.clients.all() {
-            client.drain();
-        }
-        let drained = poll_fn(|context| {
-            self.poll_cycle(context);
-            if self.cycle.len() == 0 { Poll::Ready(()) } else { Poll::Pending }
-        });
-        if tokio::time::timeout(DRAIN, drained).await.is_err() {
-            tracing::warn!(count = self.cycle.len(), "connections that did not read their replies were cut");
-        }
-    }
-
-    /// Goes on with the connections, and sends those away that belong to another worker.
-    fn poll_cycle(&mut self, context: &mut Context<'_>) {
-        for (connection, worker) in self.cycle.poll(context) {
-            self.state.stats.shard().connections_moved.add(1);
-            // That worker is gone only when the server ends.
-            let _ = self.queues[worker].send(Arrival::Moved(connection));
-        }
-    }
-
-    fn welcome_or_tell(&mut self, arrival: Arrival) {
-        if let Err(error) = self.welcome(arrival) {
-            tracing::debug!(%error, "a connection ended before it began, or on its way to another worker");
-        }
-    }
-
-    fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
-        match arrival {
-            Arrival::Client { permit, socket, protocol, ordinal } => {
-                let (socket, peer) = socket.set_up(self.state.settings.tcp_keepalive.get().max(0) as u64)?;
-                self.take_in(Stream::with_permit(socket, permit), peer, protocol, ordinal)
-            }
-            Arrival::Moved(mut connection) => {
-                connection.assign_worker(self.index);
-                self.cycle.add(connection)
-            }
-            Arrival::Stop => Ok(()),
-        }
-    }
-
-    /// Serves a new client, or tells it why it may not come in.
-    fn take_in(&mut self, stream: Stream, peer: Peer, protocol: Protocol, ordinal: usize) -> io::Result<()> {
-        match admit(&self.state, peer, protocol) {
-            Ok(client) => {
-                let connection = Connection::new(stream, self.state.clone(), client, protocol, ordinal, self.index);
-                self.cycle.add(Box::new(connection))
-            }
-            Err(error) => {
-                refuse(stream, protocol, &error);
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Registers a client, or says why it may not come in.
-fn admit(state: &State, peer: Peer, protocol: Protocol) -> Result<Arc<Client>, Error> {
-    let has_password = state.has_password();
-    let refused = if state.is_protected_from(&peer) {
-        PROTECTED
-    } else if has_password && protocol == Protocol::Book {
-        NO_PASSWORD
-    } else {
-        match state.clients.connect(state.max_clients(), |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
-            Some(client) => return Ok(client),
-            None => MAX_CLIENTS,
-        }
-    };
-    state.stats.shard().connections_rejected.add(1);
-    Err(refused)
-}
-
-/// Tells a client why it may not come in, as far as its socket takes it at once.
-fn refuse(stream: Stream, protocol: Protocol, error: &Error) {
-    let mut bytes = Gather::default();
-    match protocol {
-        Protocol::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
-        Protocol::Book => book::ReplyWriter::new(&mut bytes).error(error),
-    }
-    stream.write_last(bytes.own());
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +131,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
 
     use crate::config::Settings;
+    use crate::net::conversation::Protocol;
 
     /// Runs `test` beside a server with so many workers; it is given the address.
     fn beside(state: &Arc<State>, workers: usize, test: impl FnOnce(SocketAddr) + Send + 'static) {

@@ -3,7 +3,9 @@ use crate::base::chunks::BytesRef;
 /// Where an argument lies in the input buffer, in bytes. Buffers stay below 4 GiB (`client-query-buffer-limit`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
+    /// Offset of its first byte.
     pub start: u32,
+    /// Its length.
     pub len: u32,
 }
 
@@ -31,14 +33,17 @@ impl<'a> Args<'a> {
         Args(Source::Ranges { buffer, ranges })
     }
 
+    /// Takes the arguments from where they lie, none of them large.
     pub fn from_slices(slices: &'a [&'a [u8]]) -> Self {
         Args(Source::Slices(slices))
     }
 
+    /// Takes arguments of any length.
     pub fn from_values(values: &'a [BytesRef<'a>]) -> Self {
         Args(Source::Values(values))
     }
 
+    /// How many there are, the command's name included.
     #[inline]
     pub fn len(&self) -> usize {
         match self.0 {
@@ -48,10 +53,12 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// Whether some of them are large, and so not among the ranges.
     pub(super) fn has_large(&self) -> bool {
         matches!(self.0, Source::Ranges { ranges, .. } if ranges.contains(&LARGE))
     }
 
+    /// Whether there is none, not even a name.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -85,6 +92,7 @@ impl<'a> Args<'a> {
         self.get(index).unwrap_or_default()
     }
 
+    /// All arguments, the name first.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.iter_from(0)
     }

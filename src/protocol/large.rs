@@ -11,6 +11,7 @@ use crate::base::chunks::{BytesRef, CHUNK_BYTES, Chunks};
 pub struct Announced<'a> {
     /// Those before it, the command's name first.
     pub args: Args<'a>,
+    /// Its length.
     pub bytes: usize,
     /// What was received beside it, in bytes.
     pub others_bytes: usize,
@@ -24,6 +25,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// Whether nothing of it is missing.
     pub fn is_whole(&self) -> bool {
         self.missing == 0
     }
@@ -86,6 +88,7 @@ impl LargeArguments {
         self.received.extend(self.incoming.take().map(|incoming| incoming.chunks));
     }
 
+    /// Whether none has come as a whole.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.received.is_empty()

@@ -1,5 +1,7 @@
 //! Bytes to arguments and replies to bytes. Nothing here knows a command.
 
+#![deny(missing_docs)]
+
 pub mod book;
 pub mod resp;
 

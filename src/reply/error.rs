@@ -8,17 +8,26 @@ use std::fmt;
 pub struct Error(Cow<'static, [u8]>);
 
 impl Error {
+    /// The key holds a value of another type than the command works on.
     pub const WRONG_TYPE: Error = Error::new("WRONGTYPE Operation against a key holding the wrong kind of value");
+    /// An argument or a value is no 64-bit integer.
     pub const NOT_AN_INTEGER: Error = Error::new("ERR value is not an integer or out of range");
+    /// An argument or a value is no number.
     pub const NOT_A_FLOAT: Error = Error::new("ERR value is not a valid float");
+    /// The arguments make no sense together.
     pub const SYNTAX: Error = Error::new("ERR syntax error");
+    /// The command needs a key that exists.
     pub const NO_SUCH_KEY: Error = Error::new("ERR no such key");
+    /// There is no room for what the command may need.
     pub const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
+    /// There is no database of that number.
     pub const DB_INDEX_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
+    /// The client has to give the password first.
     pub const NO_AUTH: Error = Error::new("NOAUTH Authentication required.");
     /// Of what may be long, as much is quoted as Redis quotes.
     pub const QUOTED_MAX_BYTES: usize = 128;
 
+    /// Creates an error from its line, code word first, in which there is no line end.
     pub const fn new(line: &'static str) -> Self {
         Error(Cow::Borrowed(line.as_bytes()))
     }

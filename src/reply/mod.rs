@@ -3,6 +3,8 @@
 //! Handlers describe their answer to a [`Sink`], whose vocabulary is RESP3's (the superset); each protocol
 //! brings its own sink, so a handler never knows who asked.
 
+#![deny(missing_docs)]
+
 mod error;
 mod tree;
 
@@ -23,6 +25,7 @@ pub trait Sink {
     fn null(&mut self);
     /// The absent value where an array was due (RESP2: `*-1`).
     fn null_array(&mut self);
+    /// A signed 64-bit integer.
     fn integer(&mut self, value: i64);
     /// RESP2 sends it as a bulk string.
     fn double(&mut self, value: f64);
@@ -30,6 +33,7 @@ pub trait Sink {
     fn boolean(&mut self, value: bool);
     /// Text with a three-letter format (`txt`, `mkd`); RESP2 sends a bulk string.
     fn verbatim(&mut self, format: &str, text: &[u8]);
+    /// `len` elements follow.
     fn array(&mut self, len: usize);
     /// `len` pairs: twice as many elements follow; RESP2 sends a flat array.
     fn map(&mut self, len: usize);
@@ -37,6 +41,7 @@ pub trait Sink {
     fn set(&mut self, len: usize);
     /// Out-of-band data; RESP2 sends an array.
     fn push(&mut self, len: usize);
+    /// An error, in place of any other element.
     fn error(&mut self, error: &Error);
 
     /// An integer of any size; a protocol without them sends its digits as a byte string.

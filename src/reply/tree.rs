@@ -4,18 +4,29 @@ use crate::base::chunks::Chunks;
 /// A reply as a value, for callers that look into it (REST, and whoever calls a command from inside).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tree {
+    /// The absent value, or none at all.
     Null,
+    /// A status.
     Simple(String),
+    /// A byte string.
     Bulk(Vec<u8>),
+    /// A byte string that is referred to.
     Chunks(Chunks),
+    /// A signed 64-bit integer.
     Integer(i64),
+    /// A floating-point number.
     Double(f64),
+    /// True or false.
     Boolean(bool),
+    /// Elements in order.
     Array(Vec<Tree>),
     /// Keys and values in turn.
     Map(Vec<Tree>),
+    /// Elements in any order, each once.
     Set(Vec<Tree>),
+    /// Out-of-band data.
     Push(Vec<Tree>),
+    /// An error.
     Error(Error),
 }
 

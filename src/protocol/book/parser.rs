@@ -8,20 +8,27 @@ use crate::protocol::{Announced, Args, Incoming, Range};
 /// Digits of the longest length that can be meant; offsets in a buffer are 32 bits.
 const LENGTH_MAX_DIGITS: u8 = 10;
 
+/// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
+    /// To store a value.
     Set,
+    /// To answer a value.
     Get,
+    /// To delete a key.
     Delete,
 }
 
 /// Why a request cannot be read; the connection ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
+    /// The first byte, which stands for no operation.
     UnknownOperation(u8),
     /// A length that is empty, has a byte that is no digit, a leading zero or too many digits.
     InvalidLength,
+    /// A length that is not allowed.
     TooLong {
+        /// The longest that is.
         limit_bytes: u64,
     },
 }

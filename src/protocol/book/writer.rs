@@ -11,6 +11,7 @@ pub struct ReplyWriter<'a> {
 }
 
 impl<'a> ReplyWriter<'a> {
+    /// Appends the response to one command to `output`.
     pub fn new(output: &'a mut Gather) -> Self {
         ReplyWriter { output, answered: false }
     }

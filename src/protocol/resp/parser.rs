@@ -13,6 +13,7 @@ const LINE_MAX_BYTES: usize = 64 * 1024;
 const UNAUTHENTICATED_MAX_ARGUMENTS: i64 = 10;
 const UNAUTHENTICATED_MAX_BULK_BYTES: i64 = 16 * 1024;
 
+/// How much a client may send at present.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// `proto-max-bulk-len`
@@ -24,14 +25,23 @@ pub struct Limits {
 /// Why a request cannot be read; the connection ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
+    /// An inline command is longer than 64 KiB.
     InlineTooLong,
+    /// An inline command opens quotes that it does not close.
     UnbalancedQuotes,
+    /// The line with the number of arguments has no end.
     CountLineTooLong,
+    /// The number of arguments is no number, or too large.
     InvalidCount,
+    /// There are more arguments than before AUTH are allowed.
     UnauthenticatedCount,
+    /// The line with the length of an argument has no end.
     BulkLineTooLong,
+    /// An argument begins with this byte instead of `$`.
     ExpectedBulk(u8),
+    /// The length of an argument is no number, negative, or above `proto-max-bulk-len`.
     InvalidBulkLength,
+    /// An argument is longer than before AUTH is allowed.
     UnauthenticatedBulkLength,
 }
 

@@ -3,9 +3,12 @@ use crate::base::gather::Gather;
 use crate::base::number;
 use crate::reply::{Error, Sink};
 
+/// A version of RESP, which a client chooses by HELLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
+    /// What every client speaks at first.
     Resp2,
+    /// The one with maps, sets and pushes.
     Resp3,
 }
 
@@ -18,6 +21,7 @@ pub struct ReplyWriter<'a> {
 }
 
 impl<'a> ReplyWriter<'a> {
+    /// Appends the replies to one command to `output`.
     pub fn new(output: &'a mut Gather, version: Version) -> Self {
         ReplyWriter { output, version, further: 0 }
     }

@@ -1,28 +1,42 @@
-//! A worker's cycle: its connections receive, execute, commit and send, one step for all of them before the next.
+//! A worker: its connections receive, execute, commit and deliver, one step for all of them before the next.
 //!
 //! With one command a connection at a time, most of a worker's time is the kernel's, and whatever the kernel has done in
 //! between, the code and data of the next step are out of the processor's nearest caches. Step by step they stay there, the
 //! keys of all connections are fetched from memory together, and one commit serves all.
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use slab::Slab;
 use smallvec::SmallVec;
+use tokio::sync::mpsc;
 
 use super::buffers::{READ_BYTES, bound};
 use super::connection::{Connection, Status};
+use super::conversation::Protocol;
+use super::listener::Accepted;
 use super::sockets::Sockets;
+use super::stream::Stream;
+use crate::base::clock;
 use crate::base::gather::{Gather, Mark};
+use crate::command::access::{NO_PASSWORD, PROTECTED};
+use crate::command::clients::{Client, Peer, SocketPermit};
 use crate::command::executor::{Ahead, Batch, LOOK_AHEAD_COMMANDS};
 use crate::command::state::State;
 use crate::keyspace::KeyHash;
+use crate::protocol::{book, resp};
+use crate::reply::{Error, Sink};
 
+const MAX_CLIENTS: Error = Error::new("ERR max number of clients reached");
+/// How long open connections may take to send what they have when the server ends.
+const DRAIN: Duration = Duration::from_secs(2);
 /// Once so many bytes have been received they are executed and answered, before more are: they should stay in the cache.
 const RECEIVED_BYTES: usize = 16 * 1024;
 /// Once so many bytes of replies wait they are sent, before more is executed.
@@ -31,6 +45,131 @@ const REPLIES_BYTES: usize = 256 * 1024;
 const UNCOMMITTED_MAX: usize = 256;
 /// After so many cycles the worker's timers are looked at.
 const CYCLES_A_POLL: usize = 8;
+
+/// What comes to a worker.
+pub enum Arrival {
+    /// The socket of a new client, which takes a permit.
+    Client { permit: SocketPermit, socket: Accepted, protocol: Protocol, ordinal: usize },
+    /// A connection of another worker that this one is to go on with.
+    Moved(Box<Connection>),
+    /// Nobody any more: the server ends.
+    Stop,
+}
+
+/// What goes to each of the workers.
+pub type Queues = Arc<[mpsc::UnboundedSender<Arrival>]>;
+
+/// A thread's connections, and how others come to it.
+pub struct Worker {
+    index: usize,
+    state: Arc<State>,
+    /// Of all workers.
+    queues: Queues,
+    cycle: Cycle,
+}
+
+impl Worker {
+    /// Creates worker number `index` of those that `queues` lead to, for the runtime that has been entered.
+    ///
+    /// # Errors
+    /// When the process has no file descriptors left.
+    pub fn new(index: usize, state: Arc<State>, queues: Queues) -> io::Result<Worker> {
+        let cycle = Cycle::new(state.clone())?;
+        Ok(Worker { index, state, queues, cycle })
+    }
+
+    /// Serves who arrives, until the server stops; then lets all have what they were about to get.
+    pub async fn work(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>) {
+        poll_fn(|context| {
+            self.cycle.poll(context, &self.queues);
+            while let Poll::Ready(arrival) = arrivals.poll_recv(context) {
+                match arrival {
+                    Some(Arrival::Stop) | None => return Poll::Ready(()),
+                    Some(arrival) => self.welcome_or_tell(arrival),
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+        // Those on their way come in yet.
+        arrivals.close();
+        while let Some(arrival) = arrivals.recv().await {
+            self.welcome_or_tell(arrival);
+        }
+        // Everybody's clients, not only this worker's: the others do the same.
+        for client in self.state.clients.all() {
+            client.drain();
+        }
+        let drained = poll_fn(|context| {
+            self.cycle.poll(context, &self.queues);
+            if self.cycle.len() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        });
+        if tokio::time::timeout(DRAIN, drained).await.is_err() {
+            tracing::warn!(count = self.cycle.len(), "connections that did not read their replies were cut");
+        }
+    }
+
+    fn welcome_or_tell(&mut self, arrival: Arrival) {
+        if let Err(error) = self.welcome(arrival) {
+            tracing::debug!(%error, "a connection ended before it began, or on its way to another worker");
+        }
+    }
+
+    fn welcome(&mut self, arrival: Arrival) -> io::Result<()> {
+        match arrival {
+            Arrival::Client { permit, socket, protocol, ordinal } => {
+                let (socket, peer) = socket.set_up(self.state.settings.tcp_keepalive.get().max(0) as u64)?;
+                self.take_in(Stream::with_permit(socket, permit), peer, protocol, ordinal)
+            }
+            Arrival::Moved(mut connection) => {
+                connection.assign_worker(self.index);
+                self.cycle.add(connection)
+            }
+            Arrival::Stop => Ok(()),
+        }
+    }
+
+    /// Serves a new client, or tells it why it may not come in.
+    fn take_in(&mut self, stream: Stream, peer: Peer, protocol: Protocol, ordinal: usize) -> io::Result<()> {
+        match admit(&self.state, peer, protocol) {
+            Ok(client) => {
+                let connection = Connection::new(stream, self.state.clone(), client, protocol, ordinal, self.index);
+                self.cycle.add(Box::new(connection))
+            }
+            Err(error) => {
+                refuse(stream, protocol, &error);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Registers a client, or says why it may not come in.
+fn admit(state: &State, peer: Peer, protocol: Protocol) -> Result<Arc<Client>, Error> {
+    let has_password = state.has_password();
+    let refused = if state.is_protected_from(&peer) {
+        PROTECTED
+    } else if has_password && protocol == Protocol::Book {
+        NO_PASSWORD
+    } else {
+        match state.clients.connect(state.max_clients(), |id| Client::new(id, peer, clock::now_ms(), !has_password)) {
+            Some(client) => return Ok(client),
+            None => MAX_CLIENTS,
+        }
+    };
+    state.stats.shard().connections_rejected.add(1);
+    Err(refused)
+}
+
+/// Tells a client why it may not come in, as far as its socket takes it at once.
+fn refuse(stream: Stream, protocol: Protocol, error: &Error) {
+    let mut bytes = Gather::default();
+    match protocol {
+        Protocol::Resp => resp::ReplyWriter::new(&mut bytes, resp::Version::Resp2).error(error),
+        Protocol::Book => book::ReplyWriter::new(&mut bytes).error(error),
+    }
+    stream.write_last(bytes.own());
+}
 
 /// The connections that were woken since the last cycle, by something else than their sockets.
 #[derive(Default)]
@@ -137,7 +276,7 @@ impl Exchange {
 }
 
 /// The connections of a worker, and what they share.
-pub struct Cycle {
+struct Cycle {
     state: Arc<State>,
     served: Slab<Served>,
     sockets: Sockets,
@@ -151,8 +290,6 @@ pub struct Cycle {
     replies: Gather,
     /// Those whose replies wait for the next commit.
     uncommitted: Vec<usize>,
-    /// Those that are to go on with another worker, of that number.
-    leaving: Vec<(Box<Connection>, usize)>,
 }
 
 impl Cycle {
@@ -172,7 +309,6 @@ impl Cycle {
             received: Vec::new(),
             replies: Gather::default(),
             uncommitted: Vec::new(),
-            leaving: Vec::new(),
         })
     }
 
@@ -198,17 +334,32 @@ impl Cycle {
     }
 
     /// Goes through cycles with those that are due, until nobody is, or that was long; the task is woken when the next cycle
-    /// is due. Returns the connections that go on with another worker, and its number.
-    pub fn poll(&mut self, task: &mut Context<'_>) -> Vec<(Box<Connection>, usize)> {
+    /// is due. Connections that go on with another worker are sent to its queue.
+    pub fn poll(&mut self, task: &mut Context<'_>, queues: &[mpsc::UnboundedSender<Arrival>]) {
         for _ in 0..CYCLES_A_POLL {
             let is_told = self.gather(task);
             if !is_told && self.present.is_empty() && self.uncommitted.is_empty() {
-                return std::mem::take(&mut self.leaving);
+                return;
             }
-            self.run();
+            let present = std::mem::take(&mut self.present);
+            let uncommitted = self.uncommitted.len();
+            let mut rest = &present[..];
+            while !rest.is_empty() {
+                rest = &rest[self.receive(rest)..];
+                let mut delivered = 0;
+                while delivered < self.exchanges.len() {
+                    let executed = self.execute(delivered);
+                    self.deliver(delivered..executed, queues);
+                    delivered = executed;
+                }
+            }
+            self.present = present;
+            // Not before nobody joins any more: who has become ready meanwhile is looked for once more.
+            if self.uncommitted.len() == uncommitted || self.uncommitted.len() >= UNCOMMITTED_MAX {
+                self.commit(queues);
+            }
         }
         task.waker().wake_by_ref();
-        std::mem::take(&mut self.leaving)
     }
 
     /// Gathers those that are due. Returns whether the sockets told of any, and must be asked again.
@@ -238,27 +389,6 @@ impl Cycle {
         });
         // The server then ends: this worker would serve nobody any more.
         told.expect("a selector can be asked")
-    }
-
-    /// Goes through one cycle with those that were gathered.
-    fn run(&mut self) {
-        let present = std::mem::take(&mut self.present);
-        let uncommitted = self.uncommitted.len();
-        let mut rest = &present[..];
-        while !rest.is_empty() {
-            rest = &rest[self.receive(rest)..];
-            let mut delivered = 0;
-            while delivered < self.exchanges.len() {
-                let executed = self.execute(delivered);
-                self.deliver(delivered..executed);
-                delivered = executed;
-            }
-        }
-        self.present = present;
-        // Not before nobody joins any more: who has become ready meanwhile is looked for once more.
-        if self.uncommitted.len() == uncommitted || self.uncommitted.len() >= UNCOMMITTED_MAX {
-            self.commit();
-        }
     }
 
     /// Has the connections of these tokens receive, until that is much. Returns how many of them have.
@@ -324,7 +454,7 @@ impl Cycle {
     }
 
     /// Has the connections of these exchanges deliver what they have executed, and does what they then need.
-    fn deliver(&mut self, exchanges: Range<usize>) {
+    fn deliver(&mut self, exchanges: Range<usize>, queues: &[mpsc::UnboundedSender<Arrival>]) {
         for &Exchange { token, replies: (from, to), .. } in &self.exchanges[exchanges] {
             let Some(served) = self.served.get_mut(token) else { continue };
             let replies = &mut self.replies;
@@ -345,7 +475,9 @@ impl Cycle {
                     if let Err(error) = self.sockets.remove(connection.stream().socket()) {
                         tracing::warn!(%error, "a socket cannot be given to another worker");
                     }
-                    self.leaving.push((connection, worker));
+                    self.state.stats.shard().connections_moved.add(1);
+                    // That worker is gone only when the server ends.
+                    let _ = queues[worker].send(Arrival::Moved(connection));
                 }
                 Some(Status::Over) | None => drop(self.served.remove(token)),
             }
@@ -355,7 +487,7 @@ impl Cycle {
 
     /// Brings what was executed into the journal: the first one does that for all of them. Those that need not wait any more
     /// deliver.
-    fn commit(&mut self) {
+    fn commit(&mut self, queues: &[mpsc::UnboundedSender<Arrival>]) {
         self.replies.clear();
         self.exchanges.clear();
         for token in self.uncommitted.drain(..) {
@@ -371,7 +503,7 @@ impl Cycle {
                 self.exchanges.push(Exchange::new(token));
             }
         }
-        self.deliver(0..self.exchanges.len());
+        self.deliver(0..self.exchanges.len(), queues);
     }
 }
 
