@@ -1,3 +1,5 @@
+//! What a command's handler works with.
+
 use std::any::Any;
 use std::time::{Duration, Instant};
 

@@ -62,6 +62,7 @@ impl From<RocksError> for Stop {
 /// What the connection does next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Flow {
+    /// Execute what follows.
     #[default]
     Continue,
     /// Send what is written, then close.

@@ -7,17 +7,12 @@ pub mod alarm;
 mod assembly;
 mod block;
 pub mod clients;
-#[allow(missing_docs)]
 pub mod commit;
-#[allow(missing_docs)]
 pub mod context;
-#[allow(missing_docs)]
 pub mod executor;
 pub mod flags;
-#[allow(missing_docs)]
 pub mod flow;
 pub mod registration;
-#[allow(missing_docs)]
 pub mod session;
 mod slow;
 pub mod spec;

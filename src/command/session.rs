@@ -1,3 +1,5 @@
+//! What the executor keeps of one client between its commands.
+
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -8,10 +10,12 @@ use crate::command::flow::Flow;
 use crate::keyspace::loader::Cold;
 use crate::protocol::Args;
 
-/// CLIENT REPLY.
+/// Which commands of a client are answered, as CLIENT REPLY has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyMode {
+    /// All are.
     On,
+    /// None is.
     Off,
     /// The next command is not answered.
     SkipNext,
