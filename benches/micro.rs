@@ -38,8 +38,10 @@ fn parsers(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("parser");
     group.throughput(Throughput::Elements(PIPELINE as u64));
     let limits = resp::Limits { bulk_bytes: 512 << 20, authenticated: true };
-    for (name, operation) in [("get", Operation::Get), ("set", Operation::Set)] {
-        let mut input = batch(Protocol::Resp, operation, 0..PIPELINE);
+    let single = [("get", Operation::Get), ("set", Operation::Set)];
+    let many = [("mget", Operation::GetMany), ("mset", Operation::SetMany)];
+    for (name, operation) in single.into_iter().chain(many) {
+        let mut input = batch(Protocol::Resp, operation, VALUE_BYTES, 0..PIPELINE * operation.keys());
         let mut parser = resp::RequestParser::default();
         group.bench_function(format!("resp/{name}"), |bencher| {
             bencher.iter(|| {
@@ -49,7 +51,9 @@ fn parsers(criterion: &mut Criterion) {
                 arguments
             });
         });
-        let input = batch(Protocol::Book, operation, 0..PIPELINE);
+    }
+    for (name, operation) in single {
+        let input = batch(Protocol::Book, operation, VALUE_BYTES, 0..PIPELINE);
         let mut parser = book::RequestParser::default();
         group.bench_function(format!("book/{name}"), |bencher| {
             bencher.iter(|| {
@@ -146,7 +150,7 @@ fn merger(criterion: &mut Criterion) {
             for _ in 0..rounds {
                 for start in (first..first + ROUND_ENTRIES).step_by(PIPELINE) {
                     let keys = (start..(start + PIPELINE).min(first + ROUND_ENTRIES)).map(|number| number % KEYS);
-                    server.run(&mut batch(Protocol::Resp, Operation::Set, keys));
+                    server.run(&mut batch(Protocol::Resp, Operation::Set, VALUE_BYTES, keys));
                 }
                 first = (first + ROUND_ENTRIES) % KEYS;
                 let began = std::time::Instant::now();

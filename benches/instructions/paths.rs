@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rockpool::config::Engine;
 use rockpool::net::Protocol;
 
-use crate::support::{MANY_KEYS, Operation, Server, VALUE_BYTES, batch_of};
+use crate::support::{MANY_KEYS, Operation, Server, VALUE_BYTES, batch};
 
 /// The most keys, and the most bytes of values under all of them.
 const KEYS_MAX: usize = 50_000;
@@ -102,7 +102,7 @@ impl Path {
         let warm_up = batches / WARM_UP_SHARE;
         for number in 0..warm_up + batches {
             let batch_keys = std::iter::repeat_with(|| random.random_range(0..keys)).take(keys_per_batch);
-            let mut batch = batch_of(self.protocol, self.operation, self.value_bytes, batch_keys);
+            let mut batch = batch(self.protocol, self.operation, self.value_bytes, batch_keys);
             let mut replied_bytes = 0;
             let mut work = || replied_bytes = server.run(&mut batch).len();
             if number < warm_up {

@@ -78,7 +78,7 @@ impl Server {
     /// Sets the keys numbered from 0 to `keys` to values of that size, and merges them if there is a disk.
     pub fn fill(&mut self, protocol: Protocol, keys: usize, value_bytes: usize) {
         for first in (0..keys).step_by(FILL_BATCH) {
-            self.run(&mut batch_of(protocol, Operation::Set, value_bytes, first..keys.min(first + FILL_BATCH)));
+            self.run(&mut batch(protocol, Operation::Set, value_bytes, first..keys.min(first + FILL_BATCH)));
         }
         self.merge();
     }
@@ -114,13 +114,9 @@ pub fn key(number: usize) -> String {
     format!("key:{number:012}")
 }
 
-/// The bytes that a client sends to have the operation done on these keys, with values of [`VALUE_BYTES`].
-pub fn batch(protocol: Protocol, operation: Operation, keys: impl Iterator<Item = usize>) -> Vec<u8> {
-    batch_of(protocol, operation, VALUE_BYTES, keys)
-}
-
-/// The same with values of that size. A command takes as many of the keys as it has.
-pub fn batch_of(
+/// The bytes that a client sends to have the operation done on these keys, with values of that size. A command takes as many of the
+/// keys as it has.
+pub fn batch(
     protocol: Protocol,
     operation: Operation,
     value_bytes: usize,

@@ -72,7 +72,8 @@ impl<'a> Context<'a> {
     pub fn key(&self, index: usize) -> Key<'a> {
         match self.known_keys.first {
             Some((first, key_hash)) if first == index => Key::at(self.args.at(index), key_hash),
-            _ => self.further_key(index),
+            Some(_) => self.further_key(index),
+            None => self.state.keyspace.key(self.args.at(index)),
         }
     }
 

@@ -62,7 +62,7 @@ pub struct Ahead {
 
 impl Ahead {
     /// Looks a command up, that of the index `previous` first, and its key.
-    #[inline]
+    #[inline(always)]
     fn look(state: &State, args: &Args<'_>, previous: usize) -> Ahead {
         let command = Table::get().look_up(args, previous).ok();
         let key = command.and_then(|command| command.spec.keys.first()).and_then(|index| {
@@ -196,31 +196,17 @@ impl<'s> Batch<'s> {
             Ok(command) => command,
             Err(error) => return self.reject(None, &error, reply),
         };
-        let result = if ahead.further_keys == 0 {
-            self.pass(session, command, args, &KnownKeys { first: ahead.key, ..KnownKeys::NONE }, reply)
-        } else {
-            self.pass_with_further_keys(session, command, args, ahead, reply)
-        };
-        result.unwrap_or_else(|stop| self.stop(session, Some((command, &args)), stop, reply))
-    }
-
-    /// Passes a command through the stages behind its look-up, of which several keys were looked ahead at.
-    fn pass_with_further_keys(
-        &mut self,
-        session: &mut Session,
-        command: &Command,
-        args: Args<'_>,
-        ahead: Ahead,
-        reply: &mut dyn Sink,
-    ) -> Result<Flow, Stop> {
-        let mut all = std::mem::take(&mut self.further_keys);
-        let others = all.len() - ahead.further_keys;
-        let step = command.spec.keys.step();
-        let result =
-            self.pass(session, command, args, &KnownKeys { first: ahead.key, step, further: &all[others..] }, reply);
-        all.truncate(others);
-        self.further_keys = all;
-        result
+        let mut known_keys = KnownKeys { first: ahead.key, ..KnownKeys::NONE };
+        let further_keys;
+        if ahead.further_keys > 0 {
+            further_keys = self.further_keys.split_off(self.further_keys.len() - ahead.further_keys);
+            known_keys.step = command.spec.keys.step();
+            known_keys.further = &further_keys;
+        }
+        match self.pass(session, command, &args, &known_keys, reply) {
+            Ok(flow) => flow,
+            Err(stop) => self.stop(session, Some((command, &args)), stop, reply),
+        }
     }
 
     /// Passes a command through the stages behind its look-up.
@@ -232,14 +218,14 @@ impl<'s> Batch<'s> {
         &mut self,
         session: &mut Session,
         command: &Command,
-        args: Args<'_>,
+        args: &Args<'_>,
         known_keys: &KnownKeys<'_>,
         reply: &mut dyn Sink,
     ) -> Result<Flow, Stop> {
-        command.check_arity(&args)?;
-        authorize(self.state, &session.client, command, &args)?;
-        route(session, command, &args)?;
-        if queue(session, command, &args) {
+        command.check_arity(args)?;
+        authorize(self.state, &session.client, command, args)?;
+        route(session, command, args)?;
+        if queue(session, command, args) {
             return Ok(Flow::Continue);
         }
         self.admit(session, command.spec.flags, || args.total_bytes())?;
@@ -282,6 +268,7 @@ impl<'s> Batch<'s> {
     }
 
     /// Whether the disk can keep up with a write.
+    #[inline(always)]
     fn admit_write(&mut self, session: &mut Session, flags: Flags) -> Result<(), Stop> {
         if self.is_admitted {
             return Ok(());
@@ -323,7 +310,7 @@ impl<'s> Batch<'s> {
         &mut self,
         session: &mut Session,
         command: &Command,
-        args: Args<'_>,
+        args: &Args<'_>,
         known_keys: &KnownKeys<'_>,
         reply: &mut dyn Sink,
     ) -> Result<(), Stop> {
@@ -339,38 +326,40 @@ impl<'s> Batch<'s> {
         self.changes.begin();
         let caller = Caller { now_ms: self.now_ms, touches: session.client.touches() };
         let (database, cold) = (session.client.database(), session.cold.take());
-        let mut context = Context {
-            state,
-            session,
-            args,
-            reply,
-            now_ms: self.now_ms,
-            leftovers: &mut leftovers,
-            known_keys,
-            // Made in its place: it is large, though a command with one key touches little of it.
-            access: AccessSet::new(&state.keyspace, &self.changes, caller, database, cold),
+        // Made and dropped in its place: it is large, though a command with one key touches little of it.
+        let result = {
+            let mut context = Context {
+                state,
+                session,
+                args: *args,
+                reply,
+                now_ms: self.now_ms,
+                leftovers: &mut leftovers,
+                known_keys,
+                access: AccessSet::new(&state.keyspace, &self.changes, caller, database, cold),
+            };
+            if !known_keys.further.is_empty() {
+                context.access.skip_prefetch();
+            }
+            let result = (command.spec.handler)(&mut context);
+            if let Some(cold) = context.access.take_cold() {
+                context.session.cold = Some(cold);
+            }
+            result
         };
-        if !known_keys.further.is_empty() {
-            context.access.skip_prefetch();
-        }
-        let result = (command.spec.handler)(&mut context);
-        if let Some(cold) = context.access.take_cold() {
-            context.session.cold = Some(cold);
-        }
-        // The locks go first, then the gate, and what was taken out is freed while nobody waits for it.
-        drop(context);
+        // The locks have gone; then goes the gate, and what was taken out is freed while nobody waits for it.
         drop(alone);
         drop(leftovers);
         result
     }
 
     /// Counts and times a command that has run, answers its error, and shows it to those who monitor.
-    #[inline]
+    #[inline(always)]
     pub(super) fn record(
         &mut self,
         session: &mut Session,
         command: &Command,
-        args: Args<'_>,
+        args: &Args<'_>,
         error: Option<Error>,
         reply: &mut dyn Sink,
     ) -> Flow {
@@ -394,7 +383,7 @@ impl<'s> Batch<'s> {
             stats.record_error(error.code());
             reply.error(&error);
         }
-        self.show(session, command, &args);
+        self.show(session, command, args);
         std::mem::take(&mut session.after)
     }
 

@@ -34,7 +34,7 @@ impl Limits {
 
 /// Records a command that has reached one of the limits.
 #[cold]
-pub fn note(state: &State, session: &Session, command: &Command, args: Args<'_>, duration_ns: u64, limits: Limits) {
+pub fn note(state: &State, session: &Session, command: &Command, args: &Args<'_>, duration_ns: u64, limits: Limits) {
     let time_s = clock::now_ms() / 1000;
     let event = if command.spec.flags.has(Flags::FAST) { "fast-command" } else { "command" };
     state.stats.latency_events.add(event, duration_ns / 1_000_000, limits.spike_ms, time_s);
@@ -45,7 +45,7 @@ pub fn note(state: &State, session: &Session, command: &Command, args: Args<'_>,
         id: 0,
         time_s,
         duration_us: duration_ns / 1000,
-        arguments: shortened((0..args.len()).map(|index| session.shown(&args, index))),
+        arguments: shortened((0..args.len()).map(|index| session.shown(args, index))),
         client_address: session.client.peer.address.clone(),
         client_name: session.client.names().name,
     };

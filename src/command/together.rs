@@ -122,7 +122,7 @@ impl Batch<'_> {
                     Some(NOT_AMONG_OTHERS)
                 }
             };
-            match self.record(context.session, command, *args, error, context.reply) {
+            match self.record(context.session, command, args, error, context.reply) {
                 Flow::Continue => {}
                 after => flow = after,
             }

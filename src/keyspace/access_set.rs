@@ -12,7 +12,6 @@ use super::memory::key::{Caller, Key};
 use super::residency::loader::{Cold, Loader};
 use super::residency::resident::Residence;
 use super::whole::Keyspace;
-use crate::base::gather::Gather;
 
 /// Why a command cannot have the slot of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub struct AccessSet<'k> {
     /// The slot of a command with one key. It is apart from the others, so that GET and SET have nothing to do with those; and
     /// it goes before another is locked.
     one: Option<SlotGuard<'k>>,
-    several: Option<SlotGuards<'k>>,
+    several: Option<Box<SlotGuards<'k>>>,
 }
 
 impl<'k> AccessSet<'k> {
@@ -77,7 +76,7 @@ impl<'k> AccessSet<'k> {
         keys: impl Iterator<Item = (usize, Key<'a>)>,
     ) -> AccessSet<'k> {
         let mut set = AccessSet::new(keyspace, changes, caller, 0, cold);
-        set.several = Some(keyspace.lock_all(caller, keys).report_to(changes));
+        set.several = Some(Box::new(keyspace.lock_all(caller, keys).report_to(changes)));
         set.spans_commands = true;
         set
     }
@@ -136,11 +135,14 @@ impl<'k> AccessSet<'k> {
     pub fn slot(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
         let database = self.database;
         if self.spans_commands {
-            return Ok(self.slots([(database, *key)].into_iter())?.of(database, key));
+            return self.slot_of_several(key);
         }
-        self.one = None;
+        if self.one.is_some() {
+            self.one = None;
+        }
         let physical = self.keyspace.physical(database);
-        let slot = self.one.insert(self.keyspace.lock_slot(self.caller, physical, key.slot).into());
+        let lock = || self.keyspace.lock_slot(self.caller, physical, key.slot).into();
+        let slot = self.one.get_or_insert_with(lock);
         slot.changes = Some(self.changes);
         if !slot.is_resident(key) {
             make_resident(slot, key, &mut self.cold)?;
@@ -156,13 +158,28 @@ impl<'k> AccessSet<'k> {
     pub fn slot_to_overwrite(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
         let database = self.database;
         if self.spans_commands {
-            return Ok(self.slots_to_overwrite([*key].into_iter())?.of(database, key));
+            return self.slot_of_several_to_overwrite(key);
         }
-        self.one = None;
+        if self.one.is_some() {
+            self.one = None;
+        }
         let physical = self.keyspace.physical(database);
-        let slot = self.one.insert(self.keyspace.lock_slot(self.caller, physical, key.slot).into());
+        let lock = || self.keyspace.lock_slot(self.caller, physical, key.slot).into();
+        let slot = self.one.get_or_insert_with(lock);
         slot.changes = Some(self.changes);
         Ok(slot)
+    }
+
+    #[cold]
+    fn slot_of_several(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
+        let database = self.database;
+        Ok(self.slots([(database, *key)].into_iter())?.of(database, key))
+    }
+
+    #[cold]
+    fn slot_of_several_to_overwrite(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
+        let database = self.database;
+        Ok(self.slots_to_overwrite([*key].into_iter())?.of(database, key))
     }
 
     /// Gives the slots of several keys, each with the number of its database, as [`slot`](Self::slot) does. All keys are
@@ -199,7 +216,7 @@ impl<'k> AccessSet<'k> {
     ) -> Result<&mut SlotGuards<'k>, Unavailable> {
         let database = self.database;
         self.hold(keys.map(|key| (database, key)))?;
-        self.several.as_mut().ok_or(Unavailable::NotNamed)
+        self.several.as_deref_mut().ok_or(Unavailable::NotNamed)
     }
 
     /// Sees to it that these keys of the set of several commands are in memory, before the first of them runs.
@@ -207,7 +224,7 @@ impl<'k> AccessSet<'k> {
     /// # Errors
     /// When some have to be loaded. What cannot be read is left for the commands to come upon.
     pub fn require<'a>(&mut self, keys: impl Iterator<Item = (usize, Key<'a>)>) -> Result<(), Unavailable> {
-        let slots = self.several.as_mut().ok_or(Unavailable::NotNamed)?;
+        let slots = self.several.as_deref_mut().ok_or(Unavailable::NotNamed)?;
         match slots.make_resident(keys, &mut self.cold) {
             Err(Unavailable::Cold) => Err(Unavailable::Cold),
             _ => Ok(()),
@@ -233,7 +250,7 @@ impl<'k> AccessSet<'k> {
             let of_client = keys.clone().filter(|(number, _)| *number == database).map(|(_, key)| key);
             keyspace.prefetch_keys(database, of_client);
         }
-        self.several = Some(keyspace.lock_all(caller, keys).report_to(changes));
+        self.several = Some(Box::new(keyspace.lock_all(caller, keys).report_to(changes)));
         Ok(())
     }
 }
@@ -250,7 +267,7 @@ fn make_resident(slot: &mut SlotGuard<'_>, key: &Key, cold: &mut Option<Box<Cold
 /// Several slots, locked together. What is changed in them gets into the journal whole, when they are let go.
 pub struct SlotGuards<'k> {
     /// In the order of their positions.
-    guards: SmallVec<[SlotGuard<'k>; 4]>,
+    guards: Vec<SlotGuard<'k>>,
     changes: Option<&'k Changes>,
     /// From before it was looked at whether a round is open until the changes are made.
     #[allow(dead_code, reason = "it is held, not read")]
@@ -338,10 +355,10 @@ impl Keyspace {
         positions.dedup();
         let lock = |(physical, slot)| {
             let mut guard = SlotGuard::from(self.lock_slot(caller, physical, slot));
-            guard.staged = self.tier().is_some().then(Gather::default);
+            guard.staged = self.tier().is_some().then(Box::default);
             guard
         };
-        let mut guards: SmallVec<_> = positions.into_iter().map(lock).collect();
+        let mut guards: Vec<_> = positions.into_iter().map(lock).collect();
         let holding_rounds_back = self.tier().map(|tier| self.merger.collect_first(tier, &mut guards));
         SlotGuards { guards, changes: None, holding_rounds_back }
     }

@@ -223,6 +223,10 @@ impl Connection {
             Some(bytes) => self.send(bytes),
             None => replies.move_between(from, to, self.output.buffer()),
         }
+        // Until the journal is there nothing goes, and nothing is decided.
+        if self.awaits_commit() {
+            return Status::Uncommitted;
+        }
         let has_more = !self.output.is_empty()
             || self.uncommitted.is_any()
             || self.session.client.has_pushes()
@@ -261,6 +265,14 @@ impl Connection {
             return self.end();
         }
         Status::Idle
+    }
+
+    /// Whether its replies wait for the journal, and somebody for its replies.
+    #[inline]
+    fn awaits_commit(&self) -> bool {
+        self.uncommitted.is_awaited(self.state.keyspace.tier())
+            && !matches!(self.stage, Stage::Over)
+            && self.session.client.ending() != Ending::Killed
     }
 
     /// Brings into the journal what its replies tell of, and with it what anybody's do. Ready: it is there, as `appendfsync`

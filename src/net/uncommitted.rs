@@ -42,6 +42,7 @@ impl Uncommitted {
     }
 
     /// Whether the journal has not got there yet, and may soon.
+    #[inline]
     pub fn is_awaited(&self, tier: Option<&Tier>) -> bool {
         self.commit.is_awaited(tier)
     }

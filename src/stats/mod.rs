@@ -252,7 +252,7 @@ impl Stats {
     }
 
     /// Counts a command that has run.
-    #[inline]
+    #[inline(always)]
     pub fn record(&self, index: usize, duration_ns: u64, failed: bool, tracks_latency: bool) {
         let (shard, alone) = self.own_shard();
         let Some(command) = shard.commands.get(index) else { return };

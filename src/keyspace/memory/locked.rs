@@ -33,7 +33,7 @@ pub struct LockedSlot<'k> {
     pub(in crate::keyspace) slot: MutexGuard<'k, Slot>,
     pub(in crate::keyspace) caller: Caller,
     /// What goes into the journal once all of a command's changes are made; `None`: each change goes there at once.
-    pub(in crate::keyspace) staged: Option<Gather>,
+    pub(in crate::keyspace) staged: Option<Box<Gather>>,
     /// Where changes are reported; `None`: nobody waits for them.
     pub(in crate::keyspace) changes: Option<&'k Changes>,
 }
@@ -87,7 +87,7 @@ impl LockedSlot<'_> {
     }
 
     /// Notes a use of an entry, if the caller's count.
-    #[inline]
+    #[inline(always)]
     pub(in crate::keyspace) fn touch(&mut self, index: Index) {
         if self.caller.touches {
             let (rules, now_ms) = (self.databases.rules(), self.caller.now_ms);

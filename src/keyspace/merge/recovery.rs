@@ -13,7 +13,6 @@ use super::super::residency::loader::{Cold, Loader};
 use super::super::residency::resident::Residence;
 use super::super::watch::effect::{ChangeId, Effect};
 use super::super::watch::event::Event;
-use crate::base::gather::Gather;
 use crate::base::progress::Progress;
 use crate::base::slot::SLOTS;
 use crate::store::journal::Replay;
@@ -233,7 +232,7 @@ fn replay_effect(databases: &Databases, id: ChangeId, key: &[u8], effect: Effect
         return Ok(false);
     }
     // The journal has this change already.
-    guard.staged = Some(Gather::default());
+    guard.staged = Some(Box::default());
     if matches!(effect, Effect::Expire(_) | Effect::Modify(_)) {
         let mut cold = Cold::default();
         loop {
