@@ -95,6 +95,7 @@ fn lookup(criterion: &mut Criterion) {
     let keyspace = &server.state.keyspace;
     let caller = Caller { now_ms: clock::now_ms(), touches: true };
     let changes = Changes::default();
+    let mut cold = None;
     // Far apart, so that neither key nor slot is in the processor's cache by luck.
     let mut keys = (0..KEYS).cycle().step_by(7919).map(key);
     criterion.bench_function("lookup", |bencher| {
@@ -102,7 +103,7 @@ fn lookup(criterion: &mut Criterion) {
             || keys.next().unwrap_or_default(),
             |name| {
                 let key = keyspace.key(name.as_bytes());
-                let mut access = AccessSet::new(keyspace, &changes, caller, 0, None);
+                let mut access = AccessSet::new(keyspace, &changes, caller, 0, &mut cold);
                 let slot = access.slot(&key).expect("a resident key");
                 let found = slot.read(&key).is_some_and(|entry| entry.string().is_some());
                 // Given back, so that freeing it is not measured.

@@ -44,7 +44,7 @@ pub struct Context<'a> {
     /// The time at which the command runs, in Unix milliseconds.
     pub now_ms: u64,
     /// What a handler took out of the keyspace; it is freed once the gate is let go.
-    pub leftovers: &'a mut Flushed,
+    pub leftovers: &'a mut Option<Flushed>,
     /// What is known of its keys from looking ahead.
     pub known_keys: &'a KnownKeys<'a>,
     /// What the command holds: its handler borrows the slots of its keys from there, and locks nothing itself.

@@ -17,7 +17,7 @@ use crate::command::state::State;
 use crate::command::table::{Command, NO_COMMAND, Table};
 use crate::keyspace::gate::Shared;
 use crate::keyspace::tier::Pressure;
-use crate::keyspace::{AccessSet, Caller, Changes, Flushed, KeyHash, Room};
+use crate::keyspace::{AccessSet, Caller, Changes, KeyHash, Room};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -322,31 +322,30 @@ impl<'s> Batch<'s> {
             self.gate.get_or_insert_with(|| state.keyspace.gate.shared());
             None
         };
-        let mut leftovers = Flushed::default();
+        let mut leftovers = None;
         self.changes.begin();
         let caller = Caller { now_ms: self.now_ms, touches: session.client.touches() };
-        let (database, cold) = (session.client.database(), session.cold.take());
+        let (database, mut cold) = (session.client.database(), session.cold.take());
         // Made and dropped in its place: it is large, though a command with one key touches little of it.
         let result = {
             let mut context = Context {
                 state,
-                session,
+                session: &mut *session,
                 args: *args,
                 reply,
                 now_ms: self.now_ms,
                 leftovers: &mut leftovers,
                 known_keys,
-                access: AccessSet::new(&state.keyspace, &self.changes, caller, database, cold),
+                access: AccessSet::new(&state.keyspace, &self.changes, caller, database, &mut cold),
             };
             if !known_keys.further.is_empty() {
                 context.access.skip_prefetch();
             }
-            let result = (command.spec.handler)(&mut context);
-            if let Some(cold) = context.access.take_cold() {
-                context.session.cold = Some(cold);
-            }
-            result
+            (command.spec.handler)(&mut context)
         };
+        if let Some(cold) = cold {
+            session.cold = Some(cold);
+        }
         // The locks have gone; then goes the gate, and what was taken out is freed while nobody waits for it.
         drop(alone);
         drop(leftovers);

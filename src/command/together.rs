@@ -9,7 +9,7 @@ use crate::command::flow::{Flow, NOT_AMONG_OTHERS, Stop};
 use crate::command::session::Session;
 use crate::command::spec::KeyUse;
 use crate::command::table::{Command, NO_COMMAND, Table};
-use crate::keyspace::{AccessSet, Caller, Changes, Flushed, Key};
+use crate::keyspace::{AccessSet, Caller, Changes, Key};
 use crate::protocol::Args;
 use crate::reply::{Error, Sink};
 
@@ -79,12 +79,14 @@ impl Batch<'_> {
         }
         let caller = Caller { now_ms: self.now_ms, touches };
         state.keyspace.prefetch_keys(database, keys.iter().map(|(_, (_, key))| *key));
-        let (changes, mut leftovers) = (Changes::default(), Flushed::default());
+        let (changes, mut leftovers) = (Changes::default(), None);
         let all_keys = keys.iter().map(|(_, key)| *key);
-        let mut access = AccessSet::of_several(&state.keyspace, &changes, caller, session.cold.take(), all_keys);
+        let mut cold = session.cold.take();
+        let mut access = AccessSet::of_several(&state.keyspace, &changes, caller, &mut cold, all_keys);
         // While nothing is changed, the loader can read. What else turns out to be cold is read in place.
         if let Err(unavailable) = access.require(keys.iter().filter(|(is_read, _)| *is_read).map(|(_, key)| *key)) {
-            session.cold = access.take_cold();
+            drop(access);
+            session.cold = cold;
             return Err(unavailable.into());
         }
         reply.array(commands.len());
@@ -92,7 +94,7 @@ impl Batch<'_> {
         let now_ms = self.now_ms;
         let mut context = Context {
             state,
-            session,
+            session: &mut *session,
             args: Args::from_slices(&[]),
             reply,
             now_ms,
@@ -128,8 +130,8 @@ impl Batch<'_> {
             }
         }
         fail::fail_point!("together::end");
-        context.session.cold = context.access.take_cold();
         drop(context);
+        session.cold = cold;
         self.changes.add(&changes);
         Ok(flow)
     }

@@ -34,7 +34,7 @@ pub struct AccessSet<'k> {
     changes: &'k Changes,
     caller: Caller,
     database: usize,
-    cold: Option<Box<Cold>>,
+    cold: &'k mut Option<Box<Cold>>,
     spans_commands: bool,
     is_prefetched: bool,
     /// The slot of a command with one key. It is apart from the others, so that GET and SET have nothing to do with those; and
@@ -52,7 +52,7 @@ impl<'k> AccessSet<'k> {
         changes: &'k Changes,
         caller: Caller,
         database: usize,
-        cold: Option<Box<Cold>>,
+        cold: &'k mut Option<Box<Cold>>,
     ) -> AccessSet<'k> {
         AccessSet {
             keyspace,
@@ -72,7 +72,7 @@ impl<'k> AccessSet<'k> {
         keyspace: &'k Keyspace,
         changes: &'k Changes,
         caller: Caller,
-        cold: Option<Box<Cold>>,
+        cold: &'k mut Option<Box<Cold>>,
         keys: impl Iterator<Item = (usize, Key<'a>)>,
     ) -> AccessSet<'k> {
         let mut set = AccessSet::new(keyspace, changes, caller, 0, cold);
@@ -121,17 +121,11 @@ impl<'k> AccessSet<'k> {
         self.cold.get_or_insert_default()
     }
 
-    /// Takes the keys that are to be loaded out of the set, for the command's next try.
-    #[inline]
-    pub fn take_cold(&mut self) -> Option<Box<Cold>> {
-        self.cold.take()
-    }
-
     /// Gives the slot of a key in the command's database, with all there is of the key in memory.
     ///
     /// # Errors
     /// When it is not, or the slot is none of the set. A handler asks before it has changed anything, and passes the error on.
-    #[inline]
+    #[inline(always)]
     pub fn slot(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
         let database = self.database;
         if self.spans_commands {
@@ -145,7 +139,7 @@ impl<'k> AccessSet<'k> {
         let slot = self.one.get_or_insert_with(lock);
         slot.changes = Some(self.changes);
         if !slot.is_resident(key) {
-            make_resident(slot, key, &mut self.cold)?;
+            make_resident(slot, key, self.cold)?;
         }
         Ok(slot)
     }
@@ -154,7 +148,7 @@ impl<'k> AccessSet<'k> {
     ///
     /// # Errors
     /// When the slot is none of the set.
-    #[inline]
+    #[inline(always)]
     pub fn slot_to_overwrite(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
         let database = self.database;
         if self.spans_commands {
@@ -225,7 +219,7 @@ impl<'k> AccessSet<'k> {
     /// When some have to be loaded. What cannot be read is left for the commands to come upon.
     pub fn require<'a>(&mut self, keys: impl Iterator<Item = (usize, Key<'a>)>) -> Result<(), Unavailable> {
         let slots = self.several.as_deref_mut().ok_or(Unavailable::NotNamed)?;
-        match slots.make_resident(keys, &mut self.cold) {
+        match slots.make_resident(keys, self.cold) {
             Err(Unavailable::Cold) => Err(Unavailable::Cold),
             _ => Ok(()),
         }

@@ -12,7 +12,6 @@ use crate::store::record::SlotMeta;
 use crate::store::rocks::{Batch, RocksError};
 
 /// The content of databases that were flushed.
-#[derive(Default)]
 pub struct Flushed(#[allow(dead_code, reason = "it is there to be dropped")] Vec<Table>);
 
 impl Keyspace {

@@ -161,6 +161,7 @@ fn imports_against_the_map_are_found() {
         assert_eq!(violations.len(), 1, "{path}: {text}: {violations:?}");
         assert!(violations[0].contains(path) && violations[0].contains(named), "{violations:?}");
     }
+    assert!(found("store/journal.rs", "\n\nuse crate::keyspace::Slot;")[0].starts_with("src/store/journal.rs:3:"));
 }
 
 #[test]

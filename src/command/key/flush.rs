@@ -28,7 +28,7 @@ fn flush(context: &mut Context<'_>, databases: std::ops::Range<usize>) -> Result
     if in_background {
         free_in_background(flushed);
     } else {
-        *context.leftovers = flushed;
+        *context.leftovers = Some(flushed);
     }
     context.reply.ok();
     Ok(())
