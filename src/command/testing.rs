@@ -62,6 +62,8 @@ fn await_key(context: &mut Context<'_>) -> Result<(), Stop> {
         let key = context.key(1);
         let exists = context.access.slot(&key)?.peek(&key).is_some();
         if exists {
+            // It locks the slots itself.
+            context.access.release();
             context.keyspace().unwatch(id);
         }
         Ok(exists.then_some(()))
