@@ -127,19 +127,12 @@ impl<'k> AccessSet<'k> {
     /// When it is not, or the slot is none of the set. A handler asks before it has changed anything, and passes the error on.
     #[inline(always)]
     pub fn slot(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
-        let database = self.database;
         if self.spans_commands {
             return self.slot_of_several(key);
         }
-        if self.one.is_some() {
-            self.one = None;
-        }
-        let physical = self.keyspace.physical(database);
-        let lock = || self.keyspace.lock_slot(self.caller, physical, key.slot).into();
-        let slot = self.one.get_or_insert_with(lock);
-        slot.changes = Some(self.changes);
+        let (slot, cold) = self.lock_one(key);
         if !slot.is_resident(key) {
-            make_resident(slot, key, self.cold)?;
+            make_resident(slot, key, cold)?;
         }
         Ok(slot)
     }
@@ -150,18 +143,24 @@ impl<'k> AccessSet<'k> {
     /// When the slot is none of the set.
     #[inline(always)]
     pub fn slot_to_overwrite(&mut self, key: &Key) -> Result<&mut SlotGuard<'k>, Unavailable> {
-        let database = self.database;
         if self.spans_commands {
             return self.slot_of_several_to_overwrite(key);
         }
+        Ok(self.lock_one(key).0)
+    }
+
+    /// Locks the slot of the one key of a command, in place of the slot that it had. Returns with it what the command wants loaded.
+    #[inline(always)]
+    fn lock_one(&mut self, key: &Key) -> (&mut SlotGuard<'k>, &mut Option<Box<Cold>>) {
+        // Before the other is locked; and asked first, so that a command with one key calls nothing for that.
         if self.one.is_some() {
             self.one = None;
         }
-        let physical = self.keyspace.physical(database);
+        let physical = self.keyspace.physical(self.database);
         let lock = || self.keyspace.lock_slot(self.caller, physical, key.slot).into();
         let slot = self.one.get_or_insert_with(lock);
         slot.changes = Some(self.changes);
-        Ok(slot)
+        (slot, self.cold)
     }
 
     #[cold]
